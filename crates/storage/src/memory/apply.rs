@@ -1,0 +1,356 @@
+//! Testing and applying a transaction. Everything is written at the revision after head, where no reader looks, and taken
+//! back if a test fails.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use stonetown_tuple::{
+    ObjectId, ObjectType, Operation, Precondition, Relationship, Revision, Source, StoreId, SubjectId, Timestamp,
+};
+
+use super::state::{Answered, Catalogue, EdgeKey, State, Store, View};
+use crate::log::{Change, EdgeState};
+use crate::read;
+use crate::transaction::{
+    CommitError, Committed, DeleteByFilter, Guard, RequestId, SchemaWrite, StoredUpdate, Transaction,
+};
+use crate::{LogEntry, Ordinal, Provenance, Snapshot, StoredSchema, Table, TableId, TableKey, TypeId};
+
+/// A transaction that has passed.
+pub(super) struct Applied {
+    pub(super) committed: Committed,
+    /// What is to be published; `None` when an earlier answer is repeated.
+    pub(super) entry: Option<LogEntry>,
+    /// How many relationships were written or ended by updates.
+    pub(super) changed: u64,
+}
+
+impl State {
+    /// Tests a transaction and writes its versions, invisible until [`State::publish`].
+    pub(super) fn apply(&mut self, transaction: Transaction) -> Result<Applied, CommitError> {
+        if let Some(request) = &transaction.request_id
+            && let Some(committed) = self.answered(transaction.store, request, transaction.now)?
+        {
+            return Ok(Applied { committed, entry: None, changed: 0 });
+        }
+        let catalogue = self.stores.entry(transaction.store).or_default().catalogue.clone();
+        let mut draft = Draft {
+            store: transaction.store,
+            revision: self.head.next(),
+            now: transaction.now,
+            state: self,
+            catalogue_before: catalogue,
+            touched: Vec::new(),
+            interned: Vec::new(),
+            ended: 0,
+        };
+        match draft.run(&transaction) {
+            Ok((count, partial)) => Ok(draft.finish(transaction, count, partial)),
+            Err(error) => {
+                draft.take_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the newest commit visible.
+    pub(super) fn publish(&mut self, entry: LogEntry) {
+        let newest = self.times.last_key_value().map_or(entry.provenance.time, |(_, time)| *time);
+        self.times.insert(entry.revision, newest.max(entry.provenance.time));
+        self.provenance.insert(entry.revision, entry.provenance.clone());
+        self.head = entry.revision;
+        self.log.insert(entry.revision, entry);
+    }
+
+    fn answered(&self, store: StoreId, request: &RequestId, now: Timestamp) -> Result<Option<Committed>, CommitError> {
+        match self.requests.get(&(store, request.id.clone())) {
+            None => Ok(None),
+            Some(answered) if RequestId::is_forgotten(answered.time, now) => Ok(None),
+            Some(answered) if answered.fingerprint != request.fingerprint => {
+                Err(CommitError::RequestIdReused(request.id.clone()))
+            }
+            Some(answered) => Ok(Some(Committed { replayed: true, ..answered.committed })),
+        }
+    }
+}
+
+struct Draft<'a> {
+    state: &'a mut State,
+    store: StoreId,
+    revision: Revision,
+    now: Timestamp,
+    catalogue_before: Arc<Catalogue>,
+    /// Edges with a version at the draft's revision, in the order of their first change.
+    touched: Vec<EdgeKey>,
+    interned: Vec<(TypeId, Ordinal)>,
+    ended: u64,
+}
+
+impl Draft<'_> {
+    fn run(&mut self, transaction: &Transaction) -> Result<(u64, bool), CommitError> {
+        if let Some(expected) = transaction.schema_at {
+            self.test_schema(expected)?;
+        }
+        if let Some(guard) = &transaction.guard {
+            self.test_guard(guard)?;
+        }
+        for precondition in &transaction.preconditions {
+            self.test_precondition(precondition)?;
+        }
+        if let Some(schema) = &transaction.schema {
+            self.write_schema(schema);
+        }
+        for update in &transaction.updates {
+            self.update(update)?;
+        }
+        transaction.delete.as_ref().map_or(Ok((0, false)), |delete| self.delete_by_filter(delete))
+    }
+
+    fn view(&self) -> View<'_> {
+        self.state.view(self.store, self.revision)
+    }
+
+    fn data(&mut self) -> &mut Store {
+        self.state.stores.entry(self.store).or_default()
+    }
+
+    fn test_schema(&self, expected: Revision) -> Result<(), CommitError> {
+        let current = self.view().schema()?.map(|schema| schema.revision).unwrap_or_default();
+        if current == expected { Ok(()) } else { Err(CommitError::SchemaChanged(current)) }
+    }
+
+    fn test_guard(&self, guard: &Guard) -> Result<(), CommitError> {
+        if guard.since < self.state.log_floor {
+            return Err(CommitError::Conflict);
+        }
+        let view = self.view();
+        for table in view.tables().iter() {
+            let mut stands_in_the_way = Ok(false);
+            view.scan_table(table.id, crate::Direction::Forward, None, &mut |edge| {
+                if edge.written <= guard.since || edge.is_expired(self.now) {
+                    return ControlFlow::Continue(());
+                }
+                stands_in_the_way =
+                    read::relationship(&view, table, edge).map(|relationship| (guard.refuse)(&relationship));
+                if matches!(stands_in_the_way, Ok(false)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            if stands_in_the_way? {
+                return Err(CommitError::Conflict);
+            }
+        }
+        Ok(())
+    }
+
+    fn test_precondition(&self, precondition: &Precondition) -> Result<(), CommitError> {
+        let (filter, wanted) = match precondition {
+            Precondition::MustMatch(filter) => (filter, true),
+            Precondition::MustNotMatch(filter) => (filter, false),
+        };
+        let mut found = false;
+        read::read(&self.view(), filter, self.now, None, &mut |_, _, _| {
+            found = true;
+            ControlFlow::Break(())
+        })?;
+        if found == wanted { Ok(()) } else { Err(CommitError::Precondition(Box::new(precondition.clone()))) }
+    }
+
+    fn write_schema(&mut self, schema: &SchemaWrite) {
+        let revision = self.revision;
+        let data = self.data();
+        data.schemas.insert(revision, StoredSchema { revision, bytes: schema.bytes.as_slice().into() });
+        let catalogue = Arc::make_mut(&mut data.catalogue);
+        for name in &schema.types {
+            catalogue.declare_type(name);
+        }
+        for key in &schema.tables {
+            catalogue.declare_table(key);
+        }
+    }
+
+    fn update(&mut self, update: &StoredUpdate) -> Result<(), CommitError> {
+        let relationship = &update.relationship;
+        let key = TableKey::of(relationship);
+        let table = self.data().catalogue.table(&key);
+        match (update.operation, table) {
+            (Operation::Delete, None) => Ok(()),
+            (_, None) => Err(CommitError::NoTable(relationship.to_string())),
+            (Operation::Delete, Some(table)) => self.delete(&table, relationship),
+            (Operation::Create, Some(table)) => {
+                let key = self.intern(&table, relationship, update.source)?;
+                if self.current(&key).is_some_and(|state| !state.is_expired(self.now)) {
+                    return Err(CommitError::AlreadyExists(Box::new(relationship.clone())));
+                }
+                self.put(key, Some(relationship.into()));
+                Ok(())
+            }
+            (Operation::Touch, Some(table)) => {
+                let key = self.intern(&table, relationship, update.source)?;
+                self.put(key, Some(relationship.into()));
+                Ok(())
+            }
+        }
+    }
+
+    fn delete(&mut self, table: &Table, relationship: &Relationship) -> Result<(), CommitError> {
+        let view = self.view();
+        let resource = view.ordinal(table.resource_type, relationship.resource.object_id.as_str())?;
+        let subject = view.ordinal(table.subject_type, relationship.subject.object_id().as_str())?;
+        if let (Some(resource), Some(subject)) = (resource, subject) {
+            self.ended += u64::from(self.end(table.id, resource, subject));
+        }
+        Ok(())
+    }
+
+    fn delete_by_filter(&mut self, delete: &DeleteByFilter) -> Result<(u64, bool), CommitError> {
+        let mut matching = Vec::new();
+        read::edges(&self.view(), &delete.filter, None, &mut |table, _, edge| {
+            let relationship = (table.id, edge.resource, edge.subject);
+            if !edge.is_expired(self.now) && matching.last() != Some(&relationship) {
+                matching.push(relationship);
+            }
+            ControlFlow::Continue(())
+        })?;
+        let limit = delete.limit.unwrap_or(u64::MAX);
+        let partial = matching.len() as u64 > limit;
+        if partial && !delete.partial {
+            return Err(CommitError::TooManyToDelete { limit });
+        }
+        matching.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        for (table, resource, subject) in &matching {
+            self.end(*table, *resource, *subject);
+        }
+        Ok((matching.len() as u64, partial))
+    }
+
+    /// Ends a relationship from every source; whether it was there and had not expired.
+    fn end(&mut self, table: TableId, resource: Ordinal, subject: Ordinal) -> bool {
+        let key = |source| EdgeKey { table, resource, subject, source: Source(source) };
+        let sources: Vec<_> = self.data().edges.range(key(0)..=key(u64::MAX)).map(|(key, _)| *key).collect();
+        let mut there = false;
+        for key in sources {
+            if let Some(state) = self.current(&key) {
+                there |= !state.is_expired(self.now);
+                self.put(key, None);
+            }
+        }
+        there
+    }
+
+    fn current(&self, key: &EdgeKey) -> Option<&EdgeState> {
+        let versions = self.state.stores.get(&self.store)?.edges.get(key)?;
+        versions.last_key_value().and_then(|(_, state)| state.as_ref())
+    }
+
+    fn put(&mut self, key: EdgeKey, state: Option<EdgeState>) {
+        let revision = self.revision;
+        let data = self.data();
+        data.reverse.insert(key.reversed());
+        if data.edges.entry(key).or_default().insert(revision, state).is_none() {
+            self.touched.push(key);
+        }
+    }
+
+    fn intern(&mut self, table: &Table, relationship: &Relationship, source: Source) -> Result<EdgeKey, CommitError> {
+        let resource = self.intern_object(
+            table.resource_type,
+            &relationship.resource.object_type,
+            &relationship.resource.object_id,
+        )?;
+        let subject = match relationship.subject.object_id() {
+            SubjectId::Wildcard => Ordinal::WILDCARD,
+            SubjectId::Object(id) => self.intern_object(table.subject_type, relationship.subject.object_type(), id)?,
+        };
+        Ok(EdgeKey { table: table.id, resource, subject, source })
+    }
+
+    fn intern_object(&mut self, object_type: TypeId, name: &ObjectType, id: &ObjectId) -> Result<Ordinal, CommitError> {
+        let names = self.data().names.entry(object_type).or_default();
+        if let Some(ordinal) = names.by_id.get(id.as_str()) {
+            return Ok(*ordinal);
+        }
+        names.last = names.last.checked_add(1).ok_or_else(|| CommitError::TooManyObjects(name.to_string()))?;
+        let (ordinal, id) = (Ordinal(names.last), Arc::<str>::from(id.as_str()));
+        names.by_id.insert(Arc::clone(&id), ordinal);
+        names.by_ordinal.insert(ordinal, id);
+        self.interned.push((object_type, ordinal));
+        Ok(ordinal)
+    }
+
+    fn finish(mut self, transaction: Transaction, count: u64, partial: bool) -> Applied {
+        let revision = self.revision;
+        let committed = Committed { revision, count, partial, replayed: false };
+        let mut written = 0;
+        let touched = std::mem::take(&mut self.touched);
+        let mut changes = Vec::with_capacity(touched.len());
+        for EdgeKey { table, resource, subject, source } in touched {
+            let state = self.current(&EdgeKey { table, resource, subject, source }).cloned();
+            written += u64::from(state.is_some());
+            changes.push(Change { table, resource, subject, source, state });
+        }
+        if let Some(RequestId { id, fingerprint }) = transaction.request_id {
+            let answered = Answered { fingerprint, time: transaction.now, committed };
+            self.state.requests.insert((self.store, id), answered);
+        }
+        let entry = LogEntry {
+            revision,
+            store: self.store,
+            schema_changed: transaction.schema.is_some(),
+            provenance: Provenance { time: transaction.now, actor: transaction.actor, metadata: transaction.metadata },
+            changes,
+        };
+        Applied { committed, entry: Some(entry), changed: written + self.ended }
+    }
+
+    fn take_back(mut self) {
+        let (revision, touched, interned) =
+            (self.revision, std::mem::take(&mut self.touched), std::mem::take(&mut self.interned));
+        let catalogue = std::mem::take(&mut self.catalogue_before);
+        let data = self.data();
+        data.schemas.remove(&revision);
+        data.catalogue = catalogue;
+        for key in touched {
+            if let Some(versions) = data.edges.get_mut(&key) {
+                versions.remove(&revision);
+                if versions.is_empty() {
+                    data.edges.remove(&key);
+                    data.reverse.remove(&key.reversed());
+                }
+            }
+        }
+        for (object_type, ordinal) in interned {
+            if let Some(names) = data.names.get_mut(&object_type) {
+                names.forget(ordinal);
+                names.last = names.last.min(ordinal.0 - 1);
+            }
+        }
+    }
+}
+
+impl Catalogue {
+    fn declare_type(&mut self, name: &str) -> TypeId {
+        if let Some(id) = self.types.get(name) {
+            return *id;
+        }
+        let id = TypeId(self.types.len() as u32 + 1);
+        self.types.insert(name.to_owned(), id);
+        id
+    }
+
+    fn declare_table(&mut self, key: &TableKey) {
+        let Err(place) = self.tables.binary_search_by(|table| table.key.cmp(key)) else { return };
+        let table = Table {
+            id: TableId(self.tables.len() as u32 + 1),
+            key: key.clone(),
+            resource_type: self.declare_type(&key.resource_type),
+            subject_type: self.declare_type(&key.subject_type),
+        };
+        let mut tables = self.tables.to_vec();
+        tables.insert(place, Arc::new(table));
+        self.tables = tables.into();
+    }
+
+    fn table(&self, key: &TableKey) -> Option<Arc<Table>> {
+        let place = self.tables.binary_search_by(|table| table.key.cmp(key)).ok()?;
+        Some(Arc::clone(&self.tables[place]))
+    }
+}
