@@ -1,0 +1,218 @@
+//! The RocksDB database itself: its options, and reading and writing bytes.
+//!
+//! Two column families share one write-ahead log, so that a batch over both is atomic: the default one holds everything but
+//! the transaction log, which lies apart as it is written and cut in order and read seldom.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, DBPinnableSlice,
+    DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, ReadOptions, SingleThreaded, SliceTransform,
+    WriteBatch, WriteOptions,
+};
+use stonetown_storage::StorageError;
+
+use crate::keys;
+use crate::values::damaged;
+
+/// The column family of the transaction log.
+const LOG: &str = "log";
+
+type Db = DBWithThreadMode<SingleThreaded>;
+
+/// A raw iterator.
+pub(crate) type Cursor<'d> = DBRawIteratorWithThreadMode<'d, Db>;
+
+/// Called with a key and its value.
+pub(crate) type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StorageError>;
+
+/// An open database.
+pub(crate) struct Database {
+    db: Db,
+}
+
+/// Changes to be written at once, the log's apart.
+#[derive(Default)]
+pub(crate) struct Batch {
+    puts: WriteBatch,
+}
+
+impl Database {
+    /// Opens or creates the database in a directory.
+    pub(crate) fn open(directory: &Path, cache_bytes: usize) -> Result<Self, StorageError> {
+        let cache = Cache::new_hyper_clock_cache(cache_bytes, 0);
+        let mut options = rocksdb::Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_paranoid_checks(true);
+        // Reads the log up to the first damage. That the end of it is not missing is what the high-water file is for.
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_track_and_verify_wals_in_manifest(true);
+        options.set_max_background_jobs(2);
+        options.set_max_total_wal_size(128 << 20);
+        options.set_keep_log_file_num(4);
+        options.set_stats_dump_period_sec(0);
+        options.set_bytes_per_sync(1 << 20);
+        let families = [
+            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, data_options(&cache)),
+            ColumnFamilyDescriptor::new(LOG, log_options(&cache)),
+        ];
+        let db = Db::open_cf_descriptors(&options, directory, families).map_err(storage_error)?;
+        Ok(Database { db })
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
+        self.db.get_pinned(key).map_err(storage_error)
+    }
+
+    /// The value of a key of the log.
+    pub(crate) fn get_log(&self, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
+        self.db.get_pinned_cf(self.log()?, key).map_err(storage_error)
+    }
+
+    /// Writes a batch, durably if `sync`. Without, it is lost in a crash of the machine, but never before what was
+    /// written earlier.
+    pub(crate) fn write(&self, batch: Batch, sync: bool) -> Result<(), StorageError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        self.db.write_opt(batch.puts, &options).map_err(storage_error)
+    }
+
+    /// Makes durable what was written before.
+    #[cfg(feature = "fault-ack-before-sync")]
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        self.db.flush_wal(true).map_err(storage_error)
+    }
+
+    /// Moves what is in memory to tables, so that the next start has no log to read.
+    pub(crate) fn flush(&self) -> Result<(), StorageError> {
+        self.db.flush().map_err(storage_error)?;
+        self.db.flush_cf(self.log()?).map_err(storage_error)
+    }
+
+    /// Visits the keys that begin with `prefix`, from `from` on.
+    pub(crate) fn scan(&self, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
+        let mut cursor = self.cursor(prefix);
+        cursor.seek(from);
+        while let Some((key, value)) = cursor.item() {
+            if visit(key, value)?.is_break() {
+                return Ok(());
+            }
+            cursor.next();
+        }
+        cursor.status().map_err(storage_error)
+    }
+
+    /// The last key that begins with `prefix` and is not behind `until`.
+    pub(crate) fn last(&self, prefix: &[u8], until: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let mut cursor = self.cursor(prefix);
+        cursor.seek_for_prev(until);
+        cursor.status().map_err(storage_error)?;
+        Ok(cursor.key().filter(|key| key.starts_with(prefix)).map(<[u8]>::to_vec))
+    }
+
+    /// A cursor over the keys that begin with `prefix`, not placed yet.
+    pub(crate) fn cursor(&self, prefix: &[u8]) -> Cursor<'_> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        options.set_iterate_lower_bound(prefix);
+        options.set_iterate_upper_bound(keys::after(prefix));
+        self.db.raw_iterator_opt(options)
+    }
+
+    /// As [`Database::cursor`], for prefixes of at least a row of a table: a filter tells where there is none.
+    pub(crate) fn row_cursor(&self, prefix: &[u8]) -> Cursor<'_> {
+        debug_assert!(prefix.len() >= keys::ROW_BYTES, "the filter knows rows");
+        let mut options = ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        options.set_iterate_upper_bound(keys::after(prefix));
+        self.db.raw_iterator_opt(options)
+    }
+
+    /// Bytes of tables, memory and log files.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let directory = std::fs::read_dir(self.db.path());
+        let files = directory.into_iter().flatten().filter_map(|entry| entry.ok()?.metadata().ok());
+        files.map(|file| file.len()).sum()
+    }
+
+    fn log(&self) -> Result<&ColumnFamily, StorageError> {
+        self.db.cf_handle(LOG).ok_or_else(|| damaged("the column family of the log is missing"))
+    }
+}
+
+impl Batch {
+    pub(crate) fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.puts.put(key, value);
+    }
+
+    pub(crate) fn delete(&mut self, key: impl AsRef<[u8]>) {
+        self.puts.delete(key);
+    }
+
+    /// Deletes all keys that begin with `prefix`.
+    pub(crate) fn delete_all(&mut self, prefix: &[u8]) {
+        self.puts.delete_range(prefix, &keys::after(prefix));
+    }
+
+    pub(crate) fn put_log(&mut self, database: &Database, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        self.puts.put_cf(database.log()?, key, value);
+        Ok(())
+    }
+
+    pub(crate) fn delete_log(&mut self, database: &Database, key: &[u8]) -> Result<(), StorageError> {
+        self.puts.delete_cf(database.log()?, key);
+        Ok(())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.puts.size_in_bytes()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.puts.len()
+    }
+}
+
+/// The error of this crate for one of RocksDB's.
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
+pub(crate) fn storage_error(error: rocksdb::Error) -> StorageError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StorageError::Damaged(error.to_string()),
+        _ => StorageError::Io(error.to_string()),
+    }
+}
+
+fn data_options(cache: &Cache) -> rocksdb::Options {
+    let mut blocks = block_options(cache);
+    blocks.set_block_size(16 << 10);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_whole_key_filtering(true);
+    let mut options = rocksdb::Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_prefix_extractor(SliceTransform::create_fixed_prefix(keys::ROW_BYTES));
+    options.set_memtable_prefix_bloom_ratio(0.05);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options
+}
+
+fn log_options(cache: &Cache) -> rocksdb::Options {
+    let mut blocks = block_options(cache);
+    blocks.set_block_size(64 << 10);
+    let mut options = rocksdb::Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(32 << 20);
+    options
+}
+
+fn block_options(cache: &Cache) -> BlockBasedOptions {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks
+}

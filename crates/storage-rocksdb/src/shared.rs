@@ -1,0 +1,159 @@
+//! What readers and the writer share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
+use stonetown_storage::{CommitError, Follower, SnapshotError};
+use stonetown_tuple::{InstanceId, Revision, StoreId};
+
+use crate::catalogue::Catalogue;
+use crate::database::Database;
+use crate::directory::Directory;
+use crate::names::Names;
+
+/// The open datastore. Fields are dropped in order: the directory is given up last.
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    pub(crate) names: Names,
+    pub(crate) instance: InstanceId,
+    /// The newest revision that readers may open.
+    head: AtomicU64,
+    window: Mutex<Window>,
+    catalogues: RwLock<FxHashMap<StoreId, Arc<Catalogue>>>,
+    pub(crate) followers: Mutex<Vec<Arc<dyn Follower>>>,
+    /// Why no more writes are taken.
+    latch: OnceLock<String>,
+    /// Transactions handed to the writer and not taken up yet.
+    pub(crate) queued: AtomicUsize,
+    /// The last number given to a bulk.
+    last_bulk: AtomicU64,
+    pub(crate) directory: Directory,
+}
+
+/// What can be read.
+#[derive(Debug, Clone, Default)]
+struct Window {
+    floor: Revision,
+    log_floor: Revision,
+    /// How many snapshots are open at each revision.
+    pins: BTreeMap<Revision, usize>,
+}
+
+/// Keeps what a revision sees from garbage collection.
+pub(crate) struct Pin {
+    shared: Arc<Shared>,
+    revision: Revision,
+}
+
+/// What [`Shared::new`] starts from.
+pub(crate) struct Start {
+    pub(crate) instance: InstanceId,
+    pub(crate) head: Revision,
+    pub(crate) floor: Revision,
+    pub(crate) log_floor: Revision,
+    pub(crate) catalogues: FxHashMap<StoreId, Arc<Catalogue>>,
+    pub(crate) last_bulk: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(database: Database, directory: Directory, names: Names, start: Start) -> Self {
+        Shared {
+            database,
+            names,
+            instance: start.instance,
+            head: AtomicU64::new(start.head.0),
+            window: Mutex::new(Window { floor: start.floor, log_floor: start.log_floor, pins: BTreeMap::new() }),
+            catalogues: RwLock::new(start.catalogues),
+            followers: Mutex::default(),
+            latch: OnceLock::new(),
+            queued: AtomicUsize::new(0),
+            last_bulk: AtomicU64::new(start.last_bulk),
+            directory,
+        }
+    }
+
+    pub(crate) fn head(&self) -> Revision {
+        Revision(self.head.load(Ordering::Acquire))
+    }
+
+    /// Makes a revision visible.
+    pub(crate) fn publish(&self, head: Revision) {
+        self.head.store(head.0, Ordering::Release);
+    }
+
+    pub(crate) fn floor(&self) -> Revision {
+        self.window.lock().floor
+    }
+
+    pub(crate) fn log_floor(&self) -> Revision {
+        self.window.lock().log_floor
+    }
+
+    /// Moves the floors; they never fall. Says where they are then, and the oldest revision that anybody can still read.
+    pub(crate) fn move_floors(&self, floor: Revision, log_floor: Revision) -> (Revision, Revision, Revision) {
+        let head = self.head();
+        let mut window = self.window.lock();
+        window.floor = floor.clamp(window.floor, head);
+        window.log_floor = log_floor.clamp(window.log_floor, head);
+        let pinned = window.pins.first_key_value().map_or(window.floor, |(revision, _)| *revision);
+        (window.floor, window.log_floor, window.floor.min(pinned))
+    }
+
+    /// Pins a revision within the window.
+    pub(crate) fn pin(self: &Arc<Self>, asked: Revision) -> Result<Pin, SnapshotError> {
+        let mut window = self.window.lock();
+        if asked < window.floor {
+            return Err(SnapshotError::Expired { asked, floor: window.floor });
+        }
+        let head = self.head();
+        if asked > head {
+            return Err(SnapshotError::Future { asked, head });
+        }
+        *window.pins.entry(asked).or_default() += 1;
+        Ok(Pin { shared: Arc::clone(self), revision: asked })
+    }
+
+    pub(crate) fn catalogue(&self, store: StoreId) -> Arc<Catalogue> {
+        self.catalogues.read().get(&store).map(Arc::clone).unwrap_or_default()
+    }
+
+    pub(crate) fn set_catalogue(&self, store: StoreId, catalogue: Arc<Catalogue>) {
+        self.catalogues.write().insert(store, catalogue);
+    }
+
+    /// A number that no bulk has had since the datastore was opened, nor has one that was left over then.
+    pub(crate) fn next_bulk(&self) -> u64 {
+        self.last_bulk.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Takes no more writes.
+    pub(crate) fn latch(&self, why: String) {
+        let _first_reason_stays = self.latch.set(why);
+    }
+
+    /// Fails when no writes are taken.
+    pub(crate) fn writable(&self) -> Result<(), CommitError> {
+        self.latch.get().map_or(Ok(()), |why| Err(CommitError::ReadOnly(why.clone())))
+    }
+}
+
+impl Pin {
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut window = self.shared.window.lock();
+        if let Some(count) = window.pins.get_mut(&self.revision) {
+            *count -= 1;
+            if *count == 0 {
+                window.pins.remove(&self.revision);
+            }
+        }
+    }
+}
