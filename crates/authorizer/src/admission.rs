@@ -1,0 +1,151 @@
+//! Who may come in: a bound on each caller's concurrent calls, and a gate on memory that sheds heavy calls first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+use crate::{Caller, Error, Limits};
+
+/// How much a call can ask of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// A check, a write, a schema read.
+    Light,
+    /// A lookup, read, expansion, export, import or bulk check.
+    Heavy,
+}
+
+/// Counts calls and watches memory. Cheap to clone.
+#[derive(Clone)]
+pub struct Admission {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    callers: Mutex<HashMap<Caller, Running>>,
+    calls_max: u32,
+    heavy_calls_max: u32,
+    memory_used: AtomicU64,
+    memory_max: u64,
+    refused: AtomicU64,
+    running: AtomicU64,
+}
+
+#[derive(Default)]
+struct Running {
+    calls: u32,
+    heavy: u32,
+}
+
+/// Leave to run one call; given back when dropped.
+pub struct Permit {
+    shared: Arc<Shared>,
+    caller: Caller,
+    weight: Weight,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: &Limits) -> Admission {
+        Admission {
+            shared: Arc::new(Shared {
+                callers: Mutex::default(),
+                calls_max: limits.calls_per_caller_max,
+                heavy_calls_max: limits.heavy_calls_per_caller_max,
+                memory_used: AtomicU64::new(0),
+                memory_max: limits.memory_bytes_max,
+                refused: AtomicU64::new(0),
+                running: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Lets a call in, for as long as the permit lives.
+    ///
+    /// # Errors
+    /// [`Error::TooManyCalls`] or [`Error::MemoryPressure`]; both are worth a retry, later.
+    pub fn admit(&self, caller: &Caller, weight: Weight) -> Result<Permit, Error> {
+        let shared = &self.shared;
+        let refused = |error| {
+            shared.refused.fetch_add(1, Ordering::Relaxed);
+            Err(error)
+        };
+        if shared.memory_max > 0 {
+            let used = shared.memory_used.load(Ordering::Relaxed);
+            let percent = if weight == Weight::Heavy { 75 } else { 85 };
+            if used > shared.memory_max / 100 * percent {
+                return refused(Error::MemoryPressure { used_bytes: used, limit_bytes: shared.memory_max });
+            }
+        }
+        {
+            let mut callers = shared.callers.lock();
+            let running = callers.entry(caller.clone()).or_default();
+            let heavy = u32::from(weight == Weight::Heavy);
+            if running.calls >= shared.calls_max || running.heavy + heavy > shared.heavy_calls_max {
+                let limit = if heavy == 1 { shared.heavy_calls_max } else { shared.calls_max };
+                return refused(Error::TooManyCalls { limit });
+            }
+            running.calls += 1;
+            running.heavy += heavy;
+        }
+        shared.running.fetch_add(1, Ordering::Relaxed);
+        Ok(Permit { shared: Arc::clone(shared), caller: caller.clone(), weight })
+    }
+
+    /// Tells the gate how much memory the process uses, in bytes.
+    pub fn set_memory_used(&self, bytes: u64) {
+        self.shared.memory_used.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Calls running now, and calls refused so far.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.shared.running.load(Ordering::Relaxed), self.shared.refused.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.shared.running.fetch_sub(1, Ordering::Relaxed);
+        let mut callers = self.shared.callers.lock();
+        if let Some(running) = callers.get_mut(&self.caller) {
+            running.calls -= 1;
+            running.heavy -= u32::from(self.weight == Weight::Heavy);
+            if running.calls == 0 {
+                callers.remove(&self.caller);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn caller(name: &str) -> Caller {
+        Caller { name: name.into() }
+    }
+
+    #[test]
+    fn one_callers_calls_are_bounded_and_anothers_are_not_touched() {
+        let admission = Admission::new(&Limits { calls_per_caller_max: 2, ..Limits::default() });
+        let first = admission.admit(&caller("a"), Weight::Light).unwrap();
+        let _second = admission.admit(&caller("a"), Weight::Light).unwrap();
+        assert!(matches!(admission.admit(&caller("a"), Weight::Light), Err(Error::TooManyCalls { limit: 2 })));
+        assert!(admission.admit(&caller("b"), Weight::Light).is_ok());
+        drop(first);
+        assert!(admission.admit(&caller("a"), Weight::Light).is_ok());
+    }
+
+    #[test]
+    fn heavy_calls_are_shed_before_light_ones() {
+        let admission = Admission::new(&Limits { memory_bytes_max: 1000, ..Limits::default() });
+        admission.set_memory_used(800);
+        assert!(matches!(admission.admit(&caller("a"), Weight::Heavy), Err(Error::MemoryPressure { .. })));
+        assert!(admission.admit(&caller("a"), Weight::Light).is_ok());
+        admission.set_memory_used(900);
+        assert!(matches!(admission.admit(&caller("a"), Weight::Light), Err(Error::MemoryPressure { .. })));
+    }
+}

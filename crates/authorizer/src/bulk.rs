@@ -1,0 +1,87 @@
+//! Many checks at once, all in one world. Each item has its own answer or error.
+
+use std::sync::Arc;
+
+use stonetown_graph::{Answer, Trace};
+use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, SubjectRef, ZedToken};
+
+use crate::admission::Weight;
+use crate::check::{above, refuse_wildcard};
+use crate::error::RequestLimit;
+use crate::world::World;
+use crate::{Authorizer, Call, Error};
+
+/// Several questions.
+#[derive(Debug, Clone)]
+pub struct BulkCheckRequest {
+    /// How fresh the answers must be.
+    pub consistency: Consistency,
+    /// The questions.
+    pub items: Vec<BulkCheckItem>,
+    /// Whether to explain the answers.
+    pub trace: bool,
+}
+
+/// One of several questions.
+#[derive(Debug, Clone)]
+pub struct BulkCheckItem {
+    /// The resource.
+    pub resource: ObjectRef,
+    /// A permission or relation of its type.
+    pub permission: RelationName,
+    /// Who; not a wildcard.
+    pub subject: SubjectRef,
+    /// Values for caveats; items may share them.
+    pub context: Arc<CaveatContext>,
+}
+
+/// The answers, in the order of the questions.
+#[derive(Debug)]
+pub struct BulkCheckAnswer {
+    /// The revision they are true at.
+    pub at: ZedToken,
+    /// One for each item.
+    pub answers: Vec<Result<(Answer, Option<Trace>), Error>>,
+    /// The text of the schema they were decided by, beside traces.
+    pub schema: Option<String>,
+}
+
+impl Authorizer {
+    /// Answers all items at one revision. An item that cannot be answered has an error of its own; running out of time ends
+    /// the whole call.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn check_bulk(&self, call: &Call, request: &BulkCheckRequest) -> Result<BulkCheckAnswer, Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        above(RequestLimit::BulkChecks, request.items.len(), self.options.limits.bulk_checks_max)?;
+        let world = self.world(call, request.consistency)?;
+        let mut answers = Vec::with_capacity(request.items.len());
+        for item in &request.items {
+            match self.check_item(call, &world, item, request.trace) {
+                Err(error @ (Error::Deadline | Error::Cancelled)) => return Err(error),
+                answer => answers.push(answer),
+            }
+        }
+        let schema = request.trace.then(|| world.schema().text());
+        Ok(BulkCheckAnswer { at: world.token, answers, schema })
+    }
+
+    fn check_item(
+        &self,
+        call: &Call,
+        world: &World,
+        item: &BulkCheckItem,
+        trace: bool,
+    ) -> Result<(Answer, Option<Trace>), Error> {
+        self.refuse_large_context(&item.context)?;
+        refuse_wildcard(&item.subject, "subject.object_id")?;
+        let evaluation = world.evaluation(call, &item.context, None, &self.options.limits.graph);
+        if trace {
+            let (answer, trace) =
+                stonetown_graph::explain(&evaluation, &item.resource, &item.permission, &item.subject)?;
+            return Ok((answer, Some(trace)));
+        }
+        Ok((stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?, None))
+    }
+}

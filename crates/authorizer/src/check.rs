@@ -1,0 +1,123 @@
+//! "May this subject do this?" — one question, with its reason on demand.
+
+use std::sync::atomic::Ordering;
+
+use stonetown_graph::{Limits as GraphLimits, Membership, Overlay, Trace, Work};
+use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, Relationship, SubjectRef, ZedToken};
+
+use crate::admission::Weight;
+use crate::error::RequestLimit;
+use crate::limits::encoded_bytes;
+use crate::typecheck::Purpose;
+use crate::world::World;
+use crate::{Authorizer, Call, Effort, Error};
+
+/// A question about one resource and one subject.
+#[derive(Debug, Clone)]
+pub struct CheckRequest {
+    /// How fresh the answer must be.
+    pub consistency: Consistency,
+    /// The resource.
+    pub resource: ObjectRef,
+    /// A permission or relation of its type.
+    pub permission: RelationName,
+    /// Who; not a wildcard.
+    pub subject: SubjectRef,
+    /// Values for caveats.
+    pub context: CaveatContext,
+    /// Relationships laid over the stored ones for this question only.
+    pub with: Vec<Relationship>,
+    /// Whether to explain the answer.
+    pub trace: bool,
+}
+
+/// The answer to a check.
+#[derive(Debug, Clone)]
+pub struct CheckAnswer {
+    /// The revision it is true at.
+    pub at: ZedToken,
+    /// The answer.
+    pub membership: Membership,
+    /// What it took.
+    pub work: Work,
+    /// Why, where asked for.
+    pub trace: Option<Trace>,
+    /// The text of the schema it was decided by, beside a trace.
+    pub schema: Option<String>,
+}
+
+impl Authorizer {
+    /// Answers a check.
+    ///
+    /// # Errors
+    /// See [`Error`]; [`Error::NeedsPool`] only with [`Effort::Inline`].
+    pub fn check(&self, call: &Call, request: &CheckRequest, effort: Effort) -> Result<CheckAnswer, Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        self.refuse_large_context(&request.context)?;
+        refuse_wildcard(&request.subject, "subject.object_id")?;
+        let world = self.world(call, request.consistency)?;
+        let resident = world.index.is_some();
+        if effort == Effort::Inline && (!resident || request.trace || !request.with.is_empty()) {
+            self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::NeedsPool);
+        }
+        let overlay = self.overlay(&world, &request.with)?;
+        let graph = &self.options.limits.graph;
+        let inline;
+        let limits = if effort == Effort::Inline {
+            inline = GraphLimits { edges_max_check: self.options.limits.inline_edges_max, ..graph.clone() };
+            &inline
+        } else {
+            graph
+        };
+        let evaluation = world.evaluation(call, &request.context, overlay.as_ref(), limits);
+        let (resource, permission, subject) = (&request.resource, &request.permission, &request.subject);
+        let answered = if request.trace {
+            stonetown_graph::explain(&evaluation, resource, permission, subject).map(|(a, trace)| (a, Some(trace)))
+        } else {
+            stonetown_graph::check(&evaluation, resource, permission, subject).map(|answer| (answer, None))
+        };
+        match answered {
+            Ok((answer, trace)) => {
+                let counter = if resident { &self.counters.checks_resident } else { &self.counters.checks_stored };
+                counter.fetch_add(1, Ordering::Relaxed);
+                let schema = trace.is_some().then(|| world.schema().text());
+                Ok(CheckAnswer { at: world.token, membership: answer.membership, work: answer.work, trace, schema })
+            }
+            Err(stonetown_graph::GraphError::LimitExceeded { .. }) if effort == Effort::Inline => {
+                self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
+                Err(Error::NeedsPool)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn refuse_large_context(&self, context: &CaveatContext) -> Result<(), Error> {
+        let (actual, max) = (encoded_bytes(context), self.options.limits.request_context_bytes_max);
+        above(RequestLimit::RequestContextBytes, actual, max)
+    }
+
+    /// Lays relationships over a world, after the checks that writing them would meet.
+    pub(crate) fn overlay(&self, world: &World, with: &[Relationship]) -> Result<Option<Overlay>, Error> {
+        if with.is_empty() {
+            return Ok(None);
+        }
+        above(RequestLimit::Overlay, with.len(), self.options.limits.overlay_max)?;
+        for relationship in with {
+            self.check_relationship(world.schema(), relationship, Purpose::Write)?;
+        }
+        Ok(Some(Overlay::new(&world.plan, &*world.snapshot, with)?))
+    }
+}
+
+/// Refuses a number above its limit.
+pub(crate) fn above(what: RequestLimit, actual: usize, max: usize) -> Result<(), Error> {
+    if actual <= max {
+        return Ok(());
+    }
+    Err(Error::AboveLimit { what, actual: actual as u64, max: max as u64, relationship: None })
+}
+
+pub(crate) fn refuse_wildcard(subject: &SubjectRef, field: &'static str) -> Result<(), Error> {
+    if subject.is_wildcard() { Err(Error::WildcardNotAllowed { field }) } else { Ok(()) }
+}

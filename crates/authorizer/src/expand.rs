@@ -1,0 +1,33 @@
+//! "Who stands behind this permission?" as a tree (Zanzibar §2.4.5): usersets stay leaves, arrows are followed.
+
+use stonetown_graph::ExpandTree;
+use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, ZedToken};
+
+use crate::admission::Weight;
+use crate::{Authorizer, Call, Error};
+
+/// Which tree is asked for.
+#[derive(Debug, Clone)]
+pub struct ExpandRequest {
+    /// How fresh the answer must be.
+    pub consistency: Consistency,
+    /// The resource.
+    pub resource: ObjectRef,
+    /// A permission or relation of its type.
+    pub permission: RelationName,
+}
+
+impl Authorizer {
+    /// Expands a permission one level of usersets deep.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn expand(&self, call: &Call, request: &ExpandRequest) -> Result<(ZedToken, ExpandTree), Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let world = self.world(call, request.consistency)?;
+        let context = CaveatContext::new();
+        let evaluation = world.evaluation(call, &context, None, &self.options.limits.graph);
+        let tree = stonetown_graph::expand(&evaluation, &request.resource, &request.permission)?;
+        Ok((world.token, tree))
+    }
+}

@@ -1,0 +1,56 @@
+//! Loading many relationships as one transaction that need not fit in memory.
+
+use stonetown_storage::{BulkMode, BulkWriter};
+use stonetown_tuple::{Consistency, Relationship, Revision, ZedToken};
+
+use crate::admission::{Permit, Weight};
+use crate::typecheck::Purpose;
+use crate::world::World;
+use crate::{Authorizer, Call, Error};
+
+/// An import under way. Dropped before [`Import::finish`], it has never been.
+pub struct Import<'a> {
+    authorizer: &'a Authorizer,
+    writer: Box<dyn BulkWriter>,
+    world: World,
+    schema_at: Option<Revision>,
+    actor: String,
+    _permit: Permit,
+}
+
+impl Authorizer {
+    /// Begins an import. With [`BulkMode::Create`] one relationship that exists already refuses the whole.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn import(&self, call: &Call, mode: BulkMode) -> Result<Import<'_>, Error> {
+        let permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let world = self.world(call, Consistency::FullyConsistent)?;
+        let writer = self.datastore.bulk(call.store, mode, world.now)?;
+        let schema_at = world.snapshot.schema()?.map(|schema| schema.revision);
+        let actor = call.caller.name.to_string();
+        Ok(Import { authorizer: self, writer, world, schema_at, actor, _permit: permit })
+    }
+}
+
+impl Import<'_> {
+    /// Takes some relationships, each tested against the schema.
+    ///
+    /// # Errors
+    /// See [`Error`]; the import is then to be dropped.
+    pub fn push(&mut self, relationships: Vec<Relationship>) -> Result<(), Error> {
+        for relationship in &relationships {
+            self.authorizer.check_relationship(self.world.schema(), relationship, Purpose::Write)?;
+        }
+        Ok(self.writer.push(relationships)?)
+    }
+
+    /// Makes all of it visible at one revision. Returns how many relationships were loaded.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing has changed then.
+    pub fn finish(self) -> Result<(ZedToken, u64), Error> {
+        let committed = self.writer.publish(self.schema_at, Some(self.actor), None)?;
+        Ok((self.authorizer.token(committed.revision), committed.count))
+    }
+}

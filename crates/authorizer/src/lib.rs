@@ -1,0 +1,216 @@
+//! The front door as plain Rust: every call of the product once, from consistency to answer, without a transport. The wire
+//! services, the command line and embedding programs all come through here.
+//!
+//! Calls are synchronous and may read the disk; an asynchronous caller runs them on a pool of its own. [`Authorizer::check`]
+//! alone can be asked to stay within a small budget ([`Effort::Inline`]), so that the common check needs no other thread.
+//!
+//! Who calls, through what, until when is an argument: [`Call`]. Time is read once per call, by [`clock::Clock`].
+//!
+//! Reading order: this file, [`world`] (consistency to revision, schema and index), then a file per call.
+
+pub mod admission;
+pub mod bulk;
+pub mod check;
+pub mod clock;
+pub mod error;
+pub mod expand;
+pub mod export;
+pub mod import;
+pub mod limits;
+pub mod lookup;
+pub mod read;
+pub mod reflect;
+pub mod schema;
+pub mod validation;
+pub mod world;
+pub mod write;
+
+mod typecheck;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use stonetown_graph::{Index, Plan};
+use stonetown_storage::{Datastore, StorageError};
+use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
+
+pub use admission::Admission;
+pub use clock::Clock;
+pub use error::Error;
+pub use limits::Limits;
+/// The graph's answers, as they leave the front door.
+pub use stonetown_graph::{
+    Answer, CaveatResult, CaveatTrace, ExcludedSubject, ExpandNode, ExpandOperation, ExpandTree, FoundResource,
+    FoundSubject, Membership, Position, Trace, Work,
+};
+/// How the resident index is set up, and its state.
+pub use stonetown_graph::{IndexOptions, IndexStats};
+/// How an import treats relationships that are there already.
+pub use stonetown_storage::BulkMode;
+/// What the position of a read is made of, for those who keep it in a cursor.
+pub use stonetown_storage::{EdgePosition, Ordinal, TableId, read::ReadPosition};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// How the caller is told apart in limits and records, such as `key-1`. Never a secret.
+    pub name: Arc<str>,
+}
+
+/// What is true of a call, whatever it asks.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Who asks.
+    pub caller: Caller,
+    /// Which store.
+    pub store: StoreId,
+    /// When the caller stops waiting.
+    pub deadline: Option<Instant>,
+    /// Set when the caller has left. The work then ends at the next look.
+    pub cancelled: Option<Arc<AtomicBool>>,
+}
+
+/// How far a check may go before it is to be asked again on a thread that may block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// A few microseconds; [`Error::NeedsPool`] when that is not enough.
+    Inline,
+    /// All that the limits allow.
+    Full,
+}
+
+/// How an [`Authorizer`] is set up.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Bounds on requests and work.
+    pub limits: Limits,
+    /// Bounds on the resident index.
+    pub index: IndexOptions,
+    /// Whether unprefixed definition names are refused in schemas.
+    pub schema_prefixes_required: bool,
+    /// Whether a token of another instance is refused rather than answered at head.
+    pub foreign_tokens_refused: bool,
+}
+
+/// Answers authorization questions from one datastore.
+pub struct Authorizer {
+    datastore: Arc<dyn Datastore>,
+    index: Arc<Index>,
+    plans: ArcSwap<HashMap<(StoreId, Revision), Arc<Plan>>>,
+    clock: Clock,
+    admission: Admission,
+    options: Options,
+    counters: Counters,
+}
+
+/// What happened so far, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Tokens of another instance that were answered at head.
+    pub foreign_tokens: AtomicU64,
+    /// Checks that did not fit their inline budget.
+    pub checks_rerun: AtomicU64,
+    /// Checks answered from the resident index.
+    pub checks_resident: AtomicU64,
+    /// Checks answered from the datastore.
+    pub checks_stored: AtomicU64,
+}
+
+impl Authorizer {
+    /// Opens the front door: loads the resident index and is ready when it returns.
+    ///
+    /// # Errors
+    /// When the datastore cannot be read.
+    pub fn open(datastore: Arc<dyn Datastore>, options: Options) -> Result<Authorizer, StorageError> {
+        let index = Index::load(&datastore, options.index.clone())?;
+        Ok(Authorizer {
+            index,
+            plans: ArcSwap::default(),
+            clock: Clock::default(),
+            admission: Admission::new(&options.limits),
+            counters: Counters::default(),
+            datastore,
+            options,
+        })
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
+    /// The history that this datastore's tokens belong to.
+    #[must_use]
+    pub fn instance(&self) -> InstanceId {
+        self.datastore.instance()
+    }
+
+    /// The datastore behind the door.
+    #[must_use]
+    pub fn datastore(&self) -> &Arc<dyn Datastore> {
+        &self.datastore
+    }
+
+    /// The door's keeper: concurrency and memory.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// The clock of all calls.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The state of the resident index.
+    #[must_use]
+    pub fn index_stats(&self) -> IndexStats {
+        self.index.stats()
+    }
+
+    /// Moves the snapshot window: nothing older than `keep_since` stays readable, and the log keeps what is younger than
+    /// `keep_log_since`. Returns what was removed, `more` set when another run is due.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub fn collect_garbage(
+        &self,
+        keep_since: Timestamp,
+        keep_log_since: Timestamp,
+    ) -> Result<stonetown_storage::Collected, StorageError> {
+        /// Versions removed in one step, so that a step takes tens of milliseconds.
+        const STEP: usize = 20_000;
+        let floor = self.datastore.revision_at(keep_since)?;
+        let log_floor = self.datastore.revision_at(keep_log_since)?;
+        self.datastore.collect_garbage(floor, log_floor, STEP)
+    }
+
+    fn token(&self, revision: Revision) -> ZedToken {
+        ZedToken { instance: self.datastore.instance(), revision }
+    }
+}
+
+impl Call {
+    /// A call of `caller` on the default store without a deadline.
+    #[must_use]
+    pub fn new(caller: &str) -> Call {
+        Call { caller: Caller { name: caller.into() }, store: StoreId::DEFAULT, deadline: None, cancelled: None }
+    }
+}
+
+impl std::fmt::Debug for Authorizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authorizer").field("head", &self.datastore.head()).finish_non_exhaustive()
+    }
+}

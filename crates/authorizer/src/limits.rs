@@ -1,0 +1,101 @@
+//! The bounds of the front door, each with its default. What they bound is refused with an error that names the limit; no
+//! limit ever turns into a "no".
+
+use stonetown_tuple::CaveatContext;
+
+/// Bounds on requests; those on the work of one question are in [`stonetown_graph::Limits`].
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Updates in one write.
+    pub updates_max: usize,
+    /// Preconditions in one write or delete.
+    pub preconditions_max: usize,
+    /// Bytes of transaction metadata, as JSON.
+    pub metadata_bytes_max: usize,
+    /// Bytes of the caveat stored with a relationship, as it is encoded on the wire.
+    pub relationship_context_bytes_max: usize,
+    /// Bytes of the context of a question, as it is encoded on the wire.
+    pub request_context_bytes_max: usize,
+    /// The largest `optional_limit` of ReadRelationships.
+    pub read_limit_max: u64,
+    /// The largest `optional_limit` of DeleteRelationships.
+    pub delete_limit_max: u64,
+    /// The largest `optional_limit` of LookupResources and LookupSubjects.
+    pub lookup_limit_max: u64,
+    /// The largest batch of ExportBulkRelationships, and the batch when none is asked for.
+    pub export_batch_max: u64,
+    /// Items of one bulk check.
+    pub bulk_checks_max: usize,
+    /// Relationships laid over the snapshot by one question.
+    pub overlay_max: usize,
+    /// Repetitions of a write that meets a concurrent change.
+    pub write_retries_max: u32,
+    /// Calls of one caller at the same time.
+    pub calls_per_caller_max: u32,
+    /// Lookups, reads, expansions, exports, imports and bulk checks of one caller at the same time.
+    pub heavy_calls_per_caller_max: u32,
+    /// Bytes of memory the process should stay under; 0 for no gate. Heavy calls are shed at 75 %, all at 85 %.
+    pub memory_bytes_max: u64,
+    /// Edges an inline check may look at before it is moved to the pool.
+    pub inline_edges_max: u64,
+    /// Bounds on one question.
+    pub graph: stonetown_graph::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            updates_max: 1000,
+            preconditions_max: 1000,
+            metadata_bytes_max: 65_000,
+            relationship_context_bytes_max: 25_000,
+            request_context_bytes_max: 4096,
+            read_limit_max: 1000,
+            delete_limit_max: 1000,
+            lookup_limit_max: 1000,
+            export_batch_max: 10_000,
+            bulk_checks_max: 10_000,
+            overlay_max: 1000,
+            write_retries_max: 10,
+            calls_per_caller_max: 10_000,
+            heavy_calls_per_caller_max: 256,
+            memory_bytes_max: 0,
+            inline_edges_max: 2_000,
+            graph: stonetown_graph::Limits::default(),
+        }
+    }
+}
+
+/// The size of a context as the `google.protobuf.Struct` it is on the wire, in bytes.
+#[must_use]
+pub fn encoded_bytes(context: &CaveatContext) -> usize {
+    context
+        .iter()
+        .map(|(key, value)| {
+            let entry = field(key.len()) + field(value_bytes(value));
+            field(entry)
+        })
+        .sum()
+}
+
+fn value_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) => 2,
+        Value::Number(_) => 9,
+        Value::String(text) => field(text.len()),
+        Value::Array(items) => field(items.iter().map(|item| field(value_bytes(item))).sum()),
+        Value::Object(fields) => field(encoded_bytes(fields)),
+    }
+}
+
+/// A length-delimited field of a small number: tag, length, content.
+fn field(content: usize) -> usize {
+    let mut length = 1;
+    let mut rest = content >> 7;
+    while rest > 0 {
+        length += 1;
+        rest >>= 7;
+    }
+    1 + length + content
+}

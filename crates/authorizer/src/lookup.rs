@@ -1,0 +1,165 @@
+//! "What can this subject reach?" and "who can reach this resource?", whole or in pages. Results come in a stable order and
+//! never twice, also across pages.
+
+use std::ops::ControlFlow;
+
+use stonetown_graph::{FoundResource, FoundSubject, Position};
+use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, ObjectType, RelationName, SubjectRef, ZedToken};
+
+use crate::admission::Weight;
+use crate::check::{above, refuse_wildcard};
+use crate::error::RequestLimit;
+use crate::read::to_usize;
+use crate::world::{Cursor, World};
+use crate::{Authorizer, Call, Error};
+
+/// Results taken from a computed set at a time.
+const STEP: usize = 1024;
+
+/// Which resources are asked for.
+#[derive(Debug, Clone)]
+pub struct LookupResourcesRequest {
+    /// How fresh the answer must be; a cursor's revision comes before it.
+    pub consistency: Consistency,
+    /// The type of the resources.
+    pub resource_type: ObjectType,
+    /// A permission or relation of that type.
+    pub permission: RelationName,
+    /// Who; not a wildcard.
+    pub subject: SubjectRef,
+    /// Values for caveats.
+    pub context: CaveatContext,
+    /// At most so many; `None` for all.
+    pub limit: Option<u64>,
+    /// Where to go on.
+    pub after: Option<Cursor<Position>>,
+}
+
+/// Which subjects are asked for.
+#[derive(Debug, Clone)]
+pub struct LookupSubjectsRequest {
+    /// How fresh the answer must be; a cursor's revision comes before it.
+    pub consistency: Consistency,
+    /// The resource.
+    pub resource: ObjectRef,
+    /// A permission or relation of its type.
+    pub permission: RelationName,
+    /// The type of the subjects.
+    pub subject_type: ObjectType,
+    /// The relation of the subjects, for usersets.
+    pub subject_relation: Option<RelationName>,
+    /// Values for caveats.
+    pub context: CaveatContext,
+    /// At most so many, `*` not counted; `None` for all.
+    pub limit: Option<u64>,
+    /// Where to go on.
+    pub after: Option<Cursor<Position>>,
+    /// Whether `*` itself, with its exclusions, is left out.
+    pub without_wildcard: bool,
+}
+
+impl Authorizer {
+    /// Hands each resource that the subject has the permission on to `visit`, with the cursor after it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn lookup_resources(
+        &self,
+        call: &Call,
+        request: &LookupResourcesRequest,
+        visit: &mut dyn FnMut(FoundResource, Cursor<Position>) -> ControlFlow<()>,
+    ) -> Result<ZedToken, Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        self.refuse_large_lookup(&request.context, request.limit)?;
+        refuse_wildcard(&request.subject, "subject_id")?;
+        let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
+        let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);
+        let found = stonetown_graph::lookup_resources(
+            &evaluation,
+            &request.resource_type,
+            &request.permission,
+            &request.subject,
+        )?;
+        let from = request.after.map(|cursor| cursor.position);
+        emit(
+            &world,
+            from,
+            request.limit,
+            |after, limit| Ok(found.page(&evaluation, after, limit)?),
+            |item| (item.position, Some(1)),
+            visit,
+        )
+    }
+
+    /// Hands each subject that has the permission on the resource to `visit`, with the cursor after it; `*` comes first, with
+    /// those that it does not cover.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn lookup_subjects(
+        &self,
+        call: &Call,
+        request: &LookupSubjectsRequest,
+        visit: &mut dyn FnMut(FoundSubject, Cursor<Position>) -> ControlFlow<()>,
+    ) -> Result<ZedToken, Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        self.refuse_large_lookup(&request.context, request.limit)?;
+        let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
+        let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);
+        let found = stonetown_graph::lookup_subjects(
+            &evaluation,
+            &request.resource,
+            &request.permission,
+            &request.subject_type,
+            request.subject_relation.as_ref(),
+        )?;
+        let from = request.after.map(|cursor| cursor.position);
+        emit(
+            &world,
+            from,
+            request.limit,
+            |after, limit| Ok(found.page(&evaluation, after, limit)?),
+            |item| {
+                let takes = if item.id.as_ref() == "*" { (!request.without_wildcard).then_some(0) } else { Some(1) };
+                (item.position, takes)
+            },
+            visit,
+        )
+    }
+
+    fn refuse_large_lookup(&self, context: &CaveatContext, limit: Option<u64>) -> Result<(), Error> {
+        self.refuse_large_context(context)?;
+        let max = self.options.limits.lookup_limit_max;
+        above(RequestLimit::Results, to_usize(limit.unwrap_or(0)), to_usize(max))
+    }
+}
+
+/// Takes results out of a computed set step by step, until there are none, the limit is reached or the visitor breaks.
+/// `place` tells a result's position, and how much of the limit it takes; `None` if it is not wanted at all.
+fn emit<T>(
+    world: &World,
+    from: Option<Position>,
+    limit: Option<u64>,
+    page: impl Fn(Option<Position>, usize) -> Result<Vec<T>, Error>,
+    place: impl Fn(&T) -> (Position, Option<usize>),
+    visit: &mut dyn FnMut(T, Cursor<Position>) -> ControlFlow<()>,
+) -> Result<ZedToken, Error> {
+    let mut left = limit.filter(|limit| *limit > 0).map_or(usize::MAX, to_usize);
+    let mut after = from;
+    while left > 0 {
+        let items = page(after, left.min(STEP))?;
+        if items.is_empty() {
+            break;
+        }
+        for item in items {
+            let (position, takes) = place(&item);
+            after = Some(position);
+            let Some(takes) = takes else { continue };
+            left -= takes;
+            if visit(item, Cursor { token: world.token, now: world.now, position }).is_break() {
+                return Ok(world.token);
+            }
+        }
+    }
+    Ok(world.token)
+}

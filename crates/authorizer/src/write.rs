@@ -1,0 +1,226 @@
+//! Writing relationships, one update at a time or by filter. All of a call or nothing.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use stonetown_schema::Schema;
+use stonetown_storage::{CommitError, Committed, DeleteByFilter, RequestId, StoredUpdate, Transaction};
+use stonetown_tuple::{Precondition, RelationshipFilter, RelationshipUpdate, Source, ZedToken};
+
+use crate::admission::Weight;
+use crate::check::above;
+use crate::error::RequestLimit;
+use crate::world::World;
+use crate::{Authorizer, Call, Error};
+
+/// Changes to be made together.
+#[derive(Debug, Clone, Default)]
+pub struct WriteRequest {
+    /// The changes.
+    pub updates: Vec<RelationshipUpdate>,
+    /// What must hold of the state before.
+    pub preconditions: Vec<Precondition>,
+    /// A JSON object to be kept with the transaction.
+    pub metadata: Option<String>,
+    /// Chosen by the client so that a retry answers as the first did; 1 to 128 bytes.
+    pub request_id: Option<String>,
+}
+
+/// A deletion by filter.
+#[derive(Debug, Clone, Default)]
+pub struct DeleteRequest {
+    /// What to delete.
+    pub filter: RelationshipFilter,
+    /// What must hold of the state before.
+    pub preconditions: Vec<Precondition>,
+    /// At most so many.
+    pub limit: Option<u64>,
+    /// Whether to delete up to the limit when more match.
+    pub allow_partial: bool,
+    /// A JSON object to be kept with the transaction.
+    pub metadata: Option<String>,
+    /// As in [`WriteRequest`].
+    pub request_id: Option<String>,
+}
+
+/// What a deletion did.
+#[derive(Debug, Clone, Copy)]
+pub struct DeleteAnswer {
+    /// The revision from which on they are gone.
+    pub at: ZedToken,
+    /// How many were deleted.
+    pub deleted: u64,
+    /// Whether more match.
+    pub partial: bool,
+}
+
+impl Authorizer {
+    /// Applies updates as one transaction, acknowledged when it is durable and visible.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing has changed then.
+    pub fn write(&self, call: &Call, request: &WriteRequest) -> Result<ZedToken, Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        above(RequestLimit::Updates, request.updates.len(), self.options.limits.updates_max)?;
+        self.check_extras(&request.preconditions, request.metadata.as_deref())?;
+        refuse_duplicates(&request.updates)?;
+        let request_id = request.request_id.clone().map(|id| RequestId { id, fingerprint: write_fingerprint(request) });
+        let committed = self.commit(call, request_id, |world, transaction| {
+            let schema = world.schema();
+            request.preconditions.iter().try_for_each(|precondition| check_precondition(schema, precondition))?;
+            for update in &request.updates {
+                self.check_relationship(schema, &update.relationship, update.operation.into())?;
+                transaction.updates.push(StoredUpdate {
+                    operation: update.operation,
+                    relationship: update.relationship.clone(),
+                    source: Source::STANDING,
+                });
+            }
+            transaction.preconditions.clone_from(&request.preconditions);
+            transaction.metadata.clone_from(&request.metadata);
+            Ok(())
+        })?;
+        Ok(self.token(committed.revision))
+    }
+
+    /// Deletes what matches a filter as one transaction, of any size where no limit is given.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing has changed then.
+    pub fn delete(&self, call: &Call, request: &DeleteRequest) -> Result<DeleteAnswer, Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        if let Some(limit) = request.limit {
+            let max = self.options.limits.delete_limit_max;
+            above(
+                RequestLimit::Results,
+                usize::try_from(limit).unwrap_or(usize::MAX),
+                usize::try_from(max).unwrap_or(usize::MAX),
+            )?;
+        }
+        self.check_extras(&request.preconditions, request.metadata.as_deref())?;
+        let request_id =
+            request.request_id.clone().map(|id| RequestId { id, fingerprint: delete_fingerprint(request) });
+        let committed = self.commit(call, request_id, |world, transaction| {
+            let schema = world.schema();
+            request.preconditions.iter().try_for_each(|precondition| check_precondition(schema, precondition))?;
+            check_filter(schema, &request.filter)?;
+            transaction.delete = Some(DeleteByFilter {
+                filter: request.filter.clone(),
+                limit: request.limit,
+                partial: request.allow_partial,
+            });
+            transaction.preconditions.clone_from(&request.preconditions);
+            transaction.metadata.clone_from(&request.metadata);
+            Ok(())
+        });
+        let committed = committed.map_err(|error| match error {
+            Error::TooManyToDelete { limit, .. } => {
+                Error::TooManyToDelete { limit, filter: Box::new(request.filter.clone()) }
+            }
+            other => other,
+        })?;
+        Ok(DeleteAnswer { at: self.token(committed.revision), deleted: committed.count, partial: committed.partial })
+    }
+
+    /// Prepares a transaction against the newest schema and commits it, again from the start when the schema changed between
+    /// the two.
+    fn commit(
+        &self,
+        call: &Call,
+        request_id: Option<RequestId>,
+        prepare: impl Fn(&World, &mut Transaction) -> Result<(), Error>,
+    ) -> Result<Committed, Error> {
+        for _ in 0..=self.options.limits.write_retries_max {
+            let world = self.world(call, stonetown_tuple::Consistency::FullyConsistent)?;
+            let mut transaction = Transaction::new(call.store, world.now);
+            prepare(&world, &mut transaction)?;
+            transaction.request_id.clone_from(&request_id);
+            transaction.actor = Some(call.caller.name.to_string());
+            transaction.schema_at = world.snapshot.schema()?.map(|schema| schema.revision);
+            match self.datastore.commit(transaction) {
+                Err(CommitError::SchemaChanged(_) | CommitError::Conflict) => {}
+                outcome => return outcome.map_err(Error::from),
+            }
+        }
+        Err(Error::Serialization)
+    }
+
+    pub(crate) fn check_extras(&self, preconditions: &[Precondition], metadata: Option<&str>) -> Result<(), Error> {
+        let limits = &self.options.limits;
+        above(RequestLimit::Preconditions, preconditions.len(), limits.preconditions_max)?;
+        above(RequestLimit::MetadataBytes, metadata.map_or(0, str::len), limits.metadata_bytes_max)
+    }
+}
+
+fn refuse_duplicates(updates: &[RelationshipUpdate]) -> Result<(), Error> {
+    let mut seen = HashSet::with_capacity(updates.len());
+    for update in updates {
+        let r = &update.relationship;
+        if !seen.insert((&r.resource, &r.relation, &r.subject)) {
+            return Err(Error::DuplicateUpdate {
+                definition: r.resource.object_type.to_string(),
+                relationship: format!("{}#{}@{}", r.resource, r.relation, r.subject),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_precondition(schema: &Schema, precondition: &Precondition) -> Result<(), Error> {
+    let (Precondition::MustMatch(filter) | Precondition::MustNotMatch(filter)) = precondition;
+    check_filter(schema, filter)
+}
+
+/// Refuses a filter without conditions, one that contradicts itself, and one that names what the schema has not.
+pub(crate) fn check_filter(schema: &Schema, filter: &RelationshipFilter) -> Result<(), Error> {
+    if filter.is_empty() {
+        return Err(Error::InvalidFilter { message: "at least one field must be set".to_owned() });
+    }
+    if filter.resource_id.is_some() && filter.resource_id_prefix.is_some() {
+        return Err(Error::InvalidFilter { message: "a resource id and a prefix of it cannot both be set".to_owned() });
+    }
+    let definition =
+        |name: &str| schema.definition(name).ok_or_else(|| Error::UnknownDefinition { name: name.to_owned() });
+    let unknown = |definition: &str, relation: &str| Error::UnknownRelation {
+        definition: definition.to_owned(),
+        relation: relation.to_owned(),
+    };
+    if let Some(resource_type) = &filter.resource_type {
+        let definition = definition(resource_type.as_str())?;
+        if let Some(name) = filter.relation.as_ref().map(AsRef::as_ref)
+            && definition.relation(name).is_none()
+            && definition.permission(name).is_none()
+        {
+            return Err(unknown(resource_type.as_str(), name));
+        }
+    }
+    if let Some(subject) = &filter.subject {
+        let name = subject.subject_type.as_str();
+        let definition = definition(name)?;
+        if let stonetown_tuple::SubjectRelationFilter::Relation(relation) = &subject.relation
+            && definition.relation(relation.as_str()).is_none()
+            && definition.permission(relation.as_str()).is_none()
+        {
+            return Err(unknown(name, relation.as_str()));
+        }
+    }
+    Ok(())
+}
+
+/// Tells two requests of the same id apart. Stable within a process and between processes of one build, which is what a retry
+/// after a time-out or a restart needs.
+fn write_fingerprint(request: &WriteRequest) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for update in &request.updates {
+        (update.operation, update.relationship.to_string()).hash(&mut hasher);
+    }
+    (format!("{:?}", request.preconditions), &request.metadata).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn delete_fingerprint(request: &DeleteRequest) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let DeleteRequest { filter, preconditions, limit, allow_partial, metadata, request_id: _ } = request;
+    (format!("{filter:?} {preconditions:?}"), limit, allow_partial, metadata).hash(&mut hasher);
+    hasher.finish()
+}
