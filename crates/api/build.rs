@@ -1,0 +1,25 @@
+//! Compiles the protos with protox, so that no `protoc` has to be installed.
+
+use std::path::{Path, PathBuf};
+use std::{env, error::Error, fs};
+
+use prost::Message;
+
+const PROTO: &str = "../../proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let package = Path::new(PROTO).join("authzed/api/v1");
+    println!("cargo:rerun-if-changed={PROTO}");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&package)? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    let descriptors = protox::compile(&files, [PROTO])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let mut config = prost_build::Config::new();
+    config.include_file("protos.rs");
+    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! How calls are run. The front door is synchronous and may block, so all but a check's first attempt goes to threads that may.
+//! Light and heavy calls each have a number of places there; who finds none waits.
+
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use stonetown_authorizer::{Authorizer, Call, Error};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tonic::Status;
+
+use crate::incoming::{CancelOnDrop, Incoming};
+use crate::settings::ApiSettings;
+use crate::status::{self, status};
+
+/// The answer of a call that streams.
+pub(crate) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Small messages between the thread that finds them and the connection that sends them.
+pub(crate) const MESSAGES_AHEAD: usize = 256;
+
+/// The authorizer and the places to run its calls at. The services are implemented on it.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    authorizer: Arc<Authorizer>,
+    light: Arc<Semaphore>,
+    heavy: Arc<Semaphore>,
+    stream_idle_max: Duration,
+}
+
+/// Which places a call needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pool {
+    /// A check, a write, a schema call.
+    Light,
+    /// Everything that may take long.
+    Heavy,
+}
+
+impl Calls {
+    pub(crate) fn new(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Calls {
+        Calls {
+            authorizer,
+            light: Arc::new(Semaphore::new(settings.light_calls_max)),
+            heavy: Arc::new(Semaphore::new(settings.heavy_calls_max)),
+            stream_idle_max: settings.stream_idle_max,
+        }
+    }
+
+    pub(crate) fn authorizer(&self) -> &Authorizer {
+        &self.authorizer
+    }
+
+    /// How long a stream may stand still.
+    pub(crate) fn stream_idle_max(&self) -> Duration {
+        self.stream_idle_max
+    }
+
+    /// Runs `work` on a thread that may block. Once begun it runs to its end, also when nobody waits for it any more.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        pool: Pool,
+        work: impl FnOnce(&Authorizer) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Status> {
+        let place = self.place(pool).await?;
+        let authorizer = Arc::clone(&self.authorizer);
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(&authorizer)
+        });
+        done.await.map_err(|_| status::lost())?.map_err(|error| status(&error))
+    }
+
+    /// Runs `work` on a thread that may block, and sends what it puts into its outlet, which holds `ahead` messages. The work
+    /// ends early when the client leaves, or when nothing moves for too long.
+    pub(crate) async fn stream<T: Send + 'static>(
+        &self,
+        mut incoming: Incoming,
+        ahead: usize,
+        work: impl FnOnce(&Authorizer, &Call, &mut Outlet<T>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<Streamed<T>, Status> {
+        let place = self.place(Pool::Heavy).await?;
+        let (sender, receiver) = mpsc::channel(ahead);
+        let cancel = incoming.cancel_on_drop();
+        incoming.cost.add(1, 0);
+        let authorizer = Arc::clone(&self.authorizer);
+        let idle_max = self.stream_idle_max;
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let mut outlet = Outlet { sender, idle_max };
+            if let Err(error) = work(&authorizer, &incoming.call, &mut outlet) {
+                // Whoever no longer listens need not know.
+                let _ = outlet.put(Err(status(&error)));
+            }
+        });
+        Ok(timed(receiver, cancel, idle_max))
+    }
+
+    async fn place(&self, pool: Pool) -> Result<OwnedSemaphorePermit, Status> {
+        let places = match pool {
+            Pool::Light => &self.light,
+            Pool::Heavy => &self.heavy,
+        };
+        Arc::clone(places).acquire_owned().await.map_err(|_| status::lost())
+    }
+}
+
+/// Where a streaming call puts its messages.
+pub(crate) struct Outlet<T> {
+    sender: mpsc::Sender<Result<T, Status>>,
+    idle_max: Duration,
+}
+
+impl<T> Outlet<T> {
+    /// Sends a message, waiting for the client as long as a stream may stand still. `Break` when it is of no use to go on.
+    pub(crate) fn send(&mut self, message: T) -> ControlFlow<()> {
+        self.put(Ok(message))
+    }
+
+    fn put(&mut self, item: Result<T, Status>) -> ControlFlow<()> {
+        let sent = match self.sender.try_send(item) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(item)) => {
+                let sending = tokio::time::timeout(self.idle_max, self.sender.send(item));
+                matches!(Handle::current().block_on(sending), Ok(Ok(())))
+            }
+        };
+        if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// The receiving end as a stream that ends with an error when nothing arrives for too long.
+fn timed<T: Send + 'static>(
+    receiver: mpsc::Receiver<Result<T, Status>>,
+    cancel: CancelOnDrop,
+    idle_max: Duration,
+) -> Streamed<T> {
+    Box::pin(futures::stream::unfold(Some((receiver, cancel)), move |open| async move {
+        let (mut receiver, cancel) = open?;
+        match tokio::time::timeout(idle_max, receiver.recv()).await {
+            Ok(Some(item)) => Some((item, Some((receiver, cancel)))),
+            Ok(None) => None,
+            Err(_) => Some((Err(status::stalled(idle_max.as_secs())), None)),
+        }
+    }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn guard() -> (CancelOnDrop, Arc<AtomicBool>) {
+        let mut incoming = Incoming { call: Call::new("key-1"), cost: Arc::default() };
+        let guard = incoming.cancel_on_drop();
+        (guard, incoming.call.cancelled.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_on_which_nothing_moves_ends_with_an_error_and_cancels_the_work() {
+        let (sender, receiver) = mpsc::channel(4);
+        let (guard, cancelled) = guard();
+        let mut stream = timed(receiver, guard, Duration::from_secs(30));
+        sender.send(Ok(1)).await.unwrap();
+        assert_eq!(stream.next().await.unwrap().unwrap(), 1);
+        assert!(!cancelled.load(Ordering::Relaxed));
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.code(), tonic::Code::DeadlineExceeded);
+        assert!(stream.next().await.is_none());
+        assert!(cancelled.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_cancels_the_work() {
+        let (sender, receiver) = mpsc::channel(4);
+        let (guard, cancelled) = guard();
+        let stream = timed(receiver, guard, Duration::from_secs(30));
+        let mut outlet = Outlet { sender, idle_max: Duration::from_secs(30) };
+        assert!(outlet.send(1).is_continue());
+        drop(stream);
+        assert!(cancelled.load(Ordering::Relaxed));
+        assert!(outlet.send(2).is_break());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_not_waited_for_for_ever() {
+        let (sender, _receiver) = mpsc::channel(1);
+        let mut outlet = Outlet { sender, idle_max: Duration::from_millis(10) };
+        let (first, second) = tokio::task::spawn_blocking(move || (outlet.send(1), outlet.send(2))).await.unwrap();
+        assert!(first.is_continue() && second.is_break());
+    }
+}

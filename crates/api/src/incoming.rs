@@ -1,0 +1,168 @@
+//! What a request says besides its message: who calls, until when, under which request id.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Extensions;
+use stonetown_authorizer::{BulkMode, Call, Caller};
+use stonetown_tuple::StoreId;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Status};
+
+use crate::convert::FieldError;
+use crate::status;
+use crate::trailers::Cost;
+
+/// Chosen by a client so that a write that is sent again is not done again.
+const WRITE_ID: &str = "stonetown-request-id";
+/// How an import treats relationships that exist already: `create`, as the interface has it, or `touch`.
+const IMPORT_MODE: &str = "stonetown-import-mode";
+/// Longest id of a write, in bytes.
+const WRITE_ID_BYTES_MAX: usize = 128;
+
+/// A request without its message.
+pub(crate) struct Incoming {
+    /// Who calls and until when.
+    pub(crate) call: Call,
+    /// Where the cost of the call is noted.
+    pub(crate) cost: Arc<Cost>,
+}
+
+impl Incoming {
+    /// Takes a request apart. Whoever authenticates calls has put a [`Caller`] among its extensions.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` when there is none.
+    pub(crate) fn open<T>(request: Request<T>) -> Result<(Incoming, MetadataMap, T), Status> {
+        let (metadata, mut extensions, message) = request.into_parts();
+        let call = call(&metadata, &mut extensions)?;
+        let cost = extensions.remove::<Arc<Cost>>().unwrap_or_default();
+        Ok((Incoming { call, cost }, metadata, message))
+    }
+
+    /// Ends the work of this call when what is returned is dropped: when the client has left.
+    pub(crate) fn cancel_on_drop(&mut self) -> CancelOnDrop {
+        let flag = Arc::clone(self.call.cancelled.get_or_insert_default());
+        CancelOnDrop(flag)
+    }
+}
+
+/// Sets a call's cancel flag when it goes.
+pub(crate) struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn call(metadata: &MetadataMap, extensions: &mut Extensions) -> Result<Call, Status> {
+    let caller = extensions.remove::<Caller>().ok_or_else(status::nobody)?;
+    let timeout = metadata.get("grpc-timeout").and_then(|text| timeout(text.to_str().ok()?));
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    Ok(Call { caller, store: StoreId::DEFAULT, deadline, cancelled: None })
+}
+
+/// The timeout of a gRPC call, such as `100m`: up to eight digits and a unit. What is malformed is no timeout.
+fn timeout(text: &str) -> Option<Duration> {
+    let (unit_at, unit) = text.char_indices().next_back()?;
+    let digits = &text[..unit_at];
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        'H' => Some(Duration::from_secs(number * 3600)),
+        'M' => Some(Duration::from_secs(number * 60)),
+        'S' => Some(Duration::from_secs(number)),
+        'm' => Some(Duration::from_millis(number)),
+        'u' => Some(Duration::from_micros(number)),
+        'n' => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// The id under which a write may be sent again.
+pub(crate) fn write_id(metadata: &MetadataMap) -> Result<Option<String>, FieldError> {
+    let Some(id) = metadata.get(WRITE_ID) else { return Ok(None) };
+    match id.to_str() {
+        Ok(id) if !id.is_empty() && id.len() <= WRITE_ID_BYTES_MAX => Ok(Some(id.to_owned())),
+        _ => Err(FieldError::new("expected 1 to 128 printable characters").within(WRITE_ID)),
+    }
+}
+
+/// What an import does with relationships that exist already.
+pub(crate) fn import_mode(metadata: &MetadataMap) -> Result<BulkMode, FieldError> {
+    match metadata.get(IMPORT_MODE).map(|mode| mode.to_str()) {
+        None | Some(Ok("create")) => Ok(BulkMode::Create),
+        Some(Ok("touch")) => Ok(BulkMode::Touch),
+        Some(_) => Err(FieldError::new("expected create or touch").within(IMPORT_MODE)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_have_up_to_eight_digits_and_a_unit() {
+        for (text, expected) in [
+            ("1H", Duration::from_secs(3600)),
+            ("2M", Duration::from_secs(120)),
+            ("3S", Duration::from_secs(3)),
+            ("250m", Duration::from_millis(250)),
+            ("99999999u", Duration::from_micros(99_999_999)),
+            ("7n", Duration::from_nanos(7)),
+        ] {
+            assert_eq!(timeout(text), Some(expected), "{text}");
+        }
+        for text in ["", "S", "5", "5x", "-5S", "+5S", "123456789S", "5µ"] {
+            assert_eq!(timeout(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_call_without_a_caller_is_refused_and_one_with_a_timeout_has_a_deadline() {
+        let refused = Incoming::open(Request::new(())).err().map(|status| status.code());
+        assert_eq!(refused, Some(tonic::Code::Unauthenticated));
+
+        let mut request = Request::new(());
+        request.extensions_mut().insert(Caller { name: "key-1".into() });
+        request.metadata_mut().insert("grpc-timeout", "5S".parse().unwrap());
+        let (incoming, ..) = Incoming::open(request).unwrap();
+        let left = incoming.call.deadline.unwrap().duration_since(Instant::now());
+        assert!(left > Duration::from_secs(4) && left <= Duration::from_secs(5), "{left:?}");
+    }
+
+    #[test]
+    fn a_call_is_cancelled_when_its_guard_goes() {
+        let mut incoming = Incoming { call: Call::new("key-1"), cost: Arc::default() };
+        let guard = incoming.cancel_on_drop();
+        let flag = incoming.call.cancelled.clone().unwrap();
+        assert!(!flag.load(Ordering::Relaxed));
+        drop(guard);
+        assert!(flag.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn an_import_creates_unless_it_is_told_to_touch() {
+        let mut metadata = MetadataMap::new();
+        assert_eq!(import_mode(&metadata), Ok(BulkMode::Create));
+        metadata.insert(IMPORT_MODE, "touch".parse().unwrap());
+        assert_eq!(import_mode(&metadata), Ok(BulkMode::Touch));
+        metadata.insert(IMPORT_MODE, "delete".parse().unwrap());
+        assert!(import_mode(&metadata).is_err());
+    }
+
+    #[test]
+    fn a_write_id_has_a_bounded_length() {
+        let mut metadata = MetadataMap::new();
+        assert_eq!(write_id(&metadata), Ok(None));
+        metadata.insert(WRITE_ID, "order-17".parse().unwrap());
+        assert_eq!(write_id(&metadata), Ok(Some("order-17".to_owned())));
+        metadata.insert(WRITE_ID, "x".repeat(129).parse().unwrap());
+        assert!(write_id(&metadata).is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! The wire: the services of `authzed.api.v1` over the authorizer, health and reflection. Messages are parsed into the domain's
+//! values, questions are put to [`stonetown_authorizer::Authorizer`], answers and errors are mapped back. Nothing is decided
+//! here, and no type of the wire goes further than here.
+//!
+//! The server crate merges what [`services`], [`Health::new`] and [`reflection`] return and puts authentication before the
+//! first: it must add a [`stonetown_authorizer::Caller`] to the extensions of each request that it lets through.
+//!
+//! Reading order: this file, `authzed`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`, `trailers`;
+//! then [`client`], the same conversions for programs that call.
+
+mod authzed;
+mod calls;
+pub mod client;
+mod convert;
+mod cursor;
+mod health;
+mod incoming;
+pub mod proto;
+mod reflection;
+mod settings;
+mod status;
+mod token;
+mod trailers;
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use stonetown_authorizer::Authorizer;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+
+pub use health::Health;
+pub use reflection::reflection;
+pub use settings::ApiSettings;
+pub use trailers::REQUEST_ID;
+
+use crate::calls::Calls;
+use crate::proto::authzed::api::v1::experimental_service_server::ExperimentalServiceServer;
+use crate::proto::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
+use crate::proto::authzed::api::v1::schema_service_server::SchemaServiceServer;
+use crate::proto::authzed::api::v1::watch_service_server::WatchServiceServer;
+use crate::trailers::WithTrailers;
+
+/// The four services of `authzed.api.v1`. A request without a [`stonetown_authorizer::Caller`] among its extensions is refused.
+///
+/// Routes have a fallback; to merge those of several functions, take it away from all but one with `reset_fallback` of the
+/// router that [`Routes::into_axum_router`] returns.
+#[must_use]
+pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
+    let calls = Arc::new(Calls::new(authorizer, settings));
+    // A version that no header can hold is told to nobody.
+    let version = settings.version.as_ref().and_then(|version| HeaderValue::from_str(version).ok());
+    macro_rules! service {
+        ($server:ident) => {
+            WithTrailers::new(
+                $server::from_arc(Arc::clone(&calls))
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .max_decoding_message_size(settings.request_bytes_max),
+                version.clone(),
+            )
+        };
+    }
+    Routes::default()
+        .add_service(service!(PermissionsServiceServer))
+        .add_service(service!(SchemaServiceServer))
+        .add_service(service!(WatchServiceServer))
+        .add_service(service!(ExperimentalServiceServer))
+}

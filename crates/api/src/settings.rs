@@ -1,0 +1,31 @@
+//! How the services are set up.
+
+use std::time::Duration;
+
+/// Settings of the services, with their defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// The largest request, in bytes. The default is gRPC's own, 4 MiB.
+    pub request_bytes_max: usize,
+    /// How long a stream may stand still, on either side, before it ends with `DEADLINE_EXCEEDED`.
+    pub stream_idle_max: Duration,
+    /// Checks, writes and reads of the schema on the runtime's blocking threads at the same time; more wait. Together with
+    /// the next no more than the runtime has such threads, which is 512 unless it is told otherwise.
+    pub light_calls_max: usize,
+    /// Lookups, reads, deletes, expansions, bulk checks, imports, exports and new schemas at the same time; more wait.
+    pub heavy_calls_max: usize,
+    /// The version told to clients that ask; `None` to tell nobody.
+    pub version: Option<String>,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        ApiSettings {
+            request_bytes_max: 4 << 20,
+            stream_idle_max: Duration::from_secs(30),
+            light_calls_max: 256,
+            heavy_calls_max: 256,
+            version: Some(concat!("v", env!("CARGO_PKG_VERSION")).to_owned()),
+        }
+    }
+}
