@@ -1,0 +1,262 @@
+//! All settings of a server. This struct is their one source: flags, environment names and help texts derive from it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+/// Settings of `stonetown serve`. Each can be given as a flag or as the environment variable beside it.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Address for gRPC, gRPC-web and health, on one port.
+    #[arg(long, env = "STONETOWN_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "ADDR")]
+    pub grpc_addr: ListenAddr,
+
+    /// Key that callers send as `authorization: Bearer KEY`. Repeat the flag, or separate keys by commas, for several.
+    #[arg(
+        long,
+        env = "STONETOWN_GRPC_PRESHARED_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true,
+        required = true
+    )]
+    pub grpc_preshared_key: Vec<Secret>,
+
+    /// Certificate chain (PEM) for TLS; needs the key, too. Without both, the port speaks plain text.
+    #[arg(long, env = "STONETOWN_GRPC_TLS_CERT_PATH", value_name = "FILE", requires = "grpc_tls_key_path")]
+    pub grpc_tls_cert_path: Option<PathBuf>,
+
+    /// Private key (PEM) of the certificate.
+    #[arg(long, env = "STONETOWN_GRPC_TLS_KEY_PATH", value_name = "FILE", requires = "grpc_tls_cert_path")]
+    pub grpc_tls_key_path: Option<PathBuf>,
+
+    /// Age after which a connection is asked to reconnect, in seconds; 0 for never.
+    #[arg(long, env = "STONETOWN_GRPC_MAX_CONN_AGE_S", default_value_t = 0, value_name = "SECONDS")]
+    pub grpc_max_conn_age_s: u64,
+
+    /// Time that running calls have to end at shutdown, in seconds.
+    #[arg(long, env = "STONETOWN_GRPC_SHUTDOWN_GRACE_PERIOD_S", default_value_t = 5, value_name = "SECONDS")]
+    pub grpc_shutdown_grace_period_s: u64,
+
+    /// Whether gRPC reflection is left out.
+    #[arg(long, env = "STONETOWN_DISABLE_REFLECTION")]
+    pub disable_reflection: bool,
+
+    /// Whether the version is not told to clients that ask for it.
+    #[arg(long, env = "STONETOWN_DISABLE_VERSION_RESPONSE")]
+    pub disable_version_response: bool,
+
+    /// Address for Prometheus metrics at `/metrics`; `off` for none. Unprotected: keep it on loopback or a private network.
+    #[arg(long, env = "STONETOWN_METRICS_ADDR", default_value = "127.0.0.1:9090", value_name = "ADDR")]
+    pub metrics_addr: OptionalAddr,
+
+    /// Where data is kept.
+    #[arg(long, env = "STONETOWN_DATASTORE_ENGINE", value_enum, default_value_t = Engine::Rocksdb)]
+    pub datastore_engine: Engine,
+
+    /// Directory of the embedded store; made if it is not there.
+    #[arg(long, env = "STONETOWN_DATA_DIR", default_value = "data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// Age up to which snapshots stay readable, in seconds.
+    #[arg(long, env = "STONETOWN_DATASTORE_GC_WINDOW_S", default_value_t = 24 * 3600, value_name = "SECONDS")]
+    pub datastore_gc_window_s: u64,
+
+    /// Time between two runs of garbage collection, in seconds.
+    #[arg(long, env = "STONETOWN_DATASTORE_GC_INTERVAL_S", default_value_t = 180, value_name = "SECONDS")]
+    pub datastore_gc_interval_s: u64,
+
+    /// Age up to which the transaction log is kept, in seconds.
+    #[arg(long, env = "STONETOWN_LOG_WINDOW_S", default_value_t = 7 * 24 * 3600, value_name = "SECONDS")]
+    pub log_window_s: u64,
+
+    /// Memory for the block cache of the embedded store, in MiB.
+    #[arg(long, env = "STONETOWN_BLOCK_CACHE_MIB", default_value_t = 256, value_name = "MIB")]
+    pub block_cache_mib: u64,
+
+    /// Memory for the resident index of relationships, in MiB; what does not fit is read from the store.
+    #[arg(long, env = "STONETOWN_INDEX_MIB", default_value_t = 2048, value_name = "MIB")]
+    pub index_mib: u64,
+
+    /// Memory the process should stay under, in MiB: near it heavy calls are refused first, then all. 0 for three quarters of
+    /// the machine's.
+    #[arg(long, env = "STONETOWN_MEMORY_LIMIT_MIB", default_value_t = 0, value_name = "MIB")]
+    pub memory_limit_mib: u64,
+
+    /// Validation file whose schema and relationships are loaded at the start if the store has no schema.
+    #[arg(long, env = "STONETOWN_BOOTSTRAP", value_name = "FILE")]
+    pub bootstrap: Option<PathBuf>,
+
+    /// What an `at_least_as_fresh` token of another instance leads to.
+    #[arg(long, env = "STONETOWN_MISMATCH_ZED_TOKEN_BEHAVIOR", value_enum, default_value_t = ForeignToken::FullConsistency)]
+    pub mismatch_zed_token_behavior: ForeignToken,
+
+    /// Whether definition names without a prefix are refused.
+    #[arg(long, env = "STONETOWN_SCHEMA_PREFIXES_REQUIRED")]
+    pub schema_prefixes_required: bool,
+
+    /// Most updates in one WriteRelationships.
+    #[arg(long, env = "STONETOWN_WRITE_RELATIONSHIPS_MAX_UPDATES_PER_CALL", default_value_t = 1000, value_name = "N")]
+    pub write_relationships_max_updates_per_call: usize,
+
+    /// Most preconditions in one write or delete.
+    #[arg(
+        long,
+        env = "STONETOWN_UPDATE_RELATIONSHIPS_MAX_PRECONDITIONS_PER_CALL",
+        default_value_t = 1000,
+        value_name = "N"
+    )]
+    pub update_relationships_max_preconditions_per_call: usize,
+
+    /// Largest limit of ReadRelationships.
+    #[arg(long, env = "STONETOWN_MAX_READ_RELATIONSHIPS_LIMIT", default_value_t = 1000, value_name = "N")]
+    pub max_read_relationships_limit: u64,
+
+    /// Largest limit of DeleteRelationships.
+    #[arg(long, env = "STONETOWN_MAX_DELETE_RELATIONSHIPS_LIMIT", default_value_t = 1000, value_name = "N")]
+    pub max_delete_relationships_limit: u64,
+
+    /// Largest limit of LookupResources and LookupSubjects.
+    #[arg(long, env = "STONETOWN_MAX_LOOKUP_RESOURCES_LIMIT", default_value_t = 1000, value_name = "N")]
+    pub max_lookup_resources_limit: u64,
+
+    /// Largest batch of ExportBulkRelationships.
+    #[arg(long, env = "STONETOWN_MAX_BULK_EXPORT_RELATIONSHIPS_LIMIT", default_value_t = 10_000, value_name = "N")]
+    pub max_bulk_export_relationships_limit: u64,
+
+    /// Largest caveat context of a request, in bytes.
+    #[arg(long, env = "STONETOWN_MAX_CAVEAT_CONTEXT_SIZE", default_value_t = 4096, value_name = "BYTES")]
+    pub max_caveat_context_size: usize,
+
+    /// Largest caveat context of a relationship, in bytes.
+    #[arg(long, env = "STONETOWN_MAX_RELATIONSHIP_CONTEXT_SIZE", default_value_t = 25_000, value_name = "BYTES")]
+    pub max_relationship_context_size: usize,
+
+    /// Most calls of one caller at the same time.
+    #[arg(long, env = "STONETOWN_MAX_CALLS_PER_CALLER", default_value_t = 10_000, value_name = "N")]
+    pub max_calls_per_caller: u32,
+
+    /// Most lookups, reads, expansions, exports, imports and bulk checks of one caller at the same time.
+    #[arg(long, env = "STONETOWN_MAX_HEAVY_CALLS_PER_CALLER", default_value_t = 256, value_name = "N")]
+    pub max_heavy_calls_per_caller: u32,
+
+    /// Time after which a stream to which nothing could be sent is ended, in seconds.
+    #[arg(
+        long,
+        env = "STONETOWN_STREAMING_API_RESPONSE_DELAY_TIMEOUT_S",
+        default_value_t = 30,
+        value_name = "SECONDS"
+    )]
+    pub streaming_api_response_delay_timeout_s: u64,
+}
+
+/// Which implementation of storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Durable, in the data directory.
+    Rocksdb,
+    /// In memory, gone with the process: for trying things out and for tests.
+    Memory,
+}
+
+/// What to do with a token of another instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ForeignToken {
+    /// Answer at the newest revision, which is never older.
+    FullConsistency,
+    /// Refuse the call.
+    Error,
+}
+
+/// A preshared key. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// `host:port`, or `:port` for all interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenAddr(pub SocketAddr);
+
+/// An address, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionalAddr(pub Option<SocketAddr>);
+
+impl Secret {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let key = text.trim();
+        if key.is_empty() { Err("a preshared key is empty".to_owned()) } else { Ok(Secret(key.to_owned())) }
+    }
+}
+
+impl std::str::FromStr for ListenAddr {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let whole =
+            if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.replace("localhost", "127.0.0.1") };
+        whole.parse().map(ListenAddr).map_err(|_| format!("`{text}` is not an address: expected HOST:PORT or :PORT"))
+    }
+}
+
+impl std::str::FromStr for OptionalAddr {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" || text.is_empty() {
+            return Ok(OptionalAddr(None));
+        }
+        text.parse::<ListenAddr>().map(|addr| OptionalAddr(Some(addr.0)))
+    }
+}
+
+impl Config {
+    pub(crate) fn authorizer_options(&self) -> stonetown_authorizer::Options {
+        let limits = stonetown_authorizer::Limits {
+            updates_max: self.write_relationships_max_updates_per_call,
+            preconditions_max: self.update_relationships_max_preconditions_per_call,
+            relationship_context_bytes_max: self.max_relationship_context_size,
+            request_context_bytes_max: self.max_caveat_context_size,
+            read_limit_max: self.max_read_relationships_limit,
+            delete_limit_max: self.max_delete_relationships_limit,
+            lookup_limit_max: self.max_lookup_resources_limit,
+            export_batch_max: self.max_bulk_export_relationships_limit,
+            calls_per_caller_max: self.max_calls_per_caller,
+            heavy_calls_per_caller_max: self.max_heavy_calls_per_caller,
+            memory_bytes_max: self.memory_limit_bytes(),
+            ..stonetown_authorizer::Limits::default()
+        };
+        stonetown_authorizer::Options {
+            limits,
+            index: stonetown_authorizer::IndexOptions {
+                bytes_max: usize::try_from(self.index_mib << 20).unwrap_or(usize::MAX),
+                ..Default::default()
+            },
+            schema_prefixes_required: self.schema_prefixes_required,
+            foreign_tokens_refused: self.mismatch_zed_token_behavior == ForeignToken::Error,
+        }
+    }
+
+    /// The memory limit, in bytes; 0 when the machine does not tell how much it has.
+    pub(crate) fn memory_limit_bytes(&self) -> u64 {
+        match self.memory_limit_mib {
+            0 => crate::housekeeping::machine_memory_bytes() / 4 * 3,
+            mib => mib << 20,
+        }
+    }
+
+    pub(crate) fn shutdown_grace_period(&self) -> Duration {
+        Duration::from_secs(self.grpc_shutdown_grace_period_s)
+    }
+}

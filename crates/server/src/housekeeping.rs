@@ -1,0 +1,77 @@
+//! What runs beside the calls: garbage collection behind the retention windows, and the reading of the memory gate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stonetown_authorizer::Authorizer;
+use tokio::sync::watch;
+
+use crate::Config;
+
+/// Time between two readings of the process's memory.
+const MEMORY_READ_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Collects garbage until `stop` turns true.
+pub(crate) async fn collect_garbage(authorizer: Arc<Authorizer>, config: Config, mut stop: watch::Receiver<bool>) {
+    let interval = Duration::from_secs(config.datastore_gc_interval_s.max(1));
+    let mut more = false;
+    loop {
+        // A run that stopped at its bound goes on soon, after others had their turn at the disk.
+        let pause = if more { Duration::from_millis(100) } else { interval };
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let (authorizer, window, log_window) =
+            (Arc::clone(&authorizer), config.datastore_gc_window_s, config.log_window_s);
+        let run = tokio::task::spawn_blocking(move || {
+            let now = authorizer.clock().now();
+            let before = |seconds: u64| now.saturating_sub(Duration::from_secs(seconds)).unwrap_or(now);
+            authorizer.collect_garbage(before(window), before(log_window))
+        });
+        more = match run.await {
+            Ok(Ok(collected)) => {
+                if collected.versions + collected.names > 0 {
+                    tracing::info!(versions = collected.versions, names = collected.names, "garbage collected");
+                }
+                collected.more
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "garbage collection failed");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "garbage collection ended early");
+                false
+            }
+        };
+    }
+}
+
+/// Tells the memory gate how much the process uses, until `stop` turns true.
+pub(crate) async fn watch_memory(authorizer: Arc<Authorizer>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(MEMORY_READ_INTERVAL) => authorizer.admission().set_memory_used(process_memory_bytes()),
+        }
+    }
+}
+
+/// The resident memory of this process; 0 where the system does not tell.
+pub(crate) fn process_memory_bytes() -> u64 {
+    kilobytes("/proc/self/status", "VmRSS:") * 1024
+}
+
+/// The memory of the machine, or of the control group where that is less; 0 where the system does not tell.
+pub(crate) fn machine_memory_bytes() -> u64 {
+    let machine = kilobytes("/proc/meminfo", "MemTotal:") * 1024;
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    group.map_or(machine, |group: u64| group.min(machine))
+}
+
+fn kilobytes(path: &str, field: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or(0)
+}

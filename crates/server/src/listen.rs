@@ -1,0 +1,139 @@
+//! The accept loop: one port for gRPC over HTTP/2 and gRPC-web over HTTP/1.1, with or without TLS.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tonic::body::Body;
+use tower::Service;
+
+/// Connections at a time; a further one waits in the listener's queue.
+const CONNECTIONS_MAX: usize = 20_000;
+/// Time for a TLS handshake and the first request's head.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams of one connection at a time.
+const STREAMS_MAX: u32 = 1000;
+/// Bytes of headers in one request.
+const HEADER_BYTES_MAX: u32 = 64 << 10;
+
+/// How connections are treated.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) age_max: Option<Duration>,
+    pub(crate) grace_period: Duration,
+}
+
+/// Accepts connections until `stop` turns true, then lets the running calls end within the grace period.
+pub(crate) async fn accept<S>(
+    listener: TcpListener,
+    service: S,
+    connections: Connections,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut running = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        let stream = tokio::select! {
+            () = stopped(&mut stop) => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, or a connection that was gone before it was taken: neither ends the server.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        // Small messages: waiting for more to send would cost latency.
+        let _ = stream.set_nodelay(true);
+        let (service, connections, stop) = (service.clone(), connections.clone(), stop.clone());
+        running.spawn(async move {
+            match connections.tls.clone() {
+                None => serve_connection(stream, service, &connections, stop).await,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => serve_connection(stream, service, &connections, stop).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                },
+            }
+            drop(place);
+        });
+        while running.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let _ =
+        tokio::time::timeout(connections.grace_period, async { while running.join_next().await.is_some() {} }).await;
+    running.shutdown().await;
+}
+
+async fn serve_connection<I, S>(io: I, service: S, connections: &Connections, mut stop: watch::Receiver<bool>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut service = service.clone();
+        async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request.map(Body::new)).await
+        }
+    });
+    let connection = builder.serve_connection(TokioIo::new(io), service);
+    tokio::pin!(connection);
+    let age = async {
+        match connections.age_max {
+            Some(age) => tokio::time::sleep(age).await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        outcome = connection.as_mut() => Some(outcome),
+        () = stopped(&mut stop) => None,
+        () = age => None,
+    };
+    let outcome = match ended {
+        Some(outcome) => outcome,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+/// Returns once `stop` is true, or can no longer become so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The guard that comes back must not live across an await.
+    drop(stop.wait_for(|stop| *stop).await);
+}
