@@ -1,0 +1,96 @@
+//! The `stonetown` command: the server, and a client for it.
+//!
+//! Reading order: this file (what can be asked for), then a file per group of commands.
+
+mod client;
+mod output;
+mod permission;
+mod relationship;
+mod schema;
+mod serve;
+mod validate;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Allocates for many threads at once; the system's allocator contends.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An authorization database: who may do what, from relationships.
+#[derive(Parser)]
+#[command(name = "stonetown", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    connection: client::Connection,
+
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a server.
+    Serve(Box<stonetown_server::Config>),
+    /// Read and write the schema.
+    #[command(subcommand)]
+    Schema(schema::Command),
+    /// Create, touch, delete and read relationships.
+    #[command(subcommand)]
+    Relationship(relationship::Command),
+    /// Ask questions: check, bulk, expand, lookup-resources, lookup-subjects.
+    #[command(subcommand)]
+    Permission(permission::Command),
+    /// Test a validation file (schema, relationships, assertions) without a server.
+    Validate(validate::Args),
+}
+
+/// How a command ended, apart from failing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// As asked.
+    Done,
+    /// The answer is no, and the caller wants an exit code for that.
+    NoPermission,
+    /// A validation file does not hold.
+    Invalid,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = output::Output { json: cli.json };
+    let outcome = match cli.command {
+        Command::Serve(config) => serve::run(*config),
+        Command::Validate(args) => validate::run(&args, output),
+        Command::Schema(command) => client::run(cli.connection, |client| schema::run(client, command, output)),
+        Command::Relationship(command) => {
+            client::run(cli.connection, |client| relationship::run(client, command, output))
+        }
+        Command::Permission(command) => client::run(cli.connection, |client| permission::run(client, command, output)),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Invalid) => ExitCode::from(1),
+        Ok(Outcome::NoPermission) => ExitCode::from(3),
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

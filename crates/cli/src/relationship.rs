@@ -1,0 +1,188 @@
+//! `stonetown relationship`.
+
+use std::io::{BufRead, IsTerminal};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use stonetown_api::proto::authzed::api::v1 as pb;
+use stonetown_tuple::Relationship;
+
+use crate::Outcome;
+use crate::client::{Client, Freshness};
+use crate::output::Output;
+use crate::wire;
+
+/// Commands on relationships.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Add relationships; one that exists already refuses its batch.
+    Create(Write),
+    /// Add relationships, or replace their caveat and expiration.
+    Touch(Write),
+    /// Delete relationships.
+    Delete(Write),
+    /// Print relationships as they are stored.
+    Read(Read),
+}
+
+/// Which relationships to write: the arguments, or one per line on standard input.
+#[derive(Args)]
+pub(crate) struct Write {
+    /// The resource, or a whole relationship such as `document:readme#viewer@user:alice`.
+    #[arg(value_name = "RESOURCE:ID")]
+    resource: Option<String>,
+    /// The relation.
+    #[arg(requires = "resource")]
+    relation: Option<String>,
+    /// The subject.
+    #[arg(value_name = "SUBJECT:ID[#RELATION]", requires = "relation")]
+    subject: Option<String>,
+    /// Caveat as `name` or `name:{json}`.
+    #[arg(long)]
+    caveat: Option<String>,
+    /// When it ends, RFC 3339, UTC.
+    #[arg(long, value_name = "TIME")]
+    expiration_time: Option<String>,
+    /// Relationships written together.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    batch_size: usize,
+}
+
+/// Which relationships to read.
+#[derive(Args)]
+pub(crate) struct Read {
+    /// The resource's type, perhaps with an id, or the beginning of one and `%`.
+    #[arg(value_name = "TYPE[:ID]")]
+    resource: String,
+    /// The relation.
+    relation: Option<String>,
+    /// The subject's type, perhaps with an id and a relation.
+    #[arg(value_name = "TYPE[:ID[#RELATION]]")]
+    subject: Option<String>,
+    /// At most so many; 0 for all.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    limit: u32,
+    /// Go on after this cursor.
+    #[arg(long)]
+    cursor: Option<String>,
+    #[command(flatten)]
+    freshness: Freshness,
+}
+
+pub(crate) async fn run(client: Client, command: Command, output: Output) -> anyhow::Result<Outcome> {
+    use pb::relationship_update::Operation;
+    match command {
+        Command::Create(write) => run_write(client, Operation::Create, &write, output).await,
+        Command::Touch(write) => run_write(client, Operation::Touch, &write, output).await,
+        Command::Delete(write) => run_write(client, Operation::Delete, &write, output).await,
+        Command::Read(read) => run_read(client, read, output).await,
+    }
+}
+
+async fn run_write(
+    mut client: Client,
+    operation: pb::relationship_update::Operation,
+    write: &Write,
+    output: Output,
+) -> anyhow::Result<Outcome> {
+    let relationships = write.relationships()?;
+    if relationships.is_empty() {
+        bail!("no relationship was given");
+    }
+    for batch in relationships.chunks(write.batch_size.max(1)) {
+        let updates = batch.iter().map(|relationship| pb::RelationshipUpdate {
+            operation: operation.into(),
+            relationship: Some(wire::relationship(relationship)),
+        });
+        let request = pb::WriteRelationshipsRequest { updates: updates.collect(), ..Default::default() };
+        let answer = client.permissions.write_relationships(request).await?.into_inner();
+        let token = answer.written_at.unwrap_or_default().token;
+        output.result(&token, || json!({ "writtenAt": { "token": token } }));
+    }
+    Ok(Outcome::Done)
+}
+
+impl Write {
+    fn relationships(&self) -> anyhow::Result<Vec<Relationship>> {
+        match (&self.resource, &self.relation, &self.subject) {
+            (Some(resource), Some(relation), Some(subject)) => {
+                Ok(vec![self.parse(&format!("{resource}#{relation}@{subject}"))?])
+            }
+            (Some(whole), None, None) => Ok(vec![self.parse(whole)?]),
+            (None, ..) if std::io::stdin().is_terminal() => {
+                bail!("give RESOURCE:ID RELATION SUBJECT:ID, or relationships on standard input, one per line")
+            }
+            (None, ..) => {
+                let lines = std::io::stdin().lock().lines();
+                lines
+                    .map(|line| Ok(line?))
+                    .filter(|line: &anyhow::Result<String>| {
+                        line.as_ref().map_or(true, |line| !line.trim().is_empty() && !line.trim().starts_with("//"))
+                    })
+                    .map(|line| self.parse(&line?))
+                    .collect()
+            }
+            _ => bail!("a subject is missing: give RESOURCE:ID RELATION SUBJECT:ID"),
+        }
+    }
+
+    /// Reads a relationship with the caveat and expiration of the flags.
+    fn parse(&self, text: &str) -> anyhow::Result<Relationship> {
+        let mut whole = wire::spaced_relationship(text);
+        if let Some(caveat) = &self.caveat {
+            whole.push_str(&format!("[{caveat}]"));
+        }
+        if let Some(time) = &self.expiration_time {
+            whole.push_str(&format!("[expiration:{time}]"));
+        }
+        Ok(whole.parse()?)
+    }
+}
+
+async fn run_read(mut client: Client, read: Read, output: Output) -> anyhow::Result<Outcome> {
+    let request = pb::ReadRelationshipsRequest {
+        consistency: Some(read.freshness.to_wire()),
+        relationship_filter: Some(read.filter()?),
+        optional_limit: read.limit,
+        optional_cursor: read.cursor.map(|token| pb::Cursor { token }),
+    };
+    let mut answers = client.permissions.read_relationships(request).await?.into_inner();
+    while let Some(answer) = answers.message().await? {
+        let relationship = answer.relationship.context("the server sent no relationship")?;
+        let text = wire::relationship_text(&relationship);
+        let cursor = answer.after_result_cursor.map(|cursor| cursor.token);
+        output.result(&text, || json!({ "relationship": text, "afterResultCursor": cursor }));
+    }
+    Ok(Outcome::Done)
+}
+
+impl Read {
+    fn filter(&self) -> anyhow::Result<pb::RelationshipFilter> {
+        let (resource_type, id) = self.resource.split_once(':').unwrap_or((&self.resource, ""));
+        let (id, prefix) = match id.strip_suffix('%') {
+            Some(prefix) => ("", prefix),
+            None => (id, ""),
+        };
+        let subject = self.subject.as_deref().map(|subject| {
+            let (subject_type, rest) = subject.split_once(':').unwrap_or((subject, ""));
+            let (id, relation) = match rest.split_once('#') {
+                Some((id, relation)) => (id, Some(if relation == "..." { "" } else { relation })),
+                None => (rest, None),
+            };
+            pb::SubjectFilter {
+                subject_type: subject_type.to_owned(),
+                optional_subject_id: id.to_owned(),
+                optional_relation: relation
+                    .map(|relation| pb::subject_filter::RelationFilter { relation: relation.to_owned() }),
+            }
+        });
+        Ok(pb::RelationshipFilter {
+            resource_type: resource_type.to_owned(),
+            optional_resource_id: id.to_owned(),
+            optional_resource_id_prefix: prefix.to_owned(),
+            optional_relation: self.relation.clone().unwrap_or_default(),
+            optional_subject_filter: subject,
+        })
+    }
+}
