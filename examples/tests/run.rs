@@ -1,0 +1,34 @@
+//! Runs every example.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Command;
+
+use stonetown_authorizer::validation::ValidationFile;
+
+#[test]
+fn every_policy_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut run = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string());
+        let report = ValidationFile::parse(&text, &read).unwrap().run().unwrap();
+        assert!(report.failures.is_empty(), "{}: {:#?}", path.display(), report.failures);
+        assert!(report.passed > 0, "{} asserts nothing", path.display());
+        run += 1;
+    }
+    assert!(run > 0, "there are examples");
+}
+
+#[test]
+fn the_embedded_program_tells_its_story() {
+    let output = Command::new(env!("CARGO_BIN_EXE_embedded")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert_eq!(text, "may agent:7 restart container:web-1? Member\nmay agent:8 restart container:web-1? NotMember\n");
+}

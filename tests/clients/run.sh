@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs the unmodified client libraries of Python, Node and Go against the server in STONETOWN_ENDPOINT, with the key in
+# STONETOWN_TOKEN, or against those given as arguments: run.sh [ENDPOINT TOKEN].
+# A language that is not installed is skipped with a line that says so, unless CI=true.
+set -euo pipefail
+cd "$(dirname "$0")"
+export STONETOWN_ENDPOINT=${1:-${STONETOWN_ENDPOINT:?}} STONETOWN_TOKEN=${2:-${STONETOWN_TOKEN:?}}
+
+passed=() skipped=() failed=()
+suite() { # NAME TOOL HINT COMMAND...
+  local name=$1 tool=$2 hint=$3; shift 3
+  if ! command -v "$tool" >/dev/null; then
+    echo "$name: $tool is missing ($hint)"
+    if [ "${CI:-}" = true ]; then failed+=("$name"); else skipped+=("$name"); fi
+  else
+    echo "-- $name"
+    if "$@"; then passed+=("$name"); else failed+=("$name"); fi
+  fi
+}
+
+python_client() { local bin; bin=$(../../scripts/venv.sh python/requirements.txt) && "$bin/python" python/test_client.py; }
+node_client() { (cd node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent); }
+go_client() { (cd go && go test -count=1 ./...); }
+
+suite "python: authzed" python3 "Debian: apt-get install python3-venv" python_client
+suite "node: @authzed/authzed-node" npm "Debian: apt-get install nodejs npm" node_client
+suite "go: authzed-go" go "https://go.dev/dl" go_client
+
+for name in "${passed[@]+"${passed[@]}"}"; do echo "passed: $name"; done
+for name in "${skipped[@]+"${skipped[@]}"}"; do echo "skipped: $name"; done
+for name in "${failed[@]+"${failed[@]}"}"; do echo "failed: $name"; done
+echo "client suites: ${#passed[@]} passed, ${#failed[@]} failed, ${#skipped[@]} skipped"
+[ ${#failed[@]} = 0 ]

@@ -1,0 +1,130 @@
+//! A `stonetown serve` process of its own, on a free port.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Time that a start may take: after a crash it replays what was in flight.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// What the server prints when it takes calls, followed by its address.
+const READY: &str = "serving grpc on ";
+
+/// The key of every test server.
+pub const KEY: &str = "test-key";
+
+/// Where a server keeps its data.
+#[derive(Debug, Clone, Copy)]
+pub enum Store<'a> {
+    /// In its own memory.
+    Memory,
+    /// In RocksDB, in this directory.
+    RocksDb(&'a Path),
+}
+
+/// A running server; killed with `SIGKILL` when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Its address, `host:port`.
+    pub address: String,
+    child: Child,
+}
+
+impl Server {
+    /// Starts a server and waits until it takes calls. `environment` is added to the process's own, and `flags` follow
+    /// those that say where to listen and where the data is.
+    ///
+    /// # Errors
+    /// If the process ends before it takes calls, or takes none in time.
+    pub async fn start(
+        binary: &Path,
+        store: Store<'_>,
+        flags: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--grpc-preshared-key", KEY]);
+        match store {
+            Store::Memory => command.args(["--datastore-engine", "memory"]),
+            Store::RocksDb(directory) => command.arg("--data-dir").arg(directory),
+        };
+        let mut child = command
+            .args(flags)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run `{}`", binary.display()))?;
+        let stdout = child.stdout.take().context("the server has no output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(address) = line.strip_prefix(READY) {
+                    return Ok(address.trim().to_owned());
+                }
+            }
+            bail!("the server ended before it took calls");
+        };
+        let address = match tokio::time::timeout(START_TIMEOUT, ready).await {
+            Ok(ready) => ready?,
+            Err(_) => bail!("the server took no calls within {START_TIMEOUT:?}"),
+        };
+        // Nobody reads on, but the pipe stays open, so that the server never writes into a closed one.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { address, child })
+    }
+
+    /// Ends the process at once, as a crash would.
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("cannot kill the server")
+    }
+
+    /// Whether the process has ended by itself.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+}
+
+/// The `stonetown` binary: that of `STONETOWN_BIN`, or else one built now from this workspace, so that a test never runs
+/// against an old one.
+///
+/// # Errors
+/// If it does not build.
+pub fn binary() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    if let Some(binary) = std::env::var_os("STONETOWN_BIN") {
+        return Ok(root().join(binary));
+    }
+    BUILT.get_or_init(build).clone().map_err(anyhow::Error::msg)
+}
+
+fn build() -> Result<PathBuf, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = std::process::Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "-p", "stonetown-cli"])
+        .current_dir(root())
+        .status()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !status.success() {
+        return Err("stonetown-cli does not build".to_owned());
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
+    Ok(target.join("debug").join("stonetown"))
+}
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
