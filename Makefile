@@ -1,0 +1,50 @@
+# The two commands of the README are `make demo` and `make test`; `.ci/run` is `make test` and `make check`.
+SHELL := /bin/bash
+step := scripts/step.sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test check setup build clients judge conformance crash fmt
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: setup ## build, start a server with an example, and ask it a few questions
+	@$(step) "release build" cargo build --locked --release -p stonetown-cli
+	@scripts/demo.sh
+
+test: setup build ## all tests: crates, crashes, client libraries, conformance
+	@$(step) "cargo test" cargo test --locked --workspace
+	@$(step) "examples/demo.yaml" env STONETOWN_BIN=$(bin) scripts/demo.sh
+	@$(step) "client libraries" scripts/with-server.sh -- tests/clients/run.sh
+	@$(step) "second judge: SpiceDB" scripts/with-server.sh -- tests/judge/run.sh
+	@$(step) "conformance suite" scripts/conformance.sh
+	@$(step) "acknowledging before syncing is caught" scripts/crash-fault.sh
+
+check: setup ## formatting, lints, documentation, dependencies
+	@$(step) "rustfmt" cargo fmt --all --check
+	@$(step) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+	@$(step) "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	@$(step) "cargo-deny" scripts/deny.sh
+
+bin = $(or $(CARGO_TARGET_DIR),target)/debug/stonetown
+
+setup: ## what the system lacks, and RocksDB built once into a cache
+	@$(step) "system dependencies" scripts/system-deps.sh
+	@$(step) "RocksDB" scripts/build-rocksdb.sh
+
+# One build of everything that the tests use; `cargo test` then finds it done.
+build: setup
+	@$(step) "build" cargo build --locked --workspace --bins --tests
+
+clients: build ## only the client libraries, and SpiceDB as a second judge
+	@scripts/with-server.sh -- tests/clients/run.sh
+	@scripts/with-server.sh -- tests/judge/run.sh
+
+conformance: build ## only the conformance suite
+	@scripts/conformance.sh
+
+crash: build ## 100 rounds each of kill -9 and of dropping what was not synced
+	@$(or $(CARGO_TARGET_DIR),target)/debug/crash --mode kill --rounds 100
+	@$(or $(CARGO_TARGET_DIR),target)/debug/crash --mode unsynced --rounds 100
+
+fmt: ## format the code
+	@cargo fmt --all

@@ -1,0 +1,200 @@
+//! Is this subject a member of that relation or permission of that object?
+//!
+//! Where membership is mere reachability, [`reach`] walks; elsewhere [`solve`] computes values. Either works on pairs of
+//! a node and an object, *states*, packed into integers. [`closure`] comes from the other side, the subject, when that is
+//! cheaper.
+//!
+//! Performance-critical: a check allocates nothing in the common case. What it needs is kept by the thread.
+
+mod closure;
+mod reach;
+mod scratch;
+mod solve;
+#[cfg(test)]
+mod tests;
+
+use stonetown_storage::Ordinal;
+use stonetown_tuple::{ObjectRef, RelationName, SubjectRef};
+
+use crate::conditions::Conditions;
+use crate::error::GraphError;
+use crate::evaluation::{Evaluation, Work};
+use crate::limits::Meter;
+use crate::membership::{Membership, Value};
+use crate::plan::{NodeId, Plan, SubjectClass};
+use crate::relations::Relations;
+use closure::Closure;
+use scratch::Scratch;
+use solve::Frame;
+
+/// The answer to a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether the subject is a member.
+    pub membership: Membership,
+    /// What it took to find out.
+    pub work: Work,
+}
+
+/// Whether `subject` is in the relation or permission of `resource`. Objects need not exist; a userset is a member of
+/// itself. A wildcard as the subject asks for the wildcard itself; callers refuse it.
+///
+/// # Errors
+/// See [`GraphError`].
+pub fn check(
+    evaluation: &Evaluation<'_>,
+    resource: &ObjectRef,
+    permission: &RelationName,
+    subject: &SubjectRef,
+) -> Result<Answer, GraphError> {
+    let mut relations = Relations::new(evaluation);
+    let (object_type, object) = relations.resource(resource)?;
+    let node = evaluation.plan.find_node(object_type, permission)?;
+    let (class, subject) = relations.subject(subject)?;
+    let mut checker = Checker::new(evaluation, relations, class, subject);
+    let value = checker.member(node, object)?;
+    let membership = checker.membership(&value)?;
+    Ok(Answer { membership, work: checker.work() })
+}
+
+/// A node and an object, packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct State(u64);
+
+impl State {
+    #[inline]
+    pub(crate) fn new(node: NodeId, object: Ordinal) -> State {
+        State(u64::from(node.0) << 32 | u64::from(object.0))
+    }
+
+    #[inline]
+    pub(crate) fn node(self) -> NodeId {
+        NodeId((self.0 >> 32) as u32)
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // the lower half
+    pub(crate) fn object(self) -> Ordinal {
+        Ordinal(self.0 as u32)
+    }
+}
+
+/// Answers questions about one subject. What one question found out serves the next.
+pub(crate) struct Checker<'a> {
+    plan: &'a Plan,
+    relations: Relations<'a>,
+    conditions: Conditions<'a>,
+    meter: Meter<'a>,
+    class: SubjectClass,
+    subject: Ordinal,
+    scratch: Box<Scratch>,
+    /// Where the subject is a member, seen from the subject, by the target.
+    closures: Vec<Closure>,
+    /// The exclusions whose right sides are being evaluated, outermost first, where these can lead back.
+    frames: Vec<Frame>,
+    /// States that are being evaluated, outermost first.
+    path: Vec<State>,
+    /// The first way round an exclusion that was found.
+    cycle: Option<String>,
+    /// The outermost place of the path that what is being evaluated depends on.
+    low: usize,
+    subproblems: u64,
+    cached: u64,
+}
+
+impl<'a> Checker<'a> {
+    pub(crate) fn new(
+        evaluation: &Evaluation<'a>,
+        relations: Relations<'a>,
+        class: SubjectClass,
+        subject: Ordinal,
+    ) -> Self {
+        Checker {
+            plan: evaluation.plan,
+            relations,
+            conditions: Conditions::new(evaluation),
+            meter: Meter::for_check(evaluation.limits, evaluation.deadline, evaluation.cancel),
+            class,
+            subject,
+            scratch: Scratch::take(),
+            closures: Vec::new(),
+            frames: Vec::new(),
+            path: Vec::new(),
+            cycle: None,
+            low: usize::MAX,
+            subproblems: 0,
+            cached: 0,
+        }
+    }
+
+    /// The same, with the meter of a larger question.
+    pub(crate) fn with_meter(mut self, meter: Meter<'a>) -> Self {
+        self.meter = meter;
+        self
+    }
+
+    /// Whether the subject is a member of the node for the object.
+    pub(crate) fn member(&mut self, node: NodeId, object: Ordinal) -> Result<Value, GraphError> {
+        self.meter.edges_seen(1)?;
+        if !self.plan.can_hold(node, self.class) {
+            return Ok(Value::No);
+        }
+        if self.plan.node(node).monotone
+            && let Some(value) = self.reach(node, object)?
+        {
+            return Ok(value);
+        }
+        self.solve(node, object, None)
+    }
+
+    /// What a value means to a caller.
+    pub(crate) fn membership(&self, value: &Value) -> Result<Membership, GraphError> {
+        self.conditions.membership(value, || self.cycle.clone().unwrap_or_default())
+    }
+
+    /// What all questions so far took.
+    pub(crate) fn work(&self) -> Work {
+        Work { edges: self.meter.edges(), subproblems: self.subproblems, cached: self.cached }
+    }
+
+    /// Goes on with another subject of the same class. What was found out about the former is forgotten.
+    pub(crate) fn turn_to(&mut self, subject: Ordinal) {
+        self.subject = subject;
+        self.closures.clear();
+        self.cycle = None;
+        std::mem::take(&mut self.scratch).give_back();
+        self.scratch = Scratch::take();
+    }
+
+    /// The meter of the questions.
+    pub(crate) fn meter(&mut self) -> &mut Meter<'a> {
+        &mut self.meter
+    }
+
+    /// The relationships that the questions see.
+    pub(crate) fn relations(&self) -> &Relations<'a> {
+        &self.relations
+    }
+
+    /// The subject that the questions are about.
+    pub(crate) fn subject(&self) -> Ordinal {
+        self.subject
+    }
+
+    /// The conditions of the questions.
+    pub(crate) fn conditions(&mut self) -> &mut Conditions<'a> {
+        &mut self.conditions
+    }
+
+    /// Whether this is the subject itself.
+    #[inline]
+    fn is_subject(&self, class: SubjectClass, object: Ordinal) -> bool {
+        object == self.subject && class == self.class
+    }
+}
+
+impl Drop for Checker<'_> {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.scratch).give_back();
+    }
+}

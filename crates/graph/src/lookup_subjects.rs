@@ -1,0 +1,158 @@
+//! Which subjects of a type have that permission on this resource?
+//!
+//! The walk goes downwards from the resource. It writes down, for each node and object that it comes to, how the members
+//! follow from those of others ([`equations`]), and solves these for all subjects at once ([`solve`]). Only where an answer
+//! depends on a cycle through the right side of an exclusion is each subject checked by itself.
+
+mod equations;
+mod solve;
+use roaring::RoaringBitmap;
+use stonetown_storage::Ordinal;
+use stonetown_tuple::{ObjectRef, ObjectType, RelationName};
+
+use crate::check::{Checker, State};
+use crate::error::GraphError;
+use crate::evaluation::Evaluation;
+use crate::found::{FoundSubjects, Listing, Wildcard, insert};
+use crate::limits::Meter;
+use crate::membership::{Membership, Value};
+use crate::plan::{Plan, SubjectClass};
+use crate::relations::{NOBODY, Relations};
+use crate::subject_set::SubjectSet;
+use equations::{Equations, Term};
+use solve::solve;
+
+/// All subjects of a type, or with `subject_relation` all usersets of that relation, that have the relation or permission
+/// on `resource`, or may have it. For each the answer is that of [`crate::check()`]; one that has no answer fails the whole
+/// lookup. Where the wildcard has it, `*` is listed with those whom it does not cover, and beside it those members that
+/// are named themselves.
+///
+/// # Errors
+/// See [`GraphError`].
+pub fn lookup_subjects(
+    evaluation: &Evaluation<'_>,
+    resource: &ObjectRef,
+    permission: &RelationName,
+    subject_type: &ObjectType,
+    subject_relation: Option<&RelationName>,
+) -> Result<FoundSubjects, GraphError> {
+    let plan = evaluation.plan;
+    let mut relations = Relations::new(evaluation);
+    let (object_type, object) = relations.resource(resource)?;
+    let node = plan.find_node(object_type, permission)?;
+    let class = plan.find_class(subject_type, subject_relation)?;
+    let meter = Meter::for_lookup(evaluation.limits, evaluation.deadline, evaluation.cancel);
+    let mut checker = Checker::new(evaluation, relations, class, NOBODY).with_meter(meter);
+    checker.meter().edges_seen(1)?;
+    let members = members(plan, &mut checker, class, State::new(node, object))?;
+    let subject_type = plan.type_of(class);
+    let list = |parts| Listing::new(plan, checker.relations(), subject_type, parts);
+    let wildcard = match members.star {
+        Membership::NotMember => None,
+        membership => Some(Wildcard { membership, excluded: list(members.excluded)? }),
+    };
+    let listing = list(members.listed)?;
+    Ok(FoundSubjects { wildcard, listing, work: checker.work() })
+}
+
+/// The members as they are listed.
+struct Members {
+    /// Of whoever is not mentioned.
+    star: Membership,
+    listed: Vec<(Membership, RoaringBitmap)>,
+    excluded: Vec<(Membership, RoaringBitmap)>,
+}
+
+fn members<'a>(
+    plan: &'a Plan,
+    checker: &mut Checker<'a>,
+    class: SubjectClass,
+    state: State,
+) -> Result<Members, GraphError> {
+    if !plan.can_hold(state.node(), class) {
+        return list(checker, &SubjectSet::default());
+    }
+    let mut equations = Equations::new(plan, checker, class);
+    let root = equations.number(state.node(), state.object())?;
+    match solve(&mut equations, root)? {
+        Some(set) => list(checker, &set),
+        None => check_each(plan, checker, class, state),
+    }
+}
+
+/// Checks everybody who is mentioned on the way down, and somebody who is not.
+fn check_each<'a>(
+    plan: &'a Plan,
+    checker: &mut Checker<'a>,
+    class: SubjectClass,
+    state: State,
+) -> Result<Members, GraphError> {
+    let candidates = mentioned(Equations::new(plan, checker, class), state)?;
+    let mut ask = |subject| {
+        checker.turn_to(subject);
+        let value = checker.member(state.node(), state.object())?;
+        checker.membership(&value)
+    };
+    let star = match class {
+        SubjectClass::Object(_) => ask(NOBODY)?,
+        SubjectClass::Userset(_) => Membership::NotMember,
+    };
+    let mut parts = Vec::new();
+    for subject in &candidates {
+        let membership = ask(Ordinal(subject))?;
+        if membership != star {
+            insert(&mut parts, membership, subject);
+        }
+    }
+    Ok(arrange(star, parts, &candidates))
+}
+
+/// All subjects that relationships on the way down from a state name.
+fn mentioned(mut equations: Equations<'_, '_>, state: State) -> Result<RoaringBitmap, GraphError> {
+    let mut mentioned = RoaringBitmap::new();
+    let mut next = equations.number(state.node(), state.object())?;
+    while (next.0 as usize) < equations.len() {
+        equations.write(next)?.visit(false, &mut |part, _| {
+            if let Term::Set(set) = part {
+                mentioned |= set.mentioned().as_ref();
+            }
+        });
+        next.0 += 1;
+    }
+    Ok(mentioned)
+}
+
+fn list(checker: &Checker<'_>, set: &SubjectSet) -> Result<Members, GraphError> {
+    let star = checker.membership(set.star())?;
+    let part = |(value, subjects): &(Value, RoaringBitmap)| Ok((checker.membership(value)?, subjects.clone()));
+    let parts = set.parts().iter().map(part).collect::<Result<_, GraphError>>()?;
+    Ok(arrange(star, parts, &set.named()))
+}
+
+/// Puts everybody where a listing has them. `parts` are those who differ from `star`.
+fn arrange(star: Membership, parts: Vec<(Membership, RoaringBitmap)>, named: &RoaringBitmap) -> Members {
+    if star == Membership::NotMember {
+        let listed = parts.into_iter().filter(|(membership, _)| *membership != Membership::NotMember).collect();
+        return Members { star, listed, excluded: Vec::new() };
+    }
+    let (mut listed, mut excluded) = (Vec::new(), Vec::new());
+    let mut covered = named.clone();
+    for (membership, subjects) in parts {
+        covered -= &subjects;
+        match (&membership, &star) {
+            (Membership::NotMember, _) => excluded.push((membership, subjects)),
+            (Membership::Member, _) => listed.push((membership, subjects)),
+            (Membership::Conditional(_), Membership::Member) => {
+                listed.push((membership.clone(), &subjects & named));
+                excluded.push((membership, subjects));
+            }
+            // Neither condition implies the other, so one of the two places must say what holds.
+            (Membership::Conditional(_), _) => {
+                listed.push((membership.clone(), &subjects & named));
+                excluded.push((membership, subjects - named));
+            }
+        }
+    }
+    listed.push((star.clone(), covered));
+    Members { star, listed, excluded }
+}

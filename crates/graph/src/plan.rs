@@ -1,0 +1,332 @@
+//! A schema compiled onto the tables of a store: names become numbers, references become edges between numbered nodes.
+//!
+//! A **node** is one relation or permission of one type. Whoever evaluates walks pairs (node, object); [`Body`] says how a
+//! node's members follow from other nodes (read from the resource), [`Use`] says the same the other way round (read from
+//! the subject). Facts that hold for every store with the schema are computed here, once, so that evaluators can prune.
+
+mod bitset;
+mod compile;
+mod facts;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use stonetown_schema::Schema;
+use stonetown_storage::{Snapshot, TableId, TypeId};
+use stonetown_tuple::{ObjectType, RelationName};
+
+pub use bitset::BitSet;
+
+use crate::error::GraphError;
+
+/// Numbers the object types of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeIndex(pub u32);
+
+/// Numbers the relations and permissions of a plan, all types together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// Numbers the tables of a plan. Unlike a [`TableId`], every table of the schema has one, stored or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// What a subject is: an object of some type, or a userset of some relation or permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SubjectClass {
+    /// An object itself.
+    Object(TypeIndex),
+    /// Whoever is in that node for an object of its type.
+    Userset(NodeId),
+}
+
+/// A schema compiled onto the tables of a store. Good for every snapshot of the store in which this schema is in force.
+#[derive(Debug)]
+pub struct Plan {
+    schema: Arc<Schema>,
+    types: Vec<PlanType>,
+    nodes: Vec<Node>,
+    tables: Vec<PlanTable>,
+    type_indexes: FxHashMap<ObjectType, TypeIndex>,
+}
+
+/// An object type of the schema.
+#[derive(Debug)]
+pub struct PlanType {
+    /// Its name.
+    pub name: ObjectType,
+    /// Its number in storage; `None` where the store has never had it.
+    pub id: Option<TypeId>,
+    nodes: FxHashMap<RelationName, NodeId>,
+}
+
+/// A relation or permission with what is known about it.
+#[derive(Debug)]
+pub struct Node {
+    /// The type it belongs to.
+    pub owner: TypeIndex,
+    /// Its name.
+    pub name: RelationName,
+    /// Where its members come from.
+    pub body: Body,
+    /// Where its members go to: all places that mention the node.
+    pub uses: Vec<Use>,
+    /// Nodes that depend on each other share a component, and only they; a node's dependencies have the same or lower
+    /// numbers.
+    pub component: u32,
+    /// Whether the node depends on itself.
+    pub recursive: bool,
+    /// Whether it and all that it depends on are relations, unions, computed usersets and plain arrows. Membership is
+    /// then mere reachability.
+    pub monotone: bool,
+    /// For a monotone node, its members at once instead of step by step.
+    pub walk: Option<Walk>,
+    depends: BitSet,
+    subject_types: BitSet,
+    subject_nodes: BitSet,
+}
+
+/// Where the members of a node come from.
+#[derive(Debug)]
+pub enum Body {
+    /// From relationships in these tables.
+    Relation(Vec<Slot>),
+    /// From an expression.
+    Permission(Expression),
+}
+
+/// The expression of a permission. Operands of unions and intersections are ordered, cheap ones first.
+#[derive(Debug, Clone)]
+pub enum Expression {
+    /// Nobody.
+    Nil,
+    /// The object itself, as a subject.
+    Itself,
+    /// Another node of the same object.
+    Node(NodeId),
+    /// The members of nodes of related objects.
+    Arrow(Arc<Arrow>),
+    /// In any.
+    Union(Vec<Expression>),
+    /// In all.
+    Intersection(Vec<Expression>),
+    /// In one and not in the other.
+    Exclusion(Box<Exclusion>),
+}
+
+/// `relation->target`.
+#[derive(Debug)]
+pub struct Arrow {
+    /// The relation that leads to the objects.
+    pub relation: NodeId,
+    /// The name of the node that the subject is to be in there.
+    pub target: RelationName,
+    /// Whether the subject must be in it on all of them.
+    pub all: bool,
+    /// The tables of the relation, each with the node of its subject type; `None` where the type has none of that name.
+    pub hops: Vec<Hop>,
+}
+
+/// One table of an arrow's relation.
+#[derive(Debug, Clone, Copy)]
+pub struct Hop {
+    /// The table.
+    pub table: Slot,
+    /// The node that subjects must be in.
+    pub target: Option<NodeId>,
+}
+
+/// `left - right`.
+#[derive(Debug, Clone)]
+pub struct Exclusion {
+    /// Who is in.
+    pub left: Expression,
+    /// Who is not.
+    pub right: Expression,
+    /// Whether the right side can lead back to the permission that the exclusion stands in.
+    pub cyclic: bool,
+}
+
+/// A table as the schema sees it.
+#[derive(Debug)]
+pub struct PlanTable {
+    /// Its number in this plan.
+    pub slot: Slot,
+    /// Its number in storage; `None` where the store has never had it, so it is empty.
+    pub id: Option<TableId>,
+    /// The relation.
+    pub relation: NodeId,
+    /// The type of its resources.
+    pub resource_type: TypeIndex,
+    /// The type of its subjects.
+    pub subject_type: TypeIndex,
+    /// What its subjects are.
+    pub class: SubjectClass,
+    /// Whether the subject can be the wildcard.
+    pub may_wildcard: bool,
+    /// Whether relationships can carry a caveat.
+    pub may_caveat: bool,
+    /// Whether the schema lets relationships expire. They can also begin late or come from several sources in any table.
+    pub may_expire: bool,
+}
+
+/// A place that mentions a node, as seen from a member (node, object).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// This node's expression names it, for the same object.
+    Computed(NodeId),
+    /// The table's subjects are usersets of the node: its reverse row at the object leads to the resources whose
+    /// relation takes it in.
+    Userset(Slot),
+    /// An arrow of `permission` leads to it: the reverse row of `table` at the object leads to the resources whose
+    /// permission takes it in.
+    Arrow {
+        /// A table of the arrow's relation.
+        table: Slot,
+        /// The permission that the arrow stands in.
+        permission: NodeId,
+        /// Whether it is an arrow of the kind `all`.
+        all: bool,
+    },
+}
+
+/// A monotone node with all that is computed on the same object unfolded: the subject is a member if it is in one of the
+/// direct tables, or a member of the target of a step.
+#[derive(Debug)]
+pub struct Walk {
+    /// Tables of objects: whoever stands in one is a member.
+    pub direct: Vec<Slot>,
+    /// Rows to follow: whoever is in the target on the other end of an edge is a member.
+    pub steps: Vec<Step>,
+    /// Whether the object itself, as a subject, is a member.
+    pub itself: bool,
+    /// All nodes of the same object whose members are members, the node itself included.
+    pub nodes: BitSet,
+}
+
+/// One row to follow from an object, because it holds usersets or because an arrow says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The table.
+    pub table: Slot,
+    /// The node to be in on the other end.
+    pub target: NodeId,
+}
+
+impl Plan {
+    /// Compiles a schema for the store of a snapshot. Tables and types that the store does not have are empty.
+    #[must_use]
+    pub fn compile(schema: Arc<Schema>, snapshot: &dyn Snapshot) -> Plan {
+        compile::compile(schema, snapshot)
+    }
+
+    /// The schema.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// All types.
+    #[must_use]
+    pub fn types(&self) -> &[PlanType] {
+        &self.types
+    }
+
+    /// All nodes, by their numbers.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// All tables, by their numbers.
+    #[must_use]
+    pub fn tables(&self) -> &[PlanTable] {
+        &self.tables
+    }
+
+    /// A type.
+    #[must_use]
+    pub fn object_type(&self, index: TypeIndex) -> &PlanType {
+        &self.types[index.0 as usize]
+    }
+
+    /// A node.
+    #[must_use]
+    #[inline]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// A table.
+    #[must_use]
+    #[inline]
+    pub fn table(&self, slot: Slot) -> &PlanTable {
+        &self.tables[slot.0 as usize]
+    }
+
+    /// The number of a type.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownDefinition`].
+    pub fn find_type(&self, name: &ObjectType) -> Result<TypeIndex, GraphError> {
+        let found = self.type_indexes.get(name).copied();
+        found.ok_or_else(|| GraphError::UnknownDefinition { name: name.to_string() })
+    }
+
+    /// The number of a relation or permission.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownRelation`].
+    pub fn find_node(&self, owner: TypeIndex, name: &RelationName) -> Result<NodeId, GraphError> {
+        let owner = self.object_type(owner);
+        owner.nodes.get(name).copied().ok_or_else(|| GraphError::UnknownRelation {
+            definition: owner.name.to_string(),
+            relation: name.to_string(),
+        })
+    }
+
+    /// What a subject of that type, with that relation if it has one, is.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownDefinition`], [`GraphError::UnknownRelation`].
+    pub fn find_class(
+        &self,
+        subject_type: &ObjectType,
+        relation: Option<&RelationName>,
+    ) -> Result<SubjectClass, GraphError> {
+        let object_type = self.find_type(subject_type)?;
+        match relation {
+            None => Ok(SubjectClass::Object(object_type)),
+            Some(relation) => self.find_node(object_type, relation).map(SubjectClass::Userset),
+        }
+    }
+
+    /// The type of the objects that subjects of a class are made of.
+    #[must_use]
+    pub fn type_of(&self, class: SubjectClass) -> TypeIndex {
+        match class {
+            SubjectClass::Object(object_type) => object_type,
+            SubjectClass::Userset(node) => self.node(node).owner,
+        }
+    }
+
+    /// Whether a subject of the class can be a member of the node at all, whatever the relationships.
+    #[must_use]
+    #[inline]
+    pub fn can_hold(&self, node: NodeId, class: SubjectClass) -> bool {
+        match class {
+            SubjectClass::Object(object_type) => self.node(node).subject_types.contains(object_type.0),
+            SubjectClass::Userset(subject) => self.node(node).subject_nodes.contains(subject.0),
+        }
+    }
+
+    /// Whether the members of `node` can depend on those of `other`, through the right side of an exclusion or not. Every
+    /// node depends on itself here.
+    #[must_use]
+    #[inline]
+    pub fn depends(&self, node: NodeId, other: NodeId) -> bool {
+        self.node(node).depends.contains(other.0)
+    }
+}

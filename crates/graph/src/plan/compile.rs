@@ -1,0 +1,198 @@
+//! From names to numbers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use stonetown_schema::{self as schema, ArrowFunction, Definition, Relation, Schema, SubjectForm};
+use stonetown_storage::{Snapshot, TableId};
+use stonetown_tuple::{ObjectType, RelationName};
+
+use super::{
+    Arrow, BitSet, Body, Exclusion, Expression, Hop, Node, NodeId, Plan, PlanTable, PlanType, Slot, SubjectClass,
+    TypeIndex, facts,
+};
+
+pub(super) fn compile(schema: Arc<Schema>, snapshot: &dyn Snapshot) -> Plan {
+    let mut compiler = Compiler::new(&schema, snapshot);
+    for (definition, owner) in schema.definitions().iter().zip(0..) {
+        compiler.relations(definition, TypeIndex(owner));
+    }
+    for (definition, owner) in schema.definitions().iter().zip(0..) {
+        for permission in &definition.permissions {
+            let node = compiler.types[owner].nodes[&permission.name];
+            let expression = compiler.expression(TypeIndex(owner as u32), &permission.expression);
+            compiler.nodes[node.0 as usize].body = Body::Permission(expression);
+        }
+    }
+    let Compiler { types, mut nodes, tables, type_indexes, .. } = compiler;
+    facts::derive(&mut nodes, &tables, types.len());
+    Plan { schema, types, nodes, tables, type_indexes }
+}
+
+struct Compiler {
+    stored: FxHashMap<(String, String, String, Option<String>), TableId>,
+    types: Vec<PlanType>,
+    nodes: Vec<Node>,
+    tables: Vec<PlanTable>,
+    type_indexes: FxHashMap<ObjectType, TypeIndex>,
+}
+
+impl Compiler {
+    /// Numbers all types, relations and permissions.
+    fn new(schema: &Schema, snapshot: &dyn Snapshot) -> Self {
+        let mut nodes = Vec::new();
+        let mut types = Vec::new();
+        let mut type_indexes = FxHashMap::default();
+        for (definition, index) in schema.definitions().iter().zip(0..) {
+            let owner = TypeIndex(index);
+            let mut of_type = FxHashMap::default();
+            let relations = definition.relations.iter().map(|relation| &relation.name);
+            for name in relations.chain(definition.permissions.iter().map(|permission| &permission.name)) {
+                of_type.insert(name.clone(), NodeId(nodes.len() as u32));
+                nodes.push(blank_node(owner, name));
+            }
+            let id = snapshot.type_id(definition.name.as_str());
+            types.push(PlanType { name: definition.name.clone(), id, nodes: of_type });
+            type_indexes.insert(definition.name.clone(), owner);
+        }
+        let stored_tables = snapshot.tables();
+        let stored = stored_tables.iter().map(|table| {
+            let key = table.key.clone();
+            ((key.resource_type, key.relation, key.subject_type, key.subject_relation), table.id)
+        });
+        Compiler { stored: stored.collect(), types, nodes, tables: Vec::new(), type_indexes }
+    }
+
+    fn relations(&mut self, definition: &Definition, owner: TypeIndex) {
+        for relation in &definition.relations {
+            let node = self.types[owner.0 as usize].nodes[&relation.name];
+            let slots = self.tables(definition, owner, node, relation);
+            self.nodes[node.0 as usize].body = Body::Relation(slots);
+        }
+    }
+
+    /// The tables of a relation, objects before usersets. Allowed types that differ only in wildcard, caveat or expiration
+    /// share one.
+    fn tables(&mut self, definition: &Definition, owner: TypeIndex, node: NodeId, relation: &Relation) -> Vec<Slot> {
+        let mut kinds: BTreeMap<(Option<&RelationName>, &ObjectType), (bool, bool, bool)> = BTreeMap::new();
+        for allowed in &relation.allowed {
+            let (userset, wildcard) = match &allowed.form {
+                SubjectForm::Object => (None, false),
+                SubjectForm::Wildcard => (None, true),
+                SubjectForm::Userset(name) => (Some(name), false),
+            };
+            let flags = kinds.entry((userset, &allowed.subject_type)).or_default();
+            flags.0 |= wildcard;
+            flags.1 |= allowed.caveat.is_some();
+            flags.2 |= allowed.expiration;
+        }
+        let mut slots = Vec::new();
+        for ((userset, type_name), (may_wildcard, may_caveat, may_expire)) in kinds {
+            let Some(&subject_type) = self.type_indexes.get(type_name) else { continue };
+            let class = match userset {
+                None => SubjectClass::Object(subject_type),
+                Some(name) => match self.types[subject_type.0 as usize].nodes.get(name) {
+                    Some(node) => SubjectClass::Userset(*node),
+                    None => continue,
+                },
+            };
+            let key = (
+                definition.name.to_string(),
+                relation.name.to_string(),
+                type_name.to_string(),
+                userset.map(RelationName::to_string),
+            );
+            let slot = Slot(self.tables.len() as u32);
+            slots.push(slot);
+            self.tables.push(PlanTable {
+                slot,
+                id: self.stored.get(&key).copied(),
+                relation: node,
+                resource_type: owner,
+                subject_type,
+                class,
+                may_wildcard,
+                may_caveat,
+                may_expire,
+            });
+        }
+        slots
+    }
+
+    fn expression(&self, owner: TypeIndex, expression: &schema::Expression) -> Expression {
+        let all = |operands: &[schema::Expression]| {
+            let mut operands: Vec<_> = operands.iter().map(|operand| self.expression(owner, operand)).collect();
+            operands.sort_by_key(|operand| self.cost(operand));
+            operands
+        };
+        match expression {
+            schema::Expression::Nil => Expression::Nil,
+            schema::Expression::Itself => Expression::Itself,
+            schema::Expression::Reference(name) => match self.types[owner.0 as usize].nodes.get(name) {
+                Some(node) => Expression::Node(*node),
+                None => Expression::Nil,
+            },
+            schema::Expression::Arrow { relation, target, function } => {
+                self.arrow(owner, relation, target, *function == ArrowFunction::All)
+            }
+            schema::Expression::Union(operands) => Expression::Union(all(operands)),
+            schema::Expression::Intersection(operands) => Expression::Intersection(all(operands)),
+            schema::Expression::Exclusion(left, right) => Expression::Exclusion(Box::new(Exclusion {
+                left: self.expression(owner, left),
+                right: self.expression(owner, right),
+                cyclic: false, // known once all nodes are
+            })),
+        }
+    }
+
+    fn arrow(&self, owner: TypeIndex, relation: &RelationName, target: &RelationName, all: bool) -> Expression {
+        let Some(&relation) = self.types[owner.0 as usize].nodes.get(relation) else { return Expression::Nil };
+        let Body::Relation(slots) = &self.nodes[relation.0 as usize].body else { return Expression::Nil };
+        let hop = |slot: &Slot| {
+            let subject_type = self.tables[slot.0 as usize].subject_type;
+            Hop { table: *slot, target: self.types[subject_type.0 as usize].nodes.get(target).copied() }
+        };
+        let hops = slots.iter().map(hop).collect();
+        Expression::Arrow(Arc::new(Arrow { relation, target: target.clone(), all, hops }))
+    }
+
+    /// A guess at what deciding an expression takes: direct relations first, then what stays on the object, then the rest.
+    fn cost(&self, expression: &Expression) -> u32 {
+        match expression {
+            Expression::Nil | Expression::Itself => 0,
+            Expression::Node(node) => match &self.nodes[node.0 as usize].body {
+                Body::Relation(slots) => 1 + slots.iter().map(|slot| self.table_cost(*slot)).max().unwrap_or(0),
+                Body::Permission(_) => 20,
+            },
+            Expression::Arrow(_) => 30,
+            Expression::Union(operands) | Expression::Intersection(operands) => {
+                operands.iter().map(|operand| self.cost(operand)).max().unwrap_or(0) + 1
+            }
+            Expression::Exclusion(exclusion) => self.cost(&exclusion.left).max(self.cost(&exclusion.right)) + 1,
+        }
+    }
+
+    fn table_cost(&self, slot: Slot) -> u32 {
+        match self.tables[slot.0 as usize].class {
+            SubjectClass::Object(_) => 0,
+            SubjectClass::Userset(_) => 10,
+        }
+    }
+}
+
+fn blank_node(owner: TypeIndex, name: &RelationName) -> Node {
+    Node {
+        owner,
+        name: name.clone(),
+        body: Body::Permission(Expression::Nil),
+        uses: Vec::new(),
+        component: 0,
+        recursive: false,
+        monotone: false,
+        walk: None,
+        depends: BitSet::default(),
+        subject_types: BitSet::default(),
+        subject_nodes: BitSet::default(),
+    }
+}

@@ -1,0 +1,290 @@
+//! Random schemas, as text: what [`stonetown_schema::Schema::compile`] refuses is thrown away and drawn again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use stonetown_schema::{CompileOptions, Expression, Schema, SubjectForm};
+
+use super::dice::Dice;
+
+const TYPES: [&str; 6] = ["user", "team", "folder", "document", "robot", "org"];
+const NAMES: [&str; 9] = ["member", "viewer", "editor", "parent", "owner", "banned", "view", "edit", "manage"];
+
+/// Caveats share parameters, always of one type, so that one context serves several.
+const CAVEATS: [&str; 8] = [
+    "caveat under(used int, limit int) {\n\tused < limit\n}",
+    "caveat flagged(flag bool) {\n\tflag\n}",
+    "caveat either(flag bool, used int) {\n\tflag || used > 2\n}",
+    "caveat both(flag bool, name string) {\n\tflag && name == 'x'\n}",
+    "caveat listed(name string, names list<string>) {\n\tname in names\n}",
+    "caveat ratio(used int, limit int) {\n\tlimit / used > 1\n}",
+    "caveat choice(flag bool, used int, limit int) {\n\tflag ? used > limit : limit > 1\n}",
+    "caveat attribute(facts map<int>, used int) {\n\tfacts.level > used || used == 3\n}",
+];
+
+/// A schema that can still be changed.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    caveats: Vec<&'static str>,
+    definitions: Vec<Definition>,
+    /// In percent: how often an operator is an exclusion, and whether one may be nested in permissions of permissions.
+    exclusions: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Definition {
+    name: &'static str,
+    relations: Vec<(&'static str, Vec<String>)>,
+    permissions: Vec<(&'static str, String)>,
+}
+
+impl Draft {
+    /// A schema that compiles.
+    pub fn random(dice: &mut Dice) -> (Draft, Arc<Schema>) {
+        loop {
+            let draft = Draft::attempt(dice);
+            if let Some(schema) = draft.compile() {
+                return (draft, schema);
+            }
+        }
+    }
+
+    /// The same schema with something changed that leaves all relationships allowed, if that compiles.
+    pub fn changed(&self, dice: &mut Dice) -> Option<(Draft, Arc<Schema>)> {
+        let mut draft = self.clone();
+        let index = dice.below(draft.definitions.len());
+        match dice.below(3) {
+            0 => draft.add_allowed_type(dice, index),
+            1 => draft.redraw_permissions(dice, index),
+            _ => (0..draft.definitions.len()).for_each(|index| draft.redraw_permissions(dice, index)),
+        }
+        draft.compile().map(|schema| (draft, schema))
+    }
+
+    pub fn compile(&self) -> Option<Arc<Schema>> {
+        Schema::compile(&self.text(), &CompileOptions::default()).ok().map(Arc::new)
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = String::from("use expiration\nuse self\n\n");
+        for caveat in &self.caveats {
+            text += caveat;
+            text += "\n\n";
+        }
+        for definition in &self.definitions {
+            text += &format!("definition {} {{\n", definition.name);
+            for (name, allowed) in &definition.relations {
+                text += &format!("\trelation {name}: {}\n", allowed.join(" | "));
+            }
+            for (name, expression) in &definition.permissions {
+                text += &format!("\tpermission {name} = {expression}\n");
+            }
+            text += "}\n\n";
+        }
+        text
+    }
+
+    fn attempt(dice: &mut Dice) -> Draft {
+        let caveat_count = if dice.percent(70) { dice.between(1, 3) } else { 0 };
+        let type_count = dice.between(1, TYPES.len());
+        let exclusions = *dice.pick(&[0, 15, 30, 60]);
+        let mut draft = Draft { caveats: dice.some(&CAVEATS, caveat_count), definitions: Vec::new(), exclusions };
+        for (index, name) in dice.some(&TYPES, type_count).into_iter().enumerate() {
+            let relation_count = if index == 0 && dice.percent(60) { 0 } else { dice.between(1, 5) };
+            let permission_count = if relation_count == 0 { 0 } else { dice.between(0, 4) };
+            let mut names = dice.some(&NAMES, relation_count + permission_count);
+            let permissions = names.split_off(relation_count.min(names.len()));
+            draft.definitions.push(Definition {
+                name,
+                relations: names.into_iter().map(|name| (name, Vec::new())).collect(),
+                permissions: permissions.into_iter().map(|name| (name, String::new())).collect(),
+            });
+        }
+        for index in 0..draft.definitions.len() {
+            for _ in 0..2 * draft.definitions[index].relations.len() {
+                draft.add_allowed_type(dice, index);
+            }
+            let plain = draft.definitions[0].name;
+            for (_, allowed) in &mut draft.definitions[index].relations {
+                if allowed.is_empty() {
+                    allowed.push(plain.to_owned());
+                }
+            }
+        }
+        for index in 0..draft.definitions.len() {
+            draft.redraw_permissions(dice, index);
+        }
+        draft
+    }
+
+    fn add_allowed_type(&mut self, dice: &mut Dice, index: usize) {
+        let count = self.definitions[index].relations.len();
+        if count == 0 {
+            return;
+        }
+        let target = if dice.percent(40) { 0 } else { dice.below(self.definitions.len()) };
+        let target = &self.definitions[target];
+        let names: Vec<&str> =
+            target.relations.iter().map(|r| r.0).chain(target.permissions.iter().map(|p| p.0)).collect();
+        let mut allowed = match dice.below(10) {
+            0 => format!("{}:*", target.name),
+            1..=5 if !names.is_empty() => format!("{}#{}", target.name, dice.pick(&names)),
+            _ => target.name.to_owned(),
+        };
+        let caveat = self.caveats.get(dice.below(self.caveats.len() * 3 / 2 + 1)).map(|text| {
+            let (name, _) = text["caveat ".len()..].split_once('(').expect("caveats have parameters");
+            name
+        });
+        match (caveat, dice.percent(20)) {
+            (Some(caveat), true) => allowed += &format!(" with {caveat} and expiration"),
+            (Some(caveat), false) => allowed += &format!(" with {caveat}"),
+            (None, true) => allowed += " with expiration",
+            (None, false) => {}
+        }
+        let relation = dice.below(count);
+        let relation = &mut self.definitions[index].relations[relation].1;
+        if !relation.contains(&allowed) {
+            relation.push(allowed);
+        }
+    }
+
+    fn redraw_permissions(&mut self, dice: &mut Dice, index: usize) {
+        for permission in 0..self.definitions[index].permissions.len() {
+            let depth = dice.between(1, 3);
+            let expression = self.expression(dice, index, permission, depth);
+            self.definitions[index].permissions[permission].1 = expression;
+        }
+    }
+
+    fn expression(&self, dice: &mut Dice, index: usize, permission: usize, depth: usize) -> String {
+        if depth == 0 || dice.percent(15) {
+            return self.operand(dice, index, permission);
+        }
+        let operator = match dice.below(100) {
+            chance if chance < self.exclusions => " - ",
+            chance if chance < self.exclusions + (100 - self.exclusions) * 4 / 5 => " + ",
+            _ => " & ",
+        };
+        let count = dice.between(2, 3);
+        let parts: Vec<String> = (0..count)
+            .map(|_| {
+                let part = self.expression(dice, index, permission, depth - 1);
+                if part.contains(' ') && dice.percent(70) { format!("({part})") } else { part }
+            })
+            .collect();
+        parts.join(operator)
+    }
+
+    fn operand(&self, dice: &mut Dice, index: usize, permission: usize) -> String {
+        let definition = &self.definitions[index];
+        let own: Vec<&str> = definition.relations.iter().map(|relation| relation.0).collect();
+        match dice.below(100) {
+            0..=1 => "nil".to_owned(),
+            2..=5 => "self".to_owned(),
+            6..=45 => {
+                // An arrow, from a relation without wildcards to a name that some type has.
+                let from: Vec<&str> = (definition.relations.iter())
+                    .filter(|relation| relation.1.iter().all(|allowed| !allowed.contains('*')))
+                    .map(|relation| relation.0)
+                    .collect();
+                let to = self.definitions[dice.below(self.definitions.len())].clone();
+                let to: Vec<&str> =
+                    to.relations.iter().map(|r| r.0).chain(to.permissions.iter().map(|p| p.0)).collect();
+                if from.is_empty() || to.is_empty() {
+                    return (*dice.pick(&own)).to_owned();
+                }
+                let (from, to) = (dice.pick(&from), dice.pick(&to));
+                match dice.below(4) {
+                    0 => format!("{from}.all({to})"),
+                    1 => format!("{from}.any({to})"),
+                    _ => format!("{from}->{to}"),
+                }
+            }
+            46..=60 if definition.permissions.len() > 1 => {
+                // Mostly one that comes before, so that permissions seldom run in a circle on one object.
+                let other =
+                    if dice.percent(85) { dice.below(permission) } else { dice.below(definition.permissions.len()) };
+                definition.permissions[other].0.to_owned()
+            }
+            _ => (*dice.pick(&own)).to_owned(),
+        }
+    }
+}
+
+/// How many permissions can come back to themselves through the right side of an exclusion of theirs. What these cost
+/// grows exponentially with them and with the number of objects.
+pub fn cyclic_exclusions(schema: &Schema) -> usize {
+    let nodes: Vec<(&str, &str)> = (schema.definitions().iter())
+        .flat_map(|definition| definition.members().map(|member| (definition.name.as_str(), member.name().as_str())))
+        .collect();
+    let index = |object_type: &str, name: &str| nodes.iter().position(|node| *node == (object_type, name));
+    let mut depends = vec![vec![false; nodes.len()]; nodes.len()];
+    let mut excludes = Vec::new();
+    for definition in schema.definitions() {
+        let own = definition.name.as_str();
+        for relation in &definition.relations {
+            let from = index(own, relation.name.as_str()).expect("all are listed");
+            for allowed in &relation.allowed {
+                if let SubjectForm::Userset(of) = &allowed.form
+                    && let Some(to) = index(allowed.subject_type.as_str(), of.as_str())
+                {
+                    depends[from][to] = true;
+                }
+            }
+        }
+        for permission in &definition.permissions {
+            let from = index(own, permission.name.as_str()).expect("all are listed");
+            visit(&permission.expression, false, &mut |part, excluded| {
+                let mut to = Vec::new();
+                match part {
+                    Expression::Reference(name) => to.extend(index(own, name.as_str())),
+                    Expression::Arrow { relation, target, .. } => {
+                        let relation = definition.relation(relation.as_str()).expect("arrows begin at relations");
+                        to.extend(
+                            (relation.allowed.iter())
+                                .filter_map(|allowed| index(allowed.subject_type.as_str(), target.as_str())),
+                        );
+                    }
+                    _ => {}
+                }
+                for to in to {
+                    depends[from][to] = true;
+                    if excluded {
+                        excludes.push((from, to));
+                    }
+                }
+            });
+        }
+    }
+    for by in 0..nodes.len() {
+        for from in 0..nodes.len() {
+            if depends[from][by] {
+                let more = depends[by].clone();
+                depends[from].iter_mut().zip(more).for_each(|(known, more)| *known |= more);
+            }
+        }
+    }
+    let owners = excludes.into_iter().filter(|(from, to)| from == to || depends[*to][*from]).map(|(from, _)| from);
+    owners.collect::<BTreeSet<_>>().len()
+}
+
+fn visit(expression: &Expression, excluded: bool, seen: &mut impl FnMut(&Expression, bool)) {
+    seen(expression, excluded);
+    match expression {
+        Expression::Union(parts) | Expression::Intersection(parts) => {
+            parts.iter().for_each(|part| visit(part, excluded, seen));
+        }
+        Expression::Exclusion(left, right) => {
+            visit(left, excluded, seen);
+            visit(right, true, seen);
+        }
+        _ => {}
+    }
+}
+
+/// The names of a caveat's parameters.
+pub fn parameters(caveat: &str) -> Vec<&'static str> {
+    let found = CAVEATS.iter().find_map(|text| text.strip_prefix("caveat ")?.strip_prefix(caveat)?.strip_prefix('('));
+    let (parameters, _) = found.and_then(|text| text.split_once(')')).expect("a caveat of the list");
+    parameters.split(", ").filter_map(|parameter| parameter.split(' ').next()).collect()
+}
