@@ -22,7 +22,7 @@ test: setup build ## all tests: crates, crashes, client libraries, conformance
 check: setup ## formatting, lints, documentation, dependencies
 	@$(step) "rustfmt" cargo fmt --all --check
 	@$(step) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
-	@$(step) "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	@$(step) "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	@$(step) "cargo-deny" scripts/deny.sh
 
 bin = $(or $(CARGO_TARGET_DIR),target)/debug/stonetown

@@ -12,8 +12,8 @@ pub struct CountingAllocator;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: every call is handed on unchanged to an allocator that keeps the contract.
 #[allow(unsafe_code)] // counting allocations needs an allocator, and that trait is unsafe
+// SAFETY: every call is handed on unchanged to an allocator that keeps the contract.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //! values, questions are put to [`stonetown_authorizer::Authorizer`], answers and errors are mapped back. Nothing is decided
 //! here, and no type of the wire goes further than here.
 //!
-//! The server crate merges what [`services`], [`Health::new`] and [`reflection`] return and puts authentication before the
+//! The server crate merges what [`services`], [`Health::new`] and [`reflection()`] return and puts authentication before the
 //! first: it must add a [`stonetown_authorizer::Caller`] to the extensions of each request that it lets through.
 //!
 //! Reading order: this file, `authzed`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`, `trailers`;

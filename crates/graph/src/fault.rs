@@ -7,7 +7,7 @@ macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// A mistake that somebody could make.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[cfg_attr(not(feature = "planted-faults"), allow(dead_code))]
+        #[cfg_attr(not(feature = "planted-faults"), allow(dead_code, unreachable_pub))]
         pub enum PlantedFault {
             $($(#[doc = $doc])+ $name,)+
         }

@@ -1,6 +1,6 @@
 //! The scenarios of `tests/spec/`, which say by hand what is right: the reference evaluator and the engine both obey.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
-#[allow(dead_code, unreachable_pub)]
 mod scenario;
 
 use std::path::Path;

@@ -52,7 +52,7 @@ pub enum ServeError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: ValidationError,
+        source: Box<ValidationError>,
     },
     /// A thread that opens the store ended early.
     #[error("starting failed: {0}")]
@@ -164,7 +164,7 @@ fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
     };
     let authorizer = Authorizer::open(datastore, config.authorizer_options())?;
     if let Some(path) = &config.bootstrap {
-        bootstrap(&authorizer, path).map_err(|source| ServeError::Bootstrap { path: path.clone(), source })?;
+        bootstrap(&authorizer, path).map_err(|source| ServeError::Bootstrap { path: path.clone(), source: Box::new(source) })?;
     }
     Ok(Arc::new(authorizer))
 }

@@ -1,12 +1,16 @@
 //! Makes a disagreement small: drops whatever it does not need, greedily, until nothing more can go.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use stonetown_graph::reference::Value;
 use stonetown_schema::{CompileOptions, Schema};
-use stonetown_tuple::CaveatContext;
+use stonetown_storage::StoredUpdate;
+use stonetown_tuple::{CaveatContext, ObjectId, ObjectRef, Operation, Source, SubjectId, SubjectRef};
 
 use super::history::{Model, Step};
+use super::question::{Answer, Question};
 use super::run::{Disagreement, Scenario};
 
 /// How long smaller scenarios are tried.
@@ -19,7 +23,9 @@ pub fn shrink(mut found: Box<Disagreement>) -> Box<Disagreement> {
     let end = Instant::now() + TIME_MAX;
     let in_time = |_: &Scenario| Instant::now() < end;
     loop {
-        let smaller = candidates(&found.scenario)
+        let smaller = single_checks(&found)
+            .into_iter()
+            .chain(candidates(&found.scenario))
             .take_while(in_time)
             .find_map(|scenario| reproduce(&scenario).map(|answers| (scenario, answers)));
         let Some((scenario, (expected, got))) = smaller else { break };
@@ -30,9 +36,51 @@ pub fn shrink(mut found: Box<Disagreement>) -> Box<Disagreement> {
 }
 
 /// A scenario that leaves out too much may not even be possible.
-fn reproduce(scenario: &Scenario) -> Option<(super::question::Answer, super::question::Answer)> {
+fn reproduce(scenario: &Scenario) -> Option<(Answer, Answer)> {
     let scenario = std::panic::AssertUnwindSafe(scenario);
     std::panic::catch_unwind(|| scenario.disagreement()).ok().flatten()
+}
+
+/// For a lookup, the checks of those about whom the answers differ.
+fn single_checks(found: &Disagreement) -> Vec<Scenario> {
+    let asked = &found.scenario.asked;
+    let checks: Vec<Question> = match (&asked.question, &found.expected, &found.got) {
+        (
+            Question::Resources { object_type, name, subject },
+            Answer::Resources(expected),
+            Answer::Resources(got),
+        ) => differing(expected, got)
+            .map(|id| Question::Check {
+                resource: ObjectRef { object_type: object_type.clone(), object_id: id },
+                name: name.clone(),
+                subject: subject.clone(),
+            })
+            .collect(),
+        (
+            Question::Subjects { resource, name, kind, relation },
+            Answer::Subjects(_, expected),
+            Answer::Subjects(_, got),
+        ) => differing(expected, got)
+            .filter_map(|id| SubjectRef::new(kind.clone(), SubjectId::Object(id), relation.clone()).ok())
+            .map(|subject| Question::Check { resource: resource.clone(), name: name.clone(), subject })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let scenario = |question| {
+        let mut scenario = found.scenario.clone();
+        scenario.asked.question = question;
+        scenario.way.detail = None;
+        scenario
+    };
+    checks.into_iter().map(scenario).collect()
+}
+
+fn differing<'a>(
+    expected: &'a BTreeMap<String, Value>,
+    got: &'a BTreeMap<String, Value>,
+) -> impl Iterator<Item = ObjectId> + 'a {
+    let ids: BTreeSet<&String> = expected.keys().chain(got.keys()).collect();
+    ids.into_iter().filter(|id| expected.get(*id) != got.get(*id)).filter_map(|id| ObjectId::new(id.as_str()).ok())
 }
 
 /// Smaller scenarios, the much smaller ones first.
@@ -48,8 +96,12 @@ fn candidates(whole: &Scenario) -> impl Iterator<Item = Scenario> + '_ {
     });
     let without_updates = whole.steps.iter().enumerate().flat_map(move |(index, step)| {
         let count = if let Step::Write(updates) = step { updates.len() } else { 0 };
-        let halves = if count > 3 { vec![0..count / 2, count / 2..count] } else { Vec::new() };
-        halves.into_iter().chain((0..count).map(|at| at..at + 1)).map(move |range| {
+        // A half, a quarter, ... of them; at last each.
+        let sizes = std::iter::successors(Some(count.div_ceil(2)), |size| (*size > 1).then(|| size.div_ceil(2)));
+        let ranges = sizes.flat_map(move |size| {
+            (0..count).step_by(size.max(1)).map(move |start| start..count.min(start + size))
+        });
+        ranges.map(move |range| {
             let mut scenario = whole.clone();
             if let Step::Write(updates) = &mut scenario.steps[index] {
                 updates.drain(range);
@@ -71,7 +123,7 @@ fn candidates(whole: &Scenario) -> impl Iterator<Item = Scenario> + '_ {
                     match part {
                         0 => update.relationship.caveat = None,
                         1 => (update.relationship.expires_at, update.relationship.not_before) = (None, None),
-                        _ => update.source = stonetown_tuple::Source::STANDING,
+                        _ => update.source = Source::STANDING,
                     }
                     if *update == whole_update(whole, index, at) {
                         scenario.steps.clear();
@@ -115,7 +167,7 @@ fn candidates(whole: &Scenario) -> impl Iterator<Item = Scenario> + '_ {
         .chain(smaller_schema)
 }
 
-fn whole_update(whole: &Scenario, step: usize, at: usize) -> stonetown_storage::StoredUpdate {
+fn whole_update(whole: &Scenario, step: usize, at: usize) -> StoredUpdate {
     match &whole.steps[step] {
         Step::Write(updates) => updates[at].clone(),
         _ => unreachable!("only writes have updates"),
@@ -134,10 +186,10 @@ fn at_once(whole: &Scenario) -> Scenario {
             now = *later;
         }
     }
-    let mut writes: Vec<Vec<stonetown_storage::StoredUpdate>> = vec![Vec::new()];
+    let mut writes: Vec<Vec<StoredUpdate>> = vec![Vec::new()];
     for ((.., source), fact) in &model.facts {
-        let update = stonetown_storage::StoredUpdate {
-            operation: stonetown_tuple::Operation::Touch,
+        let update = StoredUpdate {
+            operation: Operation::Touch,
             relationship: fact.clone(),
             source: *source,
         };
