@@ -12,7 +12,7 @@ demo: setup ## build, start a server with an example, and ask it a few questions
 	@scripts/demo.sh
 
 test: setup build ## all tests: crates, crashes, client libraries, conformance
-	@$(step) "cargo test" cargo test --locked --workspace
+	@$(step) "cargo test" env STONETOWN_BIN=$(bin) cargo test --locked --workspace
 	@$(step) "examples/demo.yaml" env STONETOWN_BIN=$(bin) scripts/demo.sh
 	@$(step) "client libraries" scripts/with-server.sh -- tests/clients/run.sh
 	@$(step) "second judge: SpiceDB" scripts/with-server.sh -- tests/judge/run.sh

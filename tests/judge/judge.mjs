@@ -59,23 +59,20 @@ function isKnown(file, what) {
 async function compare(path) {
   const data = parse(readFileSync(path, "utf8"));
   const relationships = lines(data.relationships).filter(hasStarted).map(parseRelationship);
+  // Never closed: that takes seconds each, and the process ends soon.
   const spicedb = await EmbeddedSpiceDB.start();
-  try {
-    const theirs = side(spicedb.permissions().promises, spicedb.schema().promises);
-    const mine = side(ours, ours);
-    await clear();
-    const loads = [await theirs.load(data.schema, relationships), await mine.load(data.schema, relationships)];
-    if (loads.some((refusal) => refusal)) return [["load", refusals(loads[0]), refusals(loads[1])]];
+  const theirs = side(spicedb.permissions().promises, spicedb.schema().promises);
+  const mine = side(ours, ours);
+  await clear();
+  const loads = [await theirs.load(data.schema, relationships), await mine.load(data.schema, relationships)];
+  if (loads.some((refusal) => refusal)) return [["load", refusals(loads[0]), refusals(loads[1])]];
 
-    const questions = await questionsOf(data, relationships);
-    return [
-      ...zip(questions.checks.map(nameOf), await theirs.checks(questions.checks), await mine.checks(questions.checks)),
-      ...zip(questions.resources.map(nameOf), await theirs.lookups("resources", questions.resources), await mine.lookups("resources", questions.resources)),
-      ...zip(questions.subjects.map(nameOf), await theirs.lookups("subjects", questions.subjects), await mine.lookups("subjects", questions.subjects)),
-    ];
-  } finally {
-    spicedb.close();
-  }
+  const questions = await questionsOf(data, relationships);
+  return [
+    ...zip(questions.checks.map(nameOf), await theirs.checks(questions.checks), await mine.checks(questions.checks)),
+    ...zip(questions.resources.map(nameOf), await theirs.lookups("resources", questions.resources), await mine.lookups("resources", questions.resources)),
+    ...zip(questions.subjects.map(nameOf), await theirs.lookups("subjects", questions.subjects), await mine.lookups("subjects", questions.subjects)),
+  ];
 }
 
 function refusals(message) {

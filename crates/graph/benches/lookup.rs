@@ -1,6 +1,7 @@
 //! Lookups over a million documents: three users who see 10, 1,000 and 100,000 of them (a third directly, a third through
 //! a group, a third through a folder), with and without an intersection or exclusion on top; and three documents that as
-//! many users see, one of them public with a thousand exclusions.
+//! many users see, one of them public with a thousand exclusions. A fourth user is in the group of the third on a condition
+//! that cannot be decided.
 //!
 //! All relationships are resident, and each lookup is computed anew. Reading the names of what was found is measured
 //! apart.
@@ -18,7 +19,8 @@ use stonetown_tuple::{CaveatContext, ObjectType, RelationName, Relationship, Sto
 
 const SCHEMA: &str = "
     definition user {}
-    definition group { relation member: user | group#member }
+    caveat on_day(day string) { day == \"monday\" }
+    definition group { relation member: user | user with on_day | group#member }
     definition folder {
         relation parent: folder
         relation viewer: user | group#member
@@ -85,6 +87,10 @@ fn lookups(criterion: &mut Criterion) {
         }
     }
     let view: RelationName = "view".parse().unwrap();
+    let perhaps: SubjectRef = "user:perhaps".parse().unwrap();
+    criterion.bench_function("lookup_resources/conditional", |bencher| {
+        bencher.iter(|| lookup_resources(&evaluation, &document, &view, black_box(&perhaps)).unwrap().len());
+    });
     let found = lookup_resources(&evaluation, &document, &view, &"user:sees100000".parse().unwrap()).unwrap();
     assert_eq!(found.len(), 100_001, "and the public one");
     let mut group = criterion.benchmark_group("lookup_resources/page");
@@ -118,6 +124,7 @@ fn relationships() -> Vec<String> {
     for (class, at) in CLASSES.into_iter().zip([100_000, 200_000, 400_000]) {
         let (user, group, third) = (format!("user:sees{class}"), format!("group:g{class}"), class / 3);
         lines.push(format!("{group}#member@{user}"));
+        lines.push(format!("{group}#member@user:perhaps[on_day]"));
         for step in 0..third {
             let spread = DOCUMENTS / 4 / third.max(1);
             lines.push(format!("document:d{}#viewer@{user}", at + step * spread.min(7)));

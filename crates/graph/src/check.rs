@@ -96,8 +96,8 @@ pub(crate) struct Checker<'a> {
     path: Vec<State>,
     /// The first way round an exclusion that was found.
     cycle: Option<String>,
-    /// The outermost place of the path that what is being evaluated depends on.
-    low: usize,
+    /// The number of the outermost call that what is being evaluated depends on.
+    low: u64,
     subproblems: u64,
     cached: u64,
 }
@@ -121,7 +121,7 @@ impl<'a> Checker<'a> {
             frames: Vec::new(),
             path: Vec::new(),
             cycle: None,
-            low: usize::MAX,
+            low: u64::MAX,
             subproblems: 0,
             cached: 0,
         }

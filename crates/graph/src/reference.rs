@@ -1,4 +1,4 @@
-//! The semantics of a question in the plainest possible form: what [`mod@crate::check`], expand and the lookups are tested
+//! The semantics of a question in the plainest possible form: what [`crate::check()`], expand and the lookups are tested
 //! against, and what to read when in doubt about an answer.
 //!
 //! No index, no cache, no plan, no integers: names, maps and the equations of `docs/semantics.md`, iterated until nothing
@@ -9,7 +9,6 @@
 
 mod tree;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -141,8 +140,7 @@ impl Reference {
         subject: &SubjectRef,
         context: &CaveatContext,
     ) -> Value {
-        let question =
-            Question { reference: self, subject, context, met: RefCell::default(), settled: RefCell::default() };
+        let question = Question { reference: self, subject, context };
         let node = Node { object_type: &resource.object_type, object_id: &resource.object_id, name };
         question.solve(&Expression::Reference(name.clone()), node, &BTreeSet::new())
     }
@@ -226,22 +224,16 @@ struct Node<'a> {
 struct Values<'a> {
     /// Of every node met.
     nodes: BTreeMap<Node<'a>, Value>,
-    /// Of every right side met: settled for as long as the same nodes are open.
-    right_sides: BTreeMap<RightSide<'a>, Value>,
+    /// Of every right side met, by the node that it stands in and its address: settled for as long as the same nodes are
+    /// open.
+    right_sides: BTreeMap<(Node<'a>, *const Expression), Value>,
 }
-
-/// The right side of an exclusion, by the node that it stands in and its address.
-type RightSide<'a> = (Node<'a>, *const Expression);
 
 /// One subject and one context: what is the same in all equations of a question.
 struct Question<'a> {
     reference: &'a Reference,
     subject: &'a SubjectRef,
     context: &'a CaveatContext,
-    /// Open nodes that were met and do not stand alone: what is computed just now is only good while they are open.
-    met: RefCell<BTreeSet<Node<'a>>>,
-    /// Right sides that met no open node but their own: the same whatever else is open.
-    settled: RefCell<BTreeMap<RightSide<'a>, Value>>,
 }
 
 impl<'a> Question<'a> {
@@ -284,7 +276,6 @@ impl<'a> Question<'a> {
             return Value::Yes;
         }
         if open.contains(&node) {
-            self.met.borrow_mut().insert(node);
             return Value::Fault(Fault::Cycle);
         }
         let Some(definition) = self.reference.schema.definition(node.object_type.as_str()) else { return Value::No };
@@ -344,23 +335,9 @@ impl<'a> Question<'a> {
         open: &BTreeSet<Node<'a>>,
         values: &mut Values<'a>,
     ) -> Value {
-        let this = (node, std::ptr::from_ref(expression));
-        let known = self.settled.borrow().get(&this).cloned();
-        if let Some(known) = known.or_else(|| values.right_sides.get(&this).cloned()) {
-            return known;
-        }
         let inside = open.iter().copied().chain([node]).collect();
-        let met_outside = self.met.take();
-        let value = self.solve(expression, node, &inside);
-        let mut met = self.met.take();
-        met.remove(&node);
-        if met.is_empty() {
-            self.settled.borrow_mut().insert(this, value.clone());
-        }
-        met.extend(met_outside);
-        self.met.replace(met);
-        values.right_sides.insert(this, value.clone());
-        value
+        let solve = || self.solve(expression, node, &inside);
+        values.right_sides.entry((node, std::ptr::from_ref(expression))).or_insert_with(solve).clone()
     }
 
     /// An arrow leads to the objects that a relation names, whatever their relation, and on to their `target`.

@@ -164,7 +164,8 @@ fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
     };
     let authorizer = Authorizer::open(datastore, config.authorizer_options())?;
     if let Some(path) = &config.bootstrap {
-        bootstrap(&authorizer, path).map_err(|source| ServeError::Bootstrap { path: path.clone(), source: Box::new(source) })?;
+        bootstrap(&authorizer, path)
+            .map_err(|source| ServeError::Bootstrap { path: path.clone(), source: Box::new(source) })?;
     }
     Ok(Arc::new(authorizer))
 }

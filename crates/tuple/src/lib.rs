@@ -4,7 +4,7 @@
 //! Everything here is plain data that its own parser made: a value of these types is always well-formed, so no crate
 //! below checks a name twice. There is no I/O, no clock and no wire format in this crate.
 //!
-//! Reading order: [`name`], [`reference`], [`relationship`], [`filter`], [`update`], [`revision`].
+//! Reading order: [`name`], [`mod@reference`], [`relationship`], [`filter`], [`update`], [`revision`].
 
 pub mod filter;
 pub mod name;

@@ -39,8 +39,8 @@ struct Entry {
     fits: bool,
     /// Whether its names and kind of fault were reset once all levels were known.
     named: bool,
-    /// The outermost place of the path that the value depends on.
-    low: usize,
+    /// The number of the outermost call that the value depends on.
+    low: u64,
     /// Who was computed from the value.
     readers: SmallVec<[State; 2]>,
 }
@@ -50,8 +50,8 @@ enum Stage {
     /// The value may yet grow.
     #[default]
     Open,
-    /// It is being computed, at this place of the path.
-    Called(usize),
+    /// It is being computed, by the call of this number.
+    Called(u64),
     /// It cannot change any more.
     Final,
 }
@@ -79,7 +79,7 @@ const STACK_SEGMENT: usize = 1 << 20;
 const STATE_BYTES: u64 = 128;
 
 /// A state that nothing still open depends on.
-const NOTHING: usize = usize::MAX;
+const NOTHING: u64 = u64::MAX;
 
 impl Checker<'_> {
     /// The value of a state. Final, unless `reader` is being evaluated itself.
@@ -132,7 +132,8 @@ impl Checker<'_> {
 
     /// Evaluates a state until its value fits, and all that was met on the way as well if nothing outside is needed.
     fn settle(&mut self, state: State, level: usize) -> Result<Value, GraphError> {
-        let at = self.path.len() - 1;
+        // A number that no later call has again, as its place on the path might be.
+        let at = self.subproblems;
         let low = self.memo(level).open(state);
         let outer_low = std::mem::replace(&mut self.low, low);
         loop {
@@ -394,8 +395,8 @@ impl Memo {
         self.entries.get(&state).map_or(Value::No, |entry| entry.value.clone())
     }
 
-    /// Notes that a state has been met. The outermost place of the path that it is known to depend on.
-    fn open(&mut self, state: State) -> usize {
+    /// Notes that a state has been met. The outermost call that it is known to depend on.
+    fn open(&mut self, state: State) -> u64 {
         if let Some(entry) = self.entries.get(&state) {
             return entry.low;
         }
@@ -404,7 +405,7 @@ impl Memo {
         NOTHING
     }
 
-    fn call(&mut self, state: State, at: usize) {
+    fn call(&mut self, state: State, at: u64) {
         if let Some(entry) = self.entries.get_mut(&state) {
             entry.stage = Stage::Called(at);
             entry.fits = true;
@@ -413,7 +414,7 @@ impl Memo {
 
     /// Takes in the value of a state that was called, and has those computed again that were computed from a lesser one.
     /// Whether the state itself is not among them.
-    fn take(&mut self, state: State, value: Value, low: usize) -> bool {
+    fn take(&mut self, state: State, value: Value, low: u64) -> bool {
         let Some(entry) = self.entries.get_mut(&state) else { return true };
         entry.stage = Stage::Open;
         entry.low = low;

@@ -209,6 +209,10 @@ impl Side {
     }
 
     fn rebased(&self, old: &Side, rebuilt: &Side) -> Side {
+        if !Arc::ptr_eq(&self.base, &old.base) {
+            // It has a newer base by now, in which writes since `old` lie.
+            return self.clone();
+        }
         let mut side = rebuilt.clone();
         for (row, written) in self.written.iter() {
             if !old.written.get(row).is_some_and(|old| old.is_same(written)) {

@@ -191,3 +191,17 @@ fn stores_do_not_mix_and_can_be_added() {
     let answer = world.answer("document:a#viewer@user:u").unwrap();
     assert_eq!(answer.membership, Membership::Member);
 }
+
+#[test]
+fn a_rebuild_that_began_before_the_table_had_a_new_base_brings_nothing_back() {
+    use super::table::{EdgeChange, NewTerm, TableState};
+    use stonetown_storage::Direction;
+
+    let edge = |term| EdgeChange { resource: 1, subject: 2, source: Source::STANDING, term };
+    let old = TableState::default().changed(&mut [edge(NewTerm::Plain)]).unwrap();
+    let rebuilt_aside = old.rebuilt().unwrap();
+    let newest = old.changed(&mut [edge(NewTerm::Ended)]).unwrap().rebuilt().unwrap();
+    let table = newest.rebased(&old, &rebuilt_aside);
+    assert!(table.row(Direction::Forward, 1).find(2).is_none());
+    assert!(table.row(Direction::Reverse, 2).find(1).is_none());
+}

@@ -78,6 +78,18 @@ impl Term {
         }
     }
 
+    /// Bytes held, roughly.
+    pub(super) fn bytes(&self) -> u64 {
+        let mut bytes = 0;
+        self.visit(false, &mut |part, _| {
+            bytes += size_of::<Term>() as u64;
+            if let Term::Set(set) = part {
+                bytes += set.bytes();
+            }
+        });
+        bytes
+    }
+
     /// The cells it mentions.
     pub(super) fn cells(&self) -> Vec<CellId> {
         let mut cells = Vec::new();

@@ -77,7 +77,7 @@ impl Progress {
     fn enter(&mut self, equations: &mut Equations<'_, '_>, cell: CellId, order: u32) -> Result<Step, GraphError> {
         let term = equations.write(cell)?;
         let mentions = term.cells();
-        equations.checker.meter().bytes_held((mentions.len() * size_of::<Term>()) as u64)?;
+        equations.checker.meter().bytes_held(term.bytes())?;
         self.grow(equations.len());
         let cell = cell.0 as usize;
         self.order[cell] = Some(order);
@@ -94,11 +94,10 @@ impl Progress {
         for member in members.iter().rev() {
             terms.extend(self.terms[*member].take().map(|term| (*member, term)));
         }
-        let (mut cyclic, mut negated, mut plain, mut parts) = (false, false, true, 0);
+        let (mut cyclic, mut negated, mut plain) = (false, false, true);
         for (_, term) in &terms {
             plain &= self.is_sum(term);
             term.visit(false, &mut |part, right_side| {
-                parts += 1;
                 let open = self.is_open(part);
                 cyclic |= open;
                 negated |= open && right_side;
@@ -107,33 +106,38 @@ impl Progress {
         if negated {
             return Ok(false);
         }
-        if cyclic && !plain {
-            self.iterate(equations, &terms)?;
-        } else {
-            // On a cycle of mere unions everybody is a member of everything.
-            let sets: Vec<Rc<SubjectSet>> = terms.iter().map(|(_, term)| self.value(term)).collect();
-            let sum = SubjectSet::union(&sets);
-            members.iter().for_each(|member| self.values[*member] = Some(Rc::clone(&sum)));
-        }
-        equations.checker.meter().bytes_freed(parts * size_of::<Term>() as u64);
-        let held = members.iter().filter_map(|member| self.values[*member].as_ref());
-        // Sets that cells share count once, roughly.
-        let held: u64 = held.map(|set| set.bytes() / Rc::strong_count(set) as u64).sum();
+        let freed = terms.iter().map(|(_, term)| term.bytes()).sum();
+        let held = if cyclic && !plain { self.iterate(equations, terms)? } else { self.sum(terms) };
+        equations.checker.meter().bytes_freed(freed);
         equations.checker.meter().bytes_held(held)?;
         Ok(true)
     }
 
+    /// The only value of cells that are mere unions of each other: everybody is a member of each. Returns the bytes that
+    /// it holds.
+    fn sum(&mut self, terms: Vec<(usize, Term)>) -> u64 {
+        let sets: Vec<Rc<SubjectSet>> = terms.iter().map(|(_, term)| self.value(term)).collect();
+        let cells: Vec<usize> = terms.into_iter().map(|(cell, _)| cell).collect();
+        let sum = SubjectSet::union(&sets);
+        drop(sets);
+        // A set that another cell has, too, is held once.
+        let held = if Rc::strong_count(&sum) == 1 { sum.bytes() } else { 0 };
+        cells.into_iter().for_each(|cell| self.values[cell] = Some(Rc::clone(&sum)));
+        held
+    }
+
     /// The least solution: first the steps of the chain, upwards from nobody; then, with these fixed, the names and faults
-    /// that come with them. Done at once, a name could stay that only an unfinished round needed.
-    fn iterate(&mut self, equations: &mut Equations<'_, '_>, terms: &[(usize, Term)]) -> Result<(), GraphError> {
-        for (cell, _) in terms {
+    /// that come with them. Done at once, a name could stay that only an unfinished round needed. Returns the bytes that
+    /// the values hold.
+    fn iterate(&mut self, equations: &mut Equations<'_, '_>, terms: Vec<(usize, Term)>) -> Result<u64, GraphError> {
+        for (cell, _) in &terms {
             self.values[*cell] = Some(Rc::default());
         }
         for bare in [true, false] {
             let mut changed = true;
             while changed {
                 changed = false;
-                for (cell, term) in terms {
+                for (cell, term) in &terms {
                     let mut set = self.value(term);
                     if bare {
                         set = Rc::new(set.bare());
@@ -147,7 +151,7 @@ impl Progress {
                 }
             }
         }
-        Ok(())
+        Ok(terms.iter().filter_map(|(cell, _)| self.values[*cell].as_ref()).map(|set| set.bytes()).sum())
     }
 
     /// The value of a term, with nobody in the cells that are not settled.

@@ -27,8 +27,10 @@ const CAVEATS: [&str; 8] = [
 pub struct Draft {
     caveats: Vec<&'static str>,
     definitions: Vec<Definition>,
-    /// In percent: how often an operator is an exclusion, and whether one may be nested in permissions of permissions.
+    /// In percent: how often an operator is an exclusion, and an allowed type a wildcard or a userset.
     exclusions: usize,
+    wildcards: usize,
+    usersets: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -86,12 +88,22 @@ impl Draft {
 
     fn attempt(dice: &mut Dice) -> Draft {
         let caveat_count = if dice.percent(70) { dice.between(1, 3) } else { 0 };
-        let type_count = dice.between(1, TYPES.len());
-        let exclusions = *dice.pick(&[0, 15, 30, 60]);
-        let mut draft = Draft { caveats: dice.some(&CAVEATS, caveat_count), definitions: Vec::new(), exclusions };
+        // Now and then little but groups within groups.
+        let groups = dice.percent(15);
+        let type_count = dice.between(1, if groups { 2 } else { TYPES.len() });
+        let mut draft = Draft {
+            caveats: dice.some(&CAVEATS, caveat_count),
+            definitions: Vec::new(),
+            exclusions: *dice.pick(&[0, 15, 30, 60]),
+            wildcards: *dice.pick(&[0, 10, 10, 25]),
+            usersets: if groups { 65 } else { *dice.pick(&[15, 30, 45]) },
+        };
         for (index, name) in dice.some(&TYPES, type_count).into_iter().enumerate() {
-            let relation_count = if index == 0 && dice.percent(60) { 0 } else { dice.between(1, 5) };
-            let permission_count = if relation_count == 0 { 0 } else { dice.between(0, 4) };
+            let relation_count = match index {
+                0 if dice.percent(60) && !groups => 0,
+                _ => dice.between(1, if groups { 2 } else { 5 }),
+            };
+            let permission_count = if relation_count == 0 { 0 } else { dice.between(0, if groups { 2 } else { 4 }) };
             let mut names = dice.some(&NAMES, relation_count + permission_count);
             let permissions = names.split_off(relation_count.min(names.len()));
             draft.definitions.push(Definition {
@@ -126,9 +138,11 @@ impl Draft {
         let target = &self.definitions[target];
         let names: Vec<&str> =
             target.relations.iter().map(|r| r.0).chain(target.permissions.iter().map(|p| p.0)).collect();
-        let mut allowed = match dice.below(10) {
-            0 => format!("{}:*", target.name),
-            1..=5 if !names.is_empty() => format!("{}#{}", target.name, dice.pick(&names)),
+        let mut allowed = match dice.below(100) {
+            chance if chance < self.wildcards => format!("{}:*", target.name),
+            chance if chance < self.wildcards + self.usersets && !names.is_empty() => {
+                format!("{}#{}", target.name, dice.pick(&names))
+            }
             _ => target.name.to_owned(),
         };
         let caveat = self.caveats.get(dice.below(self.caveats.len() * 3 / 2 + 1)).map(|text| {

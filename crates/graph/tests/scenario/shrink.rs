@@ -45,17 +45,15 @@ fn reproduce(scenario: &Scenario) -> Option<(Answer, Answer)> {
 fn single_checks(found: &Disagreement) -> Vec<Scenario> {
     let asked = &found.scenario.asked;
     let checks: Vec<Question> = match (&asked.question, &found.expected, &found.got) {
-        (
-            Question::Resources { object_type, name, subject },
-            Answer::Resources(expected),
-            Answer::Resources(got),
-        ) => differing(expected, got)
-            .map(|id| Question::Check {
-                resource: ObjectRef { object_type: object_type.clone(), object_id: id },
-                name: name.clone(),
-                subject: subject.clone(),
-            })
-            .collect(),
+        (Question::Resources { object_type, name, subject }, Answer::Resources(expected), Answer::Resources(got)) => {
+            differing(expected, got)
+                .map(|id| Question::Check {
+                    resource: ObjectRef { object_type: object_type.clone(), object_id: id },
+                    name: name.clone(),
+                    subject: subject.clone(),
+                })
+                .collect()
+        }
         (
             Question::Subjects { resource, name, kind, relation },
             Answer::Subjects(_, expected),
@@ -98,9 +96,8 @@ fn candidates(whole: &Scenario) -> impl Iterator<Item = Scenario> + '_ {
         let count = if let Step::Write(updates) = step { updates.len() } else { 0 };
         // A half, a quarter, ... of them; at last each.
         let sizes = std::iter::successors(Some(count.div_ceil(2)), |size| (*size > 1).then(|| size.div_ceil(2)));
-        let ranges = sizes.flat_map(move |size| {
-            (0..count).step_by(size.max(1)).map(move |start| start..count.min(start + size))
-        });
+        let ranges = sizes
+            .flat_map(move |size| (0..count).step_by(size.max(1)).map(move |start| start..count.min(start + size)));
         ranges.map(move |range| {
             let mut scenario = whole.clone();
             if let Step::Write(updates) = &mut scenario.steps[index] {
@@ -188,11 +185,7 @@ fn at_once(whole: &Scenario) -> Scenario {
     }
     let mut writes: Vec<Vec<StoredUpdate>> = vec![Vec::new()];
     for ((.., source), fact) in &model.facts {
-        let update = StoredUpdate {
-            operation: Operation::Touch,
-            relationship: fact.clone(),
-            source: *source,
-        };
+        let update = StoredUpdate { operation: Operation::Touch, relationship: fact.clone(), source: *source };
         let room = writes.iter().position(|write| !write.iter().any(|other| other.relationship.same_key(fact)));
         match room {
             Some(room) => writes[room].push(update),
