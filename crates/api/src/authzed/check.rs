@@ -3,7 +3,8 @@
 
 use stonetown_authorizer::check::{CheckAnswer, CheckRequest};
 use stonetown_authorizer::{Effort, Error, Membership};
-use stonetown_tuple::RelationName;
+use stonetown_tuple::{RelationName, Relationship};
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, Pool};
@@ -16,6 +17,8 @@ use crate::token;
 
 /// The older way to ask for a trace.
 const TRACE_ASKED: &str = "io.spicedb.requestdebuginfo";
+/// Relationships to ask with as if they were stored, in their text form; as often as wanted.
+const WITH: &str = "stonetown-with";
 
 pub(super) async fn answer(
     calls: &Calls,
@@ -23,7 +26,8 @@ pub(super) async fn answer(
 ) -> Result<Response<wire::CheckPermissionResponse>, Status> {
     let (mut incoming, metadata, mut message) = Incoming::open(request)?;
     message.with_tracing |= metadata.contains_key(TRACE_ASKED);
-    let question = parse(message)?;
+    let mut question = parse(message)?;
+    question.with = with_relationships(&metadata)?;
     let answer = match calls.authorizer().check(&incoming.call, &question, Effort::Inline) {
         Err(Error::NeedsPool) => {
             let _cancel = incoming.cancel_on_drop();
@@ -34,6 +38,14 @@ pub(super) async fn answer(
     };
     incoming.cost.add(answer.work.subproblems.max(1), answer.work.cached);
     Ok(Response::new(to_wire(answer)))
+}
+
+fn with_relationships(metadata: &MetadataMap) -> Result<Vec<Relationship>, FieldError> {
+    let read = |value: &MetadataValue<Ascii>| {
+        let text = value.to_str().map_err(|error| FieldError::new(error.to_string()))?;
+        text.parse::<Relationship>().map_err(|error| FieldError::new(error.to_string()))
+    };
+    metadata.get_all(WITH).iter().map(|value| read(value).map_err(|error| error.within(WITH))).collect()
 }
 
 fn parse(message: wire::CheckPermissionRequest) -> Result<CheckRequest, FieldError> {
