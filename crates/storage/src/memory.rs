@@ -8,7 +8,7 @@ mod apply;
 mod collect;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -171,7 +171,15 @@ impl BulkWriter for MemoryBulk {
         actor: Option<String>,
         metadata: Option<String>,
     ) -> Result<Committed, CommitError> {
-        let MemoryBulk { datastore, mut transaction, .. } = *self;
+        let MemoryBulk { datastore, mode, mut transaction } = *self;
+        if mode == BulkMode::Create {
+            let mut seen = HashSet::new();
+            for StoredUpdate { relationship: one, .. } in &transaction.updates {
+                if !seen.insert((&one.resource, &one.relation, &one.subject)) {
+                    return Err(CommitError::AlreadyExists(Box::new(one.clone())));
+                }
+            }
+        }
         transaction.schema_at = schema_at;
         transaction.actor = actor;
         transaction.metadata = metadata;

@@ -174,7 +174,7 @@ pub enum CommitError {
 /// How a bulk treats relationships that are there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BulkMode {
-    /// Refused as a whole.
+    /// Refused as a whole; so is what is pushed twice, expired or not.
     Create,
     /// Replaced.
     Touch,

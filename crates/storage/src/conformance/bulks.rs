@@ -48,7 +48,7 @@ pub fn a_bulk_that_creates_what_is_there_is_refused(make: Make<'_>) {
     stage.expect(&["document:b#viewer@user:eve", "document:c#viewer@user:eve", "document:d#viewer@user:eve"]);
 }
 
-/// Creating the same relationship twice in one bulk refuses it, within a piece and across pieces.
+/// Creating the same relationship twice in one bulk refuses it, within a piece and across pieces, expired or not.
 pub fn a_bulk_that_creates_the_same_twice_is_refused(make: Make<'_>) {
     let stage = Stage::new(make);
     let (one, other) = ("document:a#viewer@user:eve", "document:a#viewer@user:eve[tod]");
@@ -56,6 +56,9 @@ pub fn a_bulk_that_creates_the_same_twice_is_refused(make: Make<'_>) {
         let refused = bulk(&stage, BulkMode::Create, pushes);
         assert!(matches!(refused, Err(CommitError::AlreadyExists(_))), "{refused:?}");
     }
+    let expired = until(one, -1).to_string();
+    let refused = bulk(&stage, BulkMode::Create, &[&[&expired, &expired]]);
+    assert!(matches!(refused, Err(CommitError::AlreadyExists(_))), "{refused:?}");
     stage.expect(&[]);
 }
 
