@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use cel::common::ast::{IdedExpr, SourceInfo};
+
 use crate::check::{self, Checked};
 use crate::context::{Arguments, ContextError};
 use crate::evaluate::{self, EvaluateError, Outcome};
@@ -128,7 +130,9 @@ impl fmt::Debug for Caveat {
 
 /// Runs `work` on a thread of its own, because the parser's recursion needs more stack than a caller may have left. A
 /// panic in it ends as an error here.
-fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, CompileError> + Send) -> Result<T, CompileError> {
+pub(crate) fn on_a_large_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, CompileError> + Send,
+) -> Result<T, CompileError> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("caveat-compile".to_owned()).stack_size(COMPILE_STACK_BYTES);
         let thread = builder
@@ -139,16 +143,19 @@ fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, CompileError> + Se
 }
 
 fn parse_and_check(parameters: &[Parameter], expression: &str) -> Result<Checked, CompileError> {
+    let (tree, source) = parse(expression)?;
+    check::check(parameters, &tree, &source)
+}
+
+/// The syntax tree of an expression whose nesting has been checked. Needs a large stack.
+pub(crate) fn parse(expression: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
     let depth_max = u16::try_from(NESTING_MAX).unwrap_or(u16::MAX);
     let parser = cel::parser::Parser::new()
         .max_recursion_depth(depth_max)
         .error_recovery_limit(1)
         .enable_optional_syntax(true)
         .enable_ident_escape_syntax(true);
-    match parser.parse_with_source_info(expression) {
-        Ok((tree, source)) => check::check(parameters, &tree, &source),
-        Err(errors) => Err(syntax_error(expression, &errors)),
-    }
+    parser.parse_with_source_info(expression).map_err(|errors| syntax_error(expression, &errors))
 }
 
 /// The first error of the parser, which counts lines and characters from 1.

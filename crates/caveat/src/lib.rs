@@ -5,7 +5,8 @@
 //! parameters without whose values nobody can tell. The `cel` crate parses; the type check and the evaluation with
 //! unknown values are here. Nothing here reads a clock or does I/O, and every cost is bounded by [`limits`].
 //!
-//! Reading order: [`types`], `compile`, `nesting`, `check`, `overloads`, `context`, `evaluate`, `functions`, [`limits`].
+//! Reading order: [`types`], `compile`, `nesting`, `check`, `overloads`, `context`, `evaluate`, `functions`, `same`,
+//! [`limits`].
 
 mod check;
 mod compile;
@@ -16,6 +17,7 @@ mod functions;
 pub mod limits;
 mod nesting;
 mod overloads;
+mod same;
 mod time;
 pub mod types;
 mod value;

@@ -8,6 +8,7 @@ mod functions;
 mod hostile;
 mod judge;
 mod random;
+mod same;
 mod unknown;
 
 /// Reads `a int, b list<string>`.

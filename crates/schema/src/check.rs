@@ -230,9 +230,8 @@ impl<'a> Checker<'a, '_> {
         match &node.kind {
             ExpressionKind::Nil | ExpressionKind::Itself => {}
             ExpressionKind::Reference(name) => {
-                if self.index.member(self.number, name).is_none() {
-                    let target = Name { text: name.clone(), at: node.at };
-                    self.missing(permission, &target);
+                if self.index.member(self.number, &name.text).is_none() {
+                    self.missing(permission, name);
                 }
             }
             ExpressionKind::Arrow { relation, .. } => self.arrow(permission, relation),
@@ -325,7 +324,7 @@ impl<'a> Checker<'a, '_> {
             if let MemberNode::Permission(PermissionNode { expression, .. }) = member
                 && let ExpressionKind::Reference(target) = &expression.kind
             {
-                alias.insert(name, target);
+                alias.insert(name, &target.text);
             }
         }
         let mut done: HashSet<&str> = HashSet::new();
@@ -412,7 +411,7 @@ impl<'a> Index<'a> {
         match &node.kind {
             ExpressionKind::Nil => {}
             ExpressionKind::Itself => _ = types.insert(number),
-            ExpressionKind::Reference(name) => mentioned.push((number, name)),
+            ExpressionKind::Reference(name) => mentioned.push((number, &name.text)),
             ExpressionKind::Arrow { relation, target, .. } => {
                 mentioned.extend(self.types_of(number, &relation.text).iter().map(|one| (*one, &*target.text)));
             }

@@ -250,7 +250,7 @@ impl Lower<'_> {
         Some(match &node.kind {
             ExpressionKind::Nil => Expression::Nil,
             ExpressionKind::Itself => Expression::Itself,
-            ExpressionKind::Reference(name) => Expression::Reference(self.name_at(name, node.at)?),
+            ExpressionKind::Reference(name) => Expression::Reference(self.relation_name(name)?),
             ExpressionKind::Arrow { relation, target, function } => Expression::Arrow {
                 relation: self.relation_name(relation)?,
                 target: self.relation_name(target)?,
@@ -330,12 +330,8 @@ impl Lower<'_> {
     }
 
     fn relation_name(&mut self, name: &Name) -> Option<RelationName> {
-        self.name_at(&name.text, name.at)
-    }
-
-    fn name_at(&mut self, text: &str, at: Place) -> Option<RelationName> {
-        let checked = RelationName::new(text);
-        self.checked(checked, at)
+        let checked = RelationName::new(&*name.text);
+        self.checked(checked, name.at)
     }
 
     fn checked<T>(&mut self, checked: Result<T, NameError>, at: Place) -> Option<T> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::limits::{ERRORS_MAX, MESSAGE_CHARACTERS_MAX};
+use crate::limits::{ERRORS_MAX, EXCERPT_CHARACTERS_MAX, MESSAGE_CHARACTERS_MAX};
 
 /// A part of a text. Lines and columns count from 0, columns in characters; offsets are in bytes. The end is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,6 +19,35 @@ pub struct Span {
     pub start_offset: usize,
     /// Byte offset after the last character.
     pub end_offset: usize,
+}
+
+impl Span {
+    /// The line that it starts in, numbered, with carets below what it spans there. Of a long line only the part around the
+    /// start, [`EXCERPT_CHARACTERS_MAX`] characters; nothing if `source` has no such line.
+    #[must_use]
+    pub fn excerpt(&self, source: &str) -> String {
+        let Some(line) = source.lines().nth(self.start_line) else { return String::new() };
+        let length = line.chars().count();
+        let skipped = if length > EXCERPT_CHARACTERS_MAX {
+            self.start_column.min(length).saturating_sub(EXCERPT_CHARACTERS_MAX / 2)
+        } else {
+            0
+        };
+        let shown = line.chars().skip(skipped).take(EXCERPT_CHARACTERS_MAX);
+        // Carets stay below their characters only if tabs are as wide in both lines.
+        let before = shown.clone().take(self.start_column.saturating_sub(skipped));
+        let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let end = if self.end_line == self.start_line { self.end_column } else { length };
+        let end = end.min(skipped + EXCERPT_CHARACTERS_MAX);
+        let carets = "^".repeat(end.saturating_sub(self.start_column).max(1));
+        let (margin, number) = (self.margin(), self.start_line + 1);
+        format!("{margin} |\n{number} | {}\n{margin} | {indent}{carets}\n", shown.collect::<String>())
+    }
+
+    /// As wide as the number of the line.
+    fn margin(&self) -> String {
+        " ".repeat((self.start_line + 1).to_string().len())
+    }
 }
 
 /// At which stage a schema was refused.
@@ -57,18 +86,9 @@ impl SchemaError {
     /// expected. `source` is the text that the error is in: the compiled one, or that of [`SchemaError::file`].
     #[must_use]
     pub fn render(&self, source: &str) -> String {
-        let mut out = format!("{self}\n");
-        let Some(line) = source.lines().nth(self.span.start_line) else { return out };
-        let number = (self.span.start_line + 1).to_string();
-        let margin = " ".repeat(number.len());
-        // Carets stay below their characters only if tabs are as wide in both lines.
-        let indent: String =
-            line.chars().take(self.span.start_column).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        let end = if self.span.end_line == self.span.start_line { self.span.end_column } else { line.chars().count() };
-        let carets = "^".repeat(end.saturating_sub(self.span.start_column).max(1));
-        out.push_str(&format!("{margin} |\n{number} | {line}\n{margin} | {indent}{carets}\n"));
+        let mut out = format!("{self}\n{}", self.span.excerpt(source));
         if !self.expected.is_empty() {
-            out.push_str(&format!("{margin} = expected {}\n", self.expected.join(" or ")));
+            out.push_str(&format!("{} = expected {}\n", self.span.margin(), self.expected.join(" or ")));
         }
         out
     }

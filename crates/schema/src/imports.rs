@@ -1,9 +1,9 @@
 //! Reads a schema and what it imports, each file once.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::compile::ResolveImport;
-use crate::error::{Reports, SourceFile};
+use crate::error::{Place, Reports, SourceFile};
 use crate::limits::{FILES_MAX, NESTING_MAX, SCHEMA_BYTES_MAX};
 use crate::parser;
 use crate::syntax::{File, Import};
@@ -12,6 +12,8 @@ use crate::syntax::{File, Import};
 pub(crate) struct Sources {
     pub(crate) files: Vec<SourceFile>,
     pub(crate) trees: Vec<File>,
+    /// Each import that could be resolved, and the number of the file.
+    pub(crate) imported: Vec<(Place, usize)>,
 }
 
 pub(crate) fn load(source: &str, resolve: Option<ResolveImport<'_>>, reports: &mut Reports) -> Sources {
@@ -19,8 +21,8 @@ pub(crate) fn load(source: &str, resolve: Option<ResolveImport<'_>>, reports: &m
     let mut loader = Loader {
         resolve,
         reports,
-        sources: Sources { files, trees: Vec::new() },
-        seen: HashSet::new(),
+        sources: Sources { files, trees: Vec::new(), imported: Vec::new() },
+        seen: HashMap::new(),
         open: Vec::new(),
         bytes: source.len(),
     };
@@ -32,7 +34,8 @@ struct Loader<'a, 'r> {
     resolve: Option<ResolveImport<'a>>,
     reports: &'r mut Reports,
     sources: Sources,
-    seen: HashSet<String>,
+    /// The paths met so far, with the number of the file where there is one.
+    seen: HashMap<String, Option<usize>>,
     /// The files that led to the one being read.
     open: Vec<String>,
     bytes: usize,
@@ -58,9 +61,11 @@ impl Loader<'_, '_> {
         if self.open.contains(&path) {
             return Err(format!("`{written}` imports itself: {} -> {path}", self.open.join(" -> ")));
         }
-        if !self.seen.insert(path.clone()) {
+        if let Some(file) = self.seen.get(&path) {
+            self.sources.imported.extend(file.map(|file| (import.path.at, file)));
             return Ok(());
         }
+        self.seen.insert(path.clone(), None);
         let resolve = self.resolve.ok_or_else(|| {
             format!("`{written}` cannot be imported here; fold the imports into one schema before it is written")
         })?;
@@ -76,9 +81,12 @@ impl Loader<'_, '_> {
             return Err(format!("the schema and its imports have more than {SCHEMA_BYTES_MAX} bytes"));
         }
         let folder = &path[..path.rfind('/').map_or(0, |slash| slash + 1)];
+        let file = self.sources.files.len();
         self.sources.files.push(SourceFile { path: Some(path.clone()), text });
+        self.sources.imported.push((import.path.at, file));
+        self.seen.insert(path.clone(), Some(file));
         self.open.push(path.clone());
-        self.read(self.sources.files.len() - 1, folder);
+        self.read(file, folder);
         self.open.pop();
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! One front door, [`Schema::compile`], takes text and returns either a [`Schema`], in which every name is well-formed
 //! and every reference resolves, or a list of [`SchemaError`]s with positions. [`format()`] lays text out without changing
-//! its meaning, [`lint()`] warns of what is allowed but rarely meant. Everything is pure: no files (imports are read by a
+//! its meaning, [`lint()`] warns of what is allowed but rarely meant, [`diff()`] compares two schemas, [`dependents`] and
+//! [`dependencies`] say what hangs on what. Everything is pure: no files (imports are read by a
 //! function of the caller), no clock, no stored relationships.
 //!
 //! The language is that of SpiceDB; `docs/schema-language.md` describes it. CEL inside caveats belongs to
@@ -17,18 +18,23 @@
 //! ```
 //!
 //! Reading order: [`schema`](Schema) (the result), `syntax`, `lexer`, `parser`, `imports`, `partials`, `compile`,
-//! `check`; then `text` (the canonical form), `format` and `lint`.
+//! `check`; then `text` (the canonical form), `format`, `lint`, `diff` and `reachability`; `outline` and
+//! `complete` are for editors.
 
 mod check;
 mod compile;
+mod complete;
+mod diff;
 mod error;
 mod format;
 mod imports;
 mod lexer;
 mod limits;
 mod lint;
+mod outline;
 mod parser;
 mod partials;
+mod reachability;
 mod schema;
 mod syntax;
 #[cfg(test)]
@@ -36,14 +42,20 @@ mod testing;
 mod text;
 
 pub use compile::{CompileOptions, ResolveImport};
+pub use complete::{Completion, CompletionKind, Completions, complete};
+pub use diff::{CaveatChange, Difference, PermissionChange, RelationChange, diff};
 pub use error::{SchemaError, SchemaErrorKind, Span};
 pub use format::format;
 pub use limits::{
-    ANNOTATION_STEPS_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, ERRORS_MAX, EXPRESSION_TERMS_MAX, FILES_MAX, MEMBERS_MAX,
-    MESSAGE_CHARACTERS_MAX, NESTING_MAX, SCHEMA_BYTES_MAX,
+    ANNOTATION_STEPS_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, ERRORS_MAX, EXCERPT_CHARACTERS_MAX, EXPRESSION_TERMS_MAX,
+    FILES_MAX, MEMBERS_MAX, MESSAGE_CHARACTERS_MAX, NESTING_MAX, SCHEMA_BYTES_MAX,
 };
 pub use lint::{Warning, lint};
+pub use outline::{Location, Outline, OutlineFile, Symbol, SymbolKind};
+pub use reachability::{Reached, dependencies, dependents};
 pub use schema::{
     AllowedType, ArrowFunction, CaveatDefinition, Definition, Expression, Member, Permission, Relation, Schema,
     SubjectForm,
 };
+/// Of caveats, for those who look at them by this crate alone.
+pub use stonetown_caveat::{Parameter, ParameterType};

@@ -19,5 +19,7 @@ pub const FILES_MAX: usize = 1_000;
 pub const ERRORS_MAX: usize = 100;
 /// Characters of an error's message.
 pub const MESSAGE_CHARACTERS_MAX: usize = 1_000;
+/// Characters of a line that are shown with an error or warning.
+pub const EXCERPT_CHARACTERS_MAX: usize = 160;
 /// Relations and permissions that are looked at, in all, to compare annotations with what permissions reach.
 pub const ANNOTATION_STEPS_MAX: usize = 10_000_000;

@@ -1,5 +1,7 @@
 //! Warnings: what is allowed, but rarely meant.
 
+use std::fmt;
+
 use crate::check::Index;
 use crate::compile::{self, CompileOptions};
 use crate::error::{Place, SchemaError, Span};
@@ -21,6 +23,24 @@ pub struct Warning {
     pub span: Span,
     /// What is odd and what to do, in lower case, user input in backticks.
     pub message: String,
+}
+
+impl Warning {
+    /// The warning for people: position counted from 1, and the line with carets below what it is about. `source` is the
+    /// text that it is in: the linted one, or that of [`Warning::file`].
+    #[must_use]
+    pub fn render(&self, source: &str) -> String {
+        format!("{self}\n{}", self.span.excerpt(source))
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+        }
+        write!(f, "{}:{}: {} [{}]", self.span.start_line + 1, self.span.start_column + 1, self.message, self.id)
+    }
 }
 
 /// The warnings about a schema, in the order of its definitions' names.
@@ -79,8 +99,8 @@ impl Linter<'_> {
         match &node.kind {
             ExpressionKind::Nil | ExpressionKind::Itself => {}
             ExpressionKind::Reference(name) => {
-                if *name == permission.name.text {
-                    let message = format!("permission `{name}` refers to itself, which adds nothing to it");
+                if name.text == permission.name.text {
+                    let message = format!("permission `{}` refers to itself, which adds nothing to it", name.text);
                     self.warn("permission-references-itself", &permission.doc, node.at, message);
                 }
             }

@@ -165,17 +165,23 @@ impl Parser<'_> {
             match self.kind() {
                 TokenKind::RightBrace => {
                     self.advance();
-                    return Ok(Block { name, doc, members });
+                    break;
                 }
-                TokenKind::End => return Err(self.unexpected("inside a definition", &["`}`"])),
+                TokenKind::End => {
+                    self.unexpected("inside a definition", &["`}`"]);
+                    break;
+                }
                 _ => {}
             }
             self.member = None;
             match self.member() {
                 Ok(member) => members.push(member),
-                Err(Failed) => self.recover_at_member()?,
+                // What could be read of it is of use to an editor.
+                Err(Failed) if self.recover_at_member().is_err() => break,
+                Err(Failed) => {}
             }
         }
+        Ok(Block { name, doc, members, at: start.to(self.previous()) })
     }
 
     fn member(&mut self) -> Parsed<MemberNode> {
@@ -184,13 +190,16 @@ impl Parser<'_> {
             (TokenKind::Word, "relation") => {
                 let name = self.member_name("`relation`")?;
                 self.expect(TokenKind::Colon, "between a relation and its types")?;
-                MemberNode::Relation(RelationNode { name, doc, types: self.types()? })
+                let types = self.types()?;
+                MemberNode::Relation(RelationNode { name, doc, types, at: start.to(self.previous()) })
             }
             (TokenKind::Word, "permission") => {
                 let name = self.member_name("`permission`")?;
                 let annotation = self.annotation()?;
                 self.expect(TokenKind::Equals, "between a permission and its expression")?;
-                MemberNode::Permission(PermissionNode { name, doc, annotation, expression: self.expression()? })
+                let expression = self.expression()?;
+                let at = start.to(self.previous());
+                MemberNode::Permission(PermissionNode { name, doc, annotation, expression, at })
             }
             (TokenKind::Ellipsis, _) if self.file.flags.partial => {
                 self.advance();
@@ -301,7 +310,7 @@ impl Parser<'_> {
         if self.kind() == TokenKind::RightBrace {
             self.advance();
         }
-        Ok(CaveatNode { name, doc, parameters, expression })
+        Ok(CaveatNode { name, doc, parameters, expression, at: start.to(self.previous()) })
     }
 
     fn parameter(&mut self) -> Parsed<ParameterNode> {

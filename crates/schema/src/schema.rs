@@ -134,7 +134,7 @@ impl<'a> Member<'a> {
     }
 }
 
-/// A relation: which subjects relationships may name.
+/// A relation: which subjects relationships may name. Its text is its line in the canonical schema, without comments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
     /// Its name, unique among relations and permissions of the definition.
@@ -147,7 +147,7 @@ pub struct Relation {
 
 /// One kind of subjects that a relation allows. Its text is what stands in the schema, such as
 /// `group#member with on_tuesday and expiration`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AllowedType {
     /// The type of the subjects; it is defined.
     pub subject_type: ObjectType,
@@ -160,7 +160,7 @@ pub struct AllowedType {
 }
 
 /// How subjects of an allowed type look.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectForm {
     /// `user`: one object.
     Object,
@@ -170,7 +170,7 @@ pub enum SubjectForm {
     Userset(RelationName),
 }
 
-/// A permission: a set of subjects computed from relations.
+/// A permission: a set of subjects computed from relations. Its text is its line in the canonical schema, without comments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permission {
     /// Its name, unique among relations and permissions of the definition.
@@ -184,7 +184,7 @@ pub struct Permission {
     pub annotation: Option<Vec<ObjectType>>,
 }
 
-/// A set of subjects. Nested at most [`crate::NESTING_MAX`] deep.
+/// A set of subjects. Nested at most [`crate::NESTING_MAX`] deep. Its text has parentheses wherever operators mix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     /// `nil`: nobody.
@@ -219,7 +219,7 @@ pub enum ArrowFunction {
     All,
 }
 
-/// A caveat: a condition on relationships.
+/// A caveat: a condition on relationships. Its text is its head in the canonical schema, such as `caveat on_day(day string)`.
 #[derive(Debug, Clone)]
 pub struct CaveatDefinition {
     /// Its name.

@@ -62,7 +62,7 @@ pub(crate) struct Name {
 
 #[derive(Debug)]
 pub(crate) struct Import {
-    /// The path, without its quotes.
+    /// The path, without its quotes; its place is that of the quoted path.
     pub(crate) path: Name,
 }
 
@@ -72,6 +72,8 @@ pub(crate) struct Block {
     pub(crate) name: Name,
     pub(crate) doc: String,
     pub(crate) members: Vec<MemberNode>,
+    /// From its keyword to its `}`.
+    pub(crate) at: Place,
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +89,7 @@ pub(crate) struct RelationNode {
     pub(crate) name: Name,
     pub(crate) doc: String,
     pub(crate) types: Vec<TypeNode>,
+    pub(crate) at: Place,
 }
 
 #[derive(Debug, Clone)]
@@ -111,6 +114,7 @@ pub(crate) struct PermissionNode {
     pub(crate) doc: String,
     pub(crate) annotation: Vec<Name>,
     pub(crate) expression: ExpressionNode,
+    pub(crate) at: Place,
 }
 
 #[derive(Debug, Clone)]
@@ -125,7 +129,7 @@ pub(crate) struct ExpressionNode {
 pub(crate) enum ExpressionKind {
     Nil,
     Itself,
-    Reference(Box<str>),
+    Reference(Name),
     Arrow { relation: Name, target: Name, function: ArrowFunction },
     Union(Vec<ExpressionNode>),
     Intersection(Vec<ExpressionNode>),
@@ -139,6 +143,8 @@ pub(crate) struct CaveatNode {
     pub(crate) parameters: Vec<ParameterNode>,
     /// The expression without surrounding white space.
     pub(crate) expression: Name,
+    /// From its keyword to its `}`.
+    pub(crate) at: Place,
 }
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The canonical text of a schema.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 
 use crate::schema::{ArrowFunction, CaveatDefinition, Definition, Expression, Member, Permission, Relation, Schema};
 use crate::syntax::Flags;
@@ -43,15 +43,8 @@ fn has_itself(expression: &Expression) -> bool {
 fn caveat(caveat: &CaveatDefinition) -> String {
     let mut out = String::new();
     doc(&mut out, &caveat.doc, "");
-    let parameters: Vec<String> = caveat
-        .caveat
-        .parameters()
-        .iter()
-        .map(|parameter| format!("{} {}", parameter.name, parameter.parameter_type))
-        .collect();
-    let expression = caveat.caveat.expression();
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "caveat {}({}) {{\n\t{expression}\n}}", caveat.name, parameters.join(", "));
+    let _ = writeln!(out, "{caveat} {{\n\t{}\n}}", caveat.caveat.expression());
     out
 }
 
@@ -73,8 +66,8 @@ fn definition(definition: &Definition) -> String {
         }
         doc(&mut out, written, "\t");
         let _ = match member {
-            Member::Relation(one) => writeln!(out, "\t{}", relation(one)),
-            Member::Permission(one) => writeln!(out, "\t{}", permission(one)),
+            Member::Relation(relation) => writeln!(out, "\t{relation}"),
+            Member::Permission(permission) => writeln!(out, "\t{permission}"),
         };
     }
     out.push_str("}\n");
@@ -92,66 +85,77 @@ fn doc(out: &mut String, doc: &str, indent: &str) {
     }
 }
 
-fn relation(relation: &Relation) -> String {
-    let types: Vec<String> = relation.allowed.iter().map(ToString::to_string).collect();
-    format!("relation {}: {}", relation.name, types.join(" | "))
+impl Display for CaveatDefinition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "caveat {}(", self.name)?;
+        let parameters = self.caveat.parameters();
+        joined(f, parameters, ", ", |parameter, f| write!(f, "{} {}", parameter.name, parameter.parameter_type))?;
+        f.write_char(')')
+    }
 }
 
-fn permission(permission: &Permission) -> String {
-    let mut out = format!("permission {}", permission.name);
-    if let Some(types) = &permission.annotation {
-        let types: Vec<&str> = types.iter().map(|one| one.as_str()).collect();
-        let _ = write!(out, ": {}", types.join(" | "));
+impl Display for Relation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "relation {}: ", self.name)?;
+        joined(f, &self.allowed, " | ", |allowed, f| allowed.fmt(f))
     }
-    out.push_str(" = ");
-    expression(&mut out, &permission.expression);
-    out
+}
+
+impl Display for Permission {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "permission {}", self.name)?;
+        if let Some(types) = &self.annotation {
+            f.write_str(": ")?;
+            joined(f, types, " | ", |one, f| one.fmt(f))?;
+        }
+        write!(f, " = {}", self.expression)
+    }
 }
 
 /// Parentheses stand wherever operators mix, though precedence would need fewer.
-fn expression(out: &mut String, node: &Expression) {
-    match node {
-        Expression::Nil => out.push_str("nil"),
-        Expression::Itself => out.push_str("self"),
-        Expression::Reference(name) => out.push_str(name.as_str()),
-        Expression::Arrow { relation, target, function: ArrowFunction::Any } => {
-            let _ = write!(out, "{relation}->{target}");
-        }
-        Expression::Arrow { relation, target, function: ArrowFunction::All } => {
-            let _ = write!(out, "{relation}.all({target})");
-        }
-        Expression::Union(operands) => joined(out, operands, " + "),
-        Expression::Intersection(operands) => joined(out, operands, " & "),
-        Expression::Exclusion(left, right) => {
-            // `a - b - c` is `(a - b) - c`, which needs no parentheses to be read.
-            match &**left {
-                Expression::Exclusion(..) => expression(out, left),
-                _ => operand(out, left),
+impl Display for Expression {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Expression::Nil => f.write_str("nil"),
+            Expression::Itself => f.write_str("self"),
+            Expression::Reference(name) => name.fmt(f),
+            Expression::Arrow { relation, target, function: ArrowFunction::Any } => write!(f, "{relation}->{target}"),
+            Expression::Arrow { relation, target, function: ArrowFunction::All } => {
+                write!(f, "{relation}.all({target})")
             }
-            out.push_str(" - ");
-            operand(out, right);
+            Expression::Union(operands) => joined(f, operands, " + ", operand),
+            Expression::Intersection(operands) => joined(f, operands, " & ", operand),
+            Expression::Exclusion(left, right) => {
+                // `a - b - c` is `(a - b) - c`, which needs no parentheses to be read.
+                match &**left {
+                    Expression::Exclusion(..) => left.fmt(f)?,
+                    _ => operand(left, f)?,
+                }
+                f.write_str(" - ")?;
+                operand(right, f)
+            }
         }
     }
 }
 
-fn joined(out: &mut String, operands: &[Expression], operator: &str) {
-    for (index, one) in operands.iter().enumerate() {
-        if index > 0 {
-            out.push_str(operator);
-        }
-        operand(out, one);
-    }
-}
-
-fn operand(out: &mut String, node: &Expression) {
+fn operand(node: &Expression, f: &mut Formatter<'_>) -> fmt::Result {
     let mixes = matches!(node, Expression::Union(_) | Expression::Intersection(_) | Expression::Exclusion(..));
-    if mixes {
-        out.push('(');
+    if mixes { write!(f, "({node})") } else { node.fmt(f) }
+}
+
+fn joined<T>(
+    f: &mut Formatter<'_>,
+    items: &[T],
+    separator: &str,
+    write: impl Fn(&T, &mut Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            f.write_str(separator)?;
+        }
+        write(item, f)?;
     }
-    expression(out, node);
-    if mixes {
-        out.push(')');
-    }
+    Ok(())
 }
 
 #[cfg(test)]

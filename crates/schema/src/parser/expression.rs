@@ -108,7 +108,7 @@ impl Parser<'_> {
             self.expect(TokenKind::RightParen, "after the arrow's target")?;
             (target, function)
         } else {
-            return Ok(ExpressionNode { at: start, depth: 1, kind: ExpressionKind::Reference(relation.text) });
+            return Ok(ExpressionNode { at: start, depth: 1, kind: ExpressionKind::Reference(relation) });
         };
         let at = start.to(self.previous());
         if matches!(self.kind(), TokenKind::Arrow | TokenKind::Dot) {

@@ -212,3 +212,13 @@ fn columns_count_characters_and_offsets_count_bytes() {
     let error = &compile(source).unwrap_err()[0];
     assert_eq!((error.span.start_line, error.span.start_column, error.span.start_offset), (1, 21, 42));
 }
+
+#[test]
+fn of_a_long_line_only_the_part_around_the_error_is_shown() {
+    let source = format!("definition user {{}} /* {} */ relation /* {} */", "x".repeat(1_000), "y".repeat(1_000));
+    let rendered = compile(&source).unwrap_err()[0].render(&source);
+    let lines: Vec<&str> = rendered.lines().collect();
+    assert_eq!(lines[2].chars().count(), "1 | ".len() + crate::EXCERPT_CHARACTERS_MAX, "{rendered}");
+    let caret = lines[3].find('^').unwrap();
+    assert_eq!(&lines[2][caret..caret + "relation".len()], "relation", "{rendered}");
+}
