@@ -3,7 +3,10 @@
 
 mod bulk;
 mod check;
+mod computable;
 mod delete;
+mod dependent;
+mod diff;
 mod expand;
 mod experimental;
 mod export;

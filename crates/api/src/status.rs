@@ -39,7 +39,8 @@ pub(crate) fn status(error: &Error) -> Status {
 
 fn code(error: &Error) -> Code {
     match error {
-        Error::CannotUpdatePermission { .. }
+        Error::NotAPermission { .. }
+        | Error::CannotUpdatePermission { .. }
         | Error::InvalidSubjectType { .. }
         | Error::WildcardNotAllowed { .. }
         | Error::CaveatParameterType { .. }
@@ -86,6 +87,15 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         Error::UnknownRelation { definition, relation } => (
             ErrorReason::UnknownRelationOrPermission,
             metadata([("definition_name", definition.clone()), ("relation_or_permission_name", relation.clone())]),
+        ),
+        // The last key is the reference's own.
+        Error::NotAPermission { definition, relation } => (
+            ErrorReason::UnknownRelationOrPermission,
+            metadata([
+                ("definition_name", definition.clone()),
+                ("relation_or_permission_name", relation.clone()),
+                ("relationName", relation.clone()),
+            ]),
         ),
         Error::CannotUpdatePermission { definition, permission } => (
             ErrorReason::CannotUpdatePermission,

@@ -25,6 +25,14 @@ pub enum Error {
         /// The relation or permission.
         relation: String,
     },
+    /// A relation where a permission is needed.
+    #[error("`{relation}` of `{definition}` is a relation: only permissions are computed from others")]
+    NotAPermission {
+        /// The definition.
+        definition: String,
+        /// The relation.
+        relation: String,
+    },
     /// A relationship cannot be written on a permission.
     #[error("`{permission}` of `{definition}` is a permission: relationships are written on relations")]
     CannotUpdatePermission {

@@ -26,6 +26,8 @@ pub struct Limits {
     pub export_batch_max: u64,
     /// Items of one bulk check.
     pub bulk_checks_max: usize,
+    /// Subject types in the answer of one DiffSchema, where each changed type comes with all types of its relation.
+    pub diff_types_max: u64,
     /// Relationships laid over the snapshot by one question.
     pub overlay_max: usize,
     /// Repetitions of a write that meets a concurrent change.
@@ -55,6 +57,7 @@ impl Default for Limits {
             lookup_limit_max: 1000,
             export_batch_max: 10_000,
             bulk_checks_max: 10_000,
+            diff_types_max: 100_000,
             overlay_max: 1000,
             write_retries_max: 10,
             calls_per_caller_max: 10_000,

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bulk, export, import, reflect};
+use super::{bulk, computable, dependent, diff, export, import, reflect};
 use crate::calls::{Calls, Streamed};
 use crate::proto::authzed::api::v1 as wire;
 use crate::status::{lost, not_served};
@@ -46,23 +46,23 @@ impl wire::experimental_service_server::ExperimentalService for Calls {
 
     async fn experimental_computable_permissions(
         &self,
-        _: Request<wire::ExperimentalComputablePermissionsRequest>,
+        request: Request<wire::ExperimentalComputablePermissionsRequest>,
     ) -> Result<Response<wire::ExperimentalComputablePermissionsResponse>, Status> {
-        Err(not_served("ExperimentalComputablePermissions"))
+        twin_answer(computable::answer(self, twin_request(request)?).await?)
     }
 
     async fn experimental_dependent_relations(
         &self,
-        _: Request<wire::ExperimentalDependentRelationsRequest>,
+        request: Request<wire::ExperimentalDependentRelationsRequest>,
     ) -> Result<Response<wire::ExperimentalDependentRelationsResponse>, Status> {
-        Err(not_served("ExperimentalDependentRelations"))
+        twin_answer(dependent::answer(self, twin_request(request)?).await?)
     }
 
     async fn experimental_diff_schema(
         &self,
-        _: Request<wire::ExperimentalDiffSchemaRequest>,
+        request: Request<wire::ExperimentalDiffSchemaRequest>,
     ) -> Result<Response<wire::ExperimentalDiffSchemaResponse>, Status> {
-        Err(not_served("ExperimentalDiffSchema"))
+        twin_answer(diff::answer(self, twin_request(request)?).await?)
     }
 
     async fn experimental_register_relationship_counter(

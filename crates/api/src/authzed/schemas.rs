@@ -2,10 +2,9 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{reflect, schema};
+use super::{computable, dependent, diff, reflect, schema};
 use crate::calls::Calls;
 use crate::proto::authzed::api::v1 as wire;
-use crate::status::not_served;
 
 #[tonic::async_trait]
 impl wire::schema_service_server::SchemaService for Calls {
@@ -32,22 +31,22 @@ impl wire::schema_service_server::SchemaService for Calls {
 
     async fn computable_permissions(
         &self,
-        _: Request<wire::ComputablePermissionsRequest>,
+        request: Request<wire::ComputablePermissionsRequest>,
     ) -> Result<Response<wire::ComputablePermissionsResponse>, Status> {
-        Err(not_served("ComputablePermissions"))
+        computable::answer(self, request).await
     }
 
     async fn dependent_relations(
         &self,
-        _: Request<wire::DependentRelationsRequest>,
+        request: Request<wire::DependentRelationsRequest>,
     ) -> Result<Response<wire::DependentRelationsResponse>, Status> {
-        Err(not_served("DependentRelations"))
+        dependent::answer(self, request).await
     }
 
     async fn diff_schema(
         &self,
-        _: Request<wire::DiffSchemaRequest>,
+        request: Request<wire::DiffSchemaRequest>,
     ) -> Result<Response<wire::DiffSchemaResponse>, Status> {
-        Err(not_served("DiffSchema"))
+        diff::answer(self, request).await
     }
 }

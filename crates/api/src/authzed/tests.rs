@@ -356,28 +356,200 @@ async fn experimental_twins_answer_like_the_stable_calls() {
     let request = wire::ExperimentalReflectSchemaRequest::default();
     let answer = experimental.experimental_reflect_schema(request).await.unwrap().into_inner();
     assert_eq!((answer.definitions.len(), answer.caveats.len()), (2, 1));
+
+    let diff = wire::ExperimentalDiffSchemaRequest { consistency: None, comparison_schema: String::new() };
+    let diffs = experimental.experimental_diff_schema(diff).await.unwrap().into_inner().diffs;
+    use wire::exp_schema_diff::Diff::{CaveatRemoved, DefinitionRemoved};
+    let [Some(DefinitionRemoved(_)), Some(DefinitionRemoved(user)), Some(CaveatRemoved(caveat))] =
+        [0, 1, 2].map(|index| diffs[index].diff.clone())
+    else {
+        panic!("{diffs:?}")
+    };
+    assert_eq!((user.name.as_str(), caveat.name.as_str()), ("user", "on_day"));
+    let request = wire::ExperimentalComputablePermissionsRequest {
+        definition_name: "document".to_owned(),
+        relation_name: "writer".to_owned(),
+        ..Default::default()
+    };
+    let found = experimental.experimental_computable_permissions(request).await.unwrap().into_inner().permissions;
+    assert_eq!(found.iter().map(|one| one.relation_name.as_str()).collect::<Vec<_>>(), ["edit", "view"]);
+    let request = wire::ExperimentalDependentRelationsRequest {
+        definition_name: "document".to_owned(),
+        permission_name: "edit".to_owned(),
+        ..Default::default()
+    };
+    let found = experimental.experimental_dependent_relations(request).await.unwrap().into_inner();
+    assert_eq!((found.relations[0].relation_name.as_str(), found.read_at.is_some()), ("writer", true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn differences_have_each_its_kind() {
+    let mut client = SchemaServiceClient::new(server(&[]).await);
+    let before = "
+        // a
+        caveat first(one int, two int) { one == 1 && two == 2 }
+        caveat last(one int) { one == 1 }
+        // a
+        definition user {}
+        definition gone {}
+        definition doc {
+          relation kept: user
+          relation lost: user
+          permission edit = kept
+          permission drop = kept
+        }";
+    let after = "
+        // b
+        caveat first(one string, three int) { one == '' && three == 2 }
+        caveat more(one int) { one == 1 }
+        // b
+        definition user {}
+        definition here {}
+        definition doc {
+          // b
+          relation kept: here | user:*
+          relation more: user with more
+          // b
+          permission edit = kept + more
+          permission take = kept
+        }";
+    client.write_schema(wire::WriteSchemaRequest { schema: before.to_owned() }).await.unwrap();
+    let request = wire::DiffSchemaRequest { consistency: None, comparison_schema: after.to_owned() };
+    let answer = client.diff_schema(request).await.unwrap().into_inner();
+    assert!(answer.read_at.is_some());
+    use wire::reflection_schema_diff::Diff;
+    let kinds: Vec<String> = answer
+        .diffs
+        .iter()
+        .map(|diff| match diff.diff.clone().unwrap() {
+            Diff::DefinitionAdded(one) => format!("1 {}", one.name),
+            Diff::DefinitionRemoved(one) => format!("2 {}", one.name),
+            Diff::DefinitionDocCommentChanged(one) => format!("3 {} {}", one.name, one.comment),
+            Diff::RelationAdded(one) => format!("4 {}#{}", one.parent_definition_name, one.name),
+            Diff::RelationRemoved(one) => format!("5 {}#{}", one.parent_definition_name, one.name),
+            Diff::RelationDocCommentChanged(one) => format!("6 {} {}", one.name, one.comment),
+            Diff::RelationSubjectTypeAdded(one) => {
+                format!("7 {} {:?}", one.relation.unwrap().name, one.changed_subject_type.unwrap().typeref.unwrap())
+            }
+            Diff::RelationSubjectTypeRemoved(one) => {
+                format!(
+                    "8 {} {}",
+                    one.relation.unwrap().name,
+                    one.changed_subject_type.unwrap().subject_definition_name
+                )
+            }
+            Diff::PermissionAdded(one) => format!("9 {}#{}", one.parent_definition_name, one.name),
+            Diff::PermissionRemoved(one) => format!("10 {}#{}", one.parent_definition_name, one.name),
+            Diff::PermissionDocCommentChanged(one) => format!("11 {} {}", one.name, one.comment),
+            Diff::PermissionExprChanged(one) => format!("12 {}", one.name),
+            Diff::CaveatAdded(one) => format!("13 {}", one.name),
+            Diff::CaveatRemoved(one) => format!("14 {}", one.name),
+            Diff::CaveatDocCommentChanged(one) => format!("15 {} {}", one.name, one.comment),
+            Diff::CaveatExprChanged(one) => format!("16 {} {}", one.name, one.expression),
+            Diff::CaveatParameterAdded(one) => format!("17 {}.{}", one.parent_caveat_name, one.name),
+            Diff::CaveatParameterRemoved(one) => format!("18 {}.{}", one.parent_caveat_name, one.name),
+            Diff::CaveatParameterTypeChanged(one) => {
+                let parameter = one.parameter.unwrap();
+                format!("19 {} {} => {}", parameter.name, one.previous_type, parameter.r#type)
+            }
+        })
+        .collect();
+    let expected = [
+        "6 kept // b",
+        "7 kept IsTerminalSubject(true)",
+        "8 kept user",
+        "7 kept IsPublicWildcard(true)",
+        "5 doc#lost",
+        "4 doc#more",
+        "10 doc#drop",
+        "11 edit // b",
+        "12 edit",
+        "9 doc#take",
+        "2 gone",
+        "1 here",
+        "3 user // b",
+        "15 first // b",
+        "19 one int => string",
+        "17 first.three",
+        "18 first.two",
+        "16 first one == '' && three == 2",
+        "14 last",
+        "13 more",
+    ];
+    assert_eq!(kinds, expected);
+
+    let broken = wire::DiffSchemaRequest { consistency: None, comparison_schema: "definition a".to_owned() };
+    let refused = client.diff_schema(broken).await.unwrap_err();
+    let details = refused.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "ERROR_REASON_SCHEMA_PARSE_ERROR");
+    assert_eq!(details.error_info().unwrap().metadata["source_code"], "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_on_what_is_told_with_its_errors() {
+    let mut client = SchemaServiceClient::new(server(&[]).await);
+    let names = |found: Vec<wire::ReflectionRelationReference>| {
+        let name = |one: wire::ReflectionRelationReference| {
+            let mark = if one.is_permission { "!" } else { "" };
+            format!("{}#{}{mark}", one.definition_name, one.relation_name)
+        };
+        found.into_iter().map(name).collect::<Vec<_>>().join(" ")
+    };
+    let computable = |definition: &str, relation: &str, filter: &str| wire::ComputablePermissionsRequest {
+        consistency: None,
+        definition_name: definition.to_owned(),
+        relation_name: relation.to_owned(),
+        optional_definition_name_filter: filter.to_owned(),
+    };
+    let dependent = |definition: &str, permission: &str| wire::DependentRelationsRequest {
+        consistency: None,
+        definition_name: definition.to_owned(),
+        permission_name: permission.to_owned(),
+    };
+    let answer = client.computable_permissions(computable("document", "writer", "")).await.unwrap().into_inner();
+    assert!(answer.read_at.is_some());
+    assert_eq!(names(answer.permissions), "document#edit! document#view!");
+    let answer = client.computable_permissions(computable("user", "", "doc")).await.unwrap().into_inner();
+    assert_eq!(names(answer.permissions), "document#edit! document#view! document#viewer document#writer");
+    let answer = client.computable_permissions(computable("user", "", "docs")).await.unwrap().into_inner();
+    assert_eq!(names(answer.permissions), "");
+    let answer = client.dependent_relations(dependent("document", "view")).await.unwrap().into_inner();
+    assert!(answer.read_at.is_some());
+    assert_eq!(names(answer.relations), "document#edit! document#viewer document#writer");
+
+    let refusals = [
+        (client.computable_permissions(computable("folder", "", "")).await.err(), Code::FailedPrecondition, 3),
+        (client.computable_permissions(computable("document", "own", "")).await.err(), Code::FailedPrecondition, 4),
+        (client.dependent_relations(dependent("folder", "view")).await.err(), Code::FailedPrecondition, 3),
+        (client.dependent_relations(dependent("document", "own")).await.err(), Code::FailedPrecondition, 4),
+        (client.dependent_relations(dependent("document", "writer")).await.err(), Code::InvalidArgument, 4),
+    ];
+    for (refused, code, reason) in refusals {
+        let refused = refused.unwrap();
+        let reason = wire::ErrorReason::try_from(reason).unwrap().as_str_name();
+        assert_eq!((refused.code(), refused.get_error_details().error_info().unwrap().reason.as_str()), (code, reason));
+    }
+    let malformed = [
+        (client.computable_permissions(computable("Folder", "", "")).await.err(), "definition_name"),
+        (client.computable_permissions(computable("", "", "")).await.err(), "definition_name"),
+        (client.computable_permissions(computable("document", "a b", "")).await.err(), "relation_name"),
+        (client.dependent_relations(dependent("", "view")).await.err(), "definition_name"),
+        (client.dependent_relations(dependent("document", "")).await.err(), "permission_name"),
+    ];
+    for (refused, field) in malformed {
+        let refused = refused.unwrap();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert_eq!(refused.get_error_details().bad_request().unwrap().field_violations[0].field, field);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_not_served_say_so() {
     let client = server(&[]).await;
-    let mut schema = SchemaServiceClient::new(client.clone());
     let mut watch = WatchServiceClient::new(client.clone());
     let mut experimental = ExperimentalServiceClient::new(client);
     let refusals = [
         watch.watch(wire::WatchRequest::default()).await.err(),
-        schema.diff_schema(wire::DiffSchemaRequest::default()).await.err(),
-        schema.computable_permissions(wire::ComputablePermissionsRequest::default()).await.err(),
-        schema.dependent_relations(wire::DependentRelationsRequest::default()).await.err(),
-        experimental.experimental_diff_schema(wire::ExperimentalDiffSchemaRequest::default()).await.err(),
-        experimental
-            .experimental_computable_permissions(wire::ExperimentalComputablePermissionsRequest::default())
-            .await
-            .err(),
-        experimental
-            .experimental_dependent_relations(wire::ExperimentalDependentRelationsRequest::default())
-            .await
-            .err(),
         experimental
             .experimental_register_relationship_counter(wire::ExperimentalRegisterRelationshipCounterRequest::default())
             .await

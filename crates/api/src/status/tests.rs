@@ -49,6 +49,16 @@ fn errors_have_the_codes_reasons_and_metadata_of_the_interface() {
             entries([("definition_name", "document"), ("relation_or_permission_name", "own")]),
         ),
         (
+            Error::NotAPermission { definition: text("document"), relation: text("viewer") },
+            Code::InvalidArgument,
+            "UNKNOWN_RELATION_OR_PERMISSION",
+            entries([
+                ("definition_name", "document"),
+                ("relation_or_permission_name", "viewer"),
+                ("relationName", "viewer"),
+            ]),
+        ),
+        (
             Error::AlreadyExists(relationship()),
             Code::AlreadyExists,
             "ATTEMPT_TO_RECREATE_RELATIONSHIP",
