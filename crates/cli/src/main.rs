@@ -38,7 +38,7 @@ struct Cli {
 enum Command {
     /// Run a server.
     Serve(Box<stonetown_server::Config>),
-    /// Read and write the schema.
+    /// Read, write, compare, format, lint and compile schemas.
     #[command(subcommand)]
     Schema(schema::Command),
     /// Create, touch, delete and read relationships.
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(config) => serve::run(*config),
         Command::Validate(args) => validate::run(&args, output),
-        Command::Schema(command) => client::run(cli.connection, |client| schema::run(client, command, output)),
+        Command::Schema(command) => schema::run(cli.connection, command, output),
         Command::Relationship(command) => {
             client::run(cli.connection, |client| relationship::run(client, command, output))
         }

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use tonic_types::StatusExt;
 
+use crate::schema::Refused;
+
 /// How to print.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
@@ -23,7 +25,11 @@ impl Output {
     pub(crate) fn error(self, error: &anyhow::Error) {
         let Some(status) = error.downcast_ref::<tonic::Status>() else {
             if self.json {
-                eprintln!("{}", json!({ "error": { "message": format!("{error:#}") } }));
+                let mut value = json!({ "message": format!("{error:#}") });
+                if let Some(refused) = error.downcast_ref::<Refused>() {
+                    value["problems"] = json!(refused.problems);
+                }
+                eprintln!("{}", json!({ "error": value }));
             } else {
                 eprintln!("error: {error:#}");
             }

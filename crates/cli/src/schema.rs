@@ -1,65 +1,96 @@
-//! `stonetown schema`.
+//! `stonetown schema`: the server's schema, and files of them.
+
+mod compile;
+mod diff;
+mod file;
+mod format;
+mod lint;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Subcommand;
 use serde_json::json;
 use stonetown_api::proto::authzed::api::v1::{ReadSchemaRequest, WriteSchemaRequest};
-use stonetown_schema::{CompileOptions, Schema};
 
 use crate::Outcome;
-use crate::client::Client;
+use crate::client::{self, Client, Connection};
 use crate::output::Output;
+
+pub(crate) use file::{Refused, SchemaFile};
 
 /// Commands on the schema.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Print the schema in force.
     Read,
-    /// Replace the schema by a file's, or by standard input's.
+    /// Replace the schema by a file's, or by standard input's. Imports are folded in.
     Write {
         /// The file; `-` for standard input.
         #[arg(default_value = "-")]
         file: PathBuf,
     },
+    /// List what a schema would change of the server's, or of another file's.
+    Diff(diff::Args),
+    /// Lay schema files out, in place.
+    Format(format::Args),
+    /// Warn of what is allowed but rarely meant.
+    Lint(lint::Args),
+    /// Fold imports and partials into one schema, in its canonical form.
+    Compile(compile::Args),
 }
 
-pub(crate) async fn run(mut client: Client, command: Command, output: Output) -> anyhow::Result<Outcome> {
+pub(crate) fn run(connection: Connection, command: Command, output: Output) -> anyhow::Result<Outcome> {
     match command {
-        Command::Read => {
-            let answer = client.schema.read_schema(ReadSchemaRequest {}).await?.into_inner();
-            let token = answer.read_at.unwrap_or_default().token;
-            output.result(
-                answer.schema_text.trim_end(),
-                || json!({ "schemaText": answer.schema_text, "readAt": { "token": token } }),
-            );
-        }
+        Command::Read => client::run(connection, async |client| read(client, output).await),
         Command::Write { file } => {
-            let schema = read_text(&file)?;
-            explain_errors(&schema)?;
-            let answer = client.schema.write_schema(WriteSchemaRequest { schema }).await?.into_inner();
-            let token = answer.written_at.unwrap_or_default().token;
-            output.result(&token, || json!({ "writtenAt": { "token": token } }));
+            let text = text_to_write(&file)?;
+            client::run(connection, async |client| write(client, text, output).await)
         }
+        Command::Diff(args) => diff::run(connection, &args, output),
+        Command::Format(args) => format::run(&args, output),
+        Command::Lint(args) => lint::run(connection, &args, output),
+        Command::Compile(args) => compile::run(&args, output),
     }
+}
+
+async fn read(client: Client, output: Output) -> anyhow::Result<Outcome> {
+    let (text, token) = in_force(client).await?;
+    output.result(text.trim_end(), || json!({ "schemaText": text, "readAt": { "token": token } }));
     Ok(Outcome::Done)
 }
 
-/// Compiles here first: with the text at hand, errors can show the line they are about.
-fn explain_errors(text: &str) -> anyhow::Result<()> {
-    let Err(errors) = Schema::compile(text, &CompileOptions::default()) else { return Ok(()) };
-    let shown: Vec<_> = errors.iter().map(|error| error.render(text)).collect();
-    bail!("the schema does not compile\n{}", shown.join("\n"))
+async fn write(mut client: Client, schema: String, output: Output) -> anyhow::Result<Outcome> {
+    let answer = client.schema.write_schema(WriteSchemaRequest { schema }).await?.into_inner();
+    let token = answer.written_at.unwrap_or_default().token;
+    output.result(&token, || json!({ "writtenAt": { "token": token } }));
+    Ok(Outcome::Done)
+}
+
+/// The server's schema, and the token of the state it was read from.
+async fn in_force(mut client: Client) -> anyhow::Result<(String, String)> {
+    let answer = client.schema.read_schema(ReadSchemaRequest {}).await?.into_inner();
+    Ok((answer.schema_text, answer.read_at.unwrap_or_default().token))
+}
+
+/// Compiles here first: with the text at hand, errors can show the line they are about. A server takes no imports.
+fn text_to_write(path: &Path) -> anyhow::Result<String> {
+    let file = SchemaFile::read(path)?;
+    let schema = file.compile()?;
+    Ok(if file.has_imports() { schema.text() } else { file.text })
 }
 
 /// Reads a file, or standard input for `-`.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
-    if path == Path::new("-") {
+    if is_standard_input(path) {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("standard input")?;
         return Ok(text);
     }
     std::fs::read_to_string(path).with_context(|| format!("`{}`", path.display()))
+}
+
+fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
 }
