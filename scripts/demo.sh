@@ -8,12 +8,12 @@ cd "$(dirname "$0")/.."
 export STONETOWN_BIN=${STONETOWN_BIN:-${CARGO_TARGET_DIR:-target}/release/stonetown}
 
 if [ "${1:-}" != questions ]; then
-  scripts/with-server.sh --bootstrap examples/demo.yaml -- "$0" questions
+  scripts/with-server.sh --datastore-bootstrap-files examples/demo.yaml -- "$0" questions
   cat <<TEXT
 
 To keep a server running with the same example:
 
-    $STONETOWN_BIN serve --grpc-preshared-key somekey --data-dir data --bootstrap examples/demo.yaml
+    $STONETOWN_BIN serve --grpc-preshared-key somekey --data-dir data --datastore-bootstrap-files examples/demo.yaml
     $STONETOWN_BIN --endpoint 127.0.0.1:50051 --token somekey permission check container:staging/web restart agent:fixer
 TEXT
   exit 0

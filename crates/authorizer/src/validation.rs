@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use stonetown_graph::Membership;
+use stonetown_schema::{CompileOptions, Schema};
 use stonetown_storage::{BulkMode, MemoryDatastore};
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, Relationship, SubjectRef};
 
@@ -30,6 +31,15 @@ pub struct ValidationFile {
     pub assertions: Vec<Assertion>,
     /// For each `resource#permission`, the lines that must be found.
     pub expected: BTreeMap<String, Vec<String>>,
+}
+
+/// One of several files that count as one: it may go without a schema, which another has.
+#[derive(Debug, Clone)]
+pub struct ValidationPart {
+    schema: Option<String>,
+    relationships: Vec<Relationship>,
+    assertions: Vec<Assertion>,
+    expected: BTreeMap<String, Vec<String>>,
 }
 
 /// One line of the assertions.
@@ -123,7 +133,7 @@ struct Assertions {
     assert_false: Option<Vec<String>>,
 }
 
-impl ValidationFile {
+impl ValidationPart {
     /// Reads the text of a validation file. `schema_file` fetches the file that `schemaFile` names.
     ///
     /// # Errors
@@ -131,18 +141,18 @@ impl ValidationFile {
     pub fn parse(
         text: &str,
         schema_file: &dyn Fn(&str) -> Result<String, String>,
-    ) -> Result<ValidationFile, ValidationError> {
+    ) -> Result<ValidationPart, ValidationError> {
         let document: Document =
             serde_norway::from_str(text).map_err(|error| ValidationError::Form(error.to_string()))?;
         let schema = match (document.schema, document.schema_file) {
-            (Some(schema), None) => schema,
-            (None, Some(path)) => {
-                schema_file(&path).map_err(|why| ValidationError::SchemaFile { path: path.clone(), why })?
-            }
             (Some(_), Some(_)) => {
                 return Err(ValidationError::Form("both `schema` and `schemaFile` are given".to_owned()));
             }
-            (None, None) => return Err(ValidationError::Form("neither `schema` nor `schemaFile` is given".to_owned())),
+            (None, Some(path)) => {
+                let fetched = schema_file(&path);
+                Some(fetched.map_err(|why| ValidationError::SchemaFile { path: path.clone(), why })?)
+            }
+            (schema, None) => schema,
         };
         let relationships = parse_relationships(document.relationships.as_deref().unwrap_or_default())?;
         let listed = document.assertions.unwrap_or_default();
@@ -158,7 +168,46 @@ impl ValidationFile {
         }
         let expected = document.validation.unwrap_or_default();
         let expected = expected.into_iter().map(|(key, lines)| (key, lines.unwrap_or_default())).collect();
-        Ok(ValidationFile { schema, relationships, assertions, expected })
+        Ok(ValidationPart { schema, relationships, assertions, expected })
+    }
+}
+
+impl ValidationFile {
+    /// Reads the text of a validation file. `schema_file` fetches the file that `schemaFile` names.
+    ///
+    /// # Errors
+    /// See [`ValidationError`].
+    pub fn parse(
+        text: &str,
+        schema_file: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<ValidationFile, ValidationError> {
+        ValidationFile::join(vec![ValidationPart::parse(text, schema_file)?])
+    }
+
+    /// Several files as one: every definition of each, all relationships, all that is asserted.
+    ///
+    /// # Errors
+    /// When none has a schema, or several have schemas that do not go together.
+    pub fn join(parts: Vec<ValidationPart>) -> Result<ValidationFile, ValidationError> {
+        let mut file = ValidationFile {
+            schema: String::new(),
+            relationships: vec![],
+            assertions: vec![],
+            expected: BTreeMap::new(),
+        };
+        let mut schemas = Vec::new();
+        for part in parts {
+            schemas.extend(part.schema);
+            file.relationships.extend(part.relationships);
+            file.assertions.extend(part.assertions);
+            file.expected.extend(part.expected);
+        }
+        file.schema = match schemas.len() {
+            0 => return Err(ValidationError::Form("neither `schema` nor `schemaFile` is given".to_owned())),
+            1 => schemas.remove(0),
+            _ => join_schemas(&schemas)?,
+        };
+        Ok(file)
     }
 
     /// Puts schema and relationships into a store of their own, in memory.
@@ -201,6 +250,18 @@ impl ValidationFile {
         }
         Ok(report)
     }
+}
+
+/// One schema with the definitions of all. Each keeps its own `use`, so they are compiled as imports of one that is empty.
+fn join_schemas(schemas: &[String]) -> Result<String, ValidationError> {
+    let imports: String = (0..schemas.len()).map(|n| format!("import \"{n}\"\n")).collect();
+    let resolve = |path: &str| {
+        let schema = path.parse().ok().and_then(|n: usize| schemas.get(n));
+        schema.cloned().ok_or_else(|| format!("`{path}` is not among the files"))
+    };
+    let options = CompileOptions { imports: Some(&resolve), ..CompileOptions::default() };
+    let joined = Schema::compile(&format!("use import\n{imports}"), &options).map_err(Error::Schema)?;
+    Ok(joined.text())
 }
 
 impl Report {

@@ -13,7 +13,8 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use stonetown_server::config::spicedb;
 
 /// Allocates for many threads at once; the system's allocator contends.
 #[global_allocator]
@@ -63,10 +64,12 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().mut_subcommand("serve", spicedb::accept_names).get_matches();
+    let ignored = matches.subcommand_matches("serve").map(spicedb::ignored).unwrap_or_default();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let output = output::Output { json: cli.json };
     let outcome = match cli.command {
-        Command::Serve(config) => serve::run(*config),
+        Command::Serve(config) => serve::run(*config, &ignored),
         Command::Validate(args) => validate::run(&args, output),
         Command::Schema(command) => schema::run(cli.connection, command, output),
         Command::Relationship(command) => {
@@ -91,6 +94,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        super::Cli::command().mut_subcommand("serve", super::spicedb::accept_names).debug_assert();
     }
 }

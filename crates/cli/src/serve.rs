@@ -9,10 +9,13 @@ use crate::Outcome;
 /// Stack of the worker threads: questions over deep data recurse.
 const STACK_BYTES: usize = 8 << 20;
 
-/// Runs a server until it is told to stop by SIGINT or SIGTERM.
-pub(crate) fn run(config: Config) -> anyhow::Result<Outcome> {
+/// Runs a server until it is told to stop by SIGINT or SIGTERM. `ignored` are settings that were given and mean nothing here.
+pub(crate) fn run(config: Config, ignored: &[String]) -> anyhow::Result<Outcome> {
     let filter = EnvFilter::try_from_env("STONETOWN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    if !ignored.is_empty() {
+        tracing::warn!("settings of SpiceDB that mean nothing here are ignored: {}", ignored.join(", "));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)

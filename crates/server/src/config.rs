@@ -1,10 +1,17 @@
 //! All settings of a server. This struct is their one source: flags, environment names and help texts derive from it.
 
+mod limits;
+mod period;
+pub mod spicedb;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+
+pub use limits::RequestLimits;
+pub use period::Period;
 
 /// Settings of `stonetown serve`. Each can be given as a flag or as the environment variable beside it.
 #[derive(Debug, Clone, Args)]
@@ -32,13 +39,13 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_GRPC_TLS_KEY_PATH", value_name = "FILE", requires = "grpc_tls_cert_path")]
     pub grpc_tls_key_path: Option<PathBuf>,
 
-    /// Age after which a connection is asked to reconnect, in seconds; 0 for never.
-    #[arg(long, env = "STONETOWN_GRPC_MAX_CONN_AGE_S", default_value_t = 0, value_name = "SECONDS")]
-    pub grpc_max_conn_age_s: u64,
+    /// Age after which a connection is asked to reconnect; 0 for never.
+    #[arg(long, env = "STONETOWN_GRPC_MAX_CONN_AGE", default_value = "0", value_name = "TIME")]
+    pub grpc_max_conn_age: Period,
 
-    /// Time that running calls have to end at shutdown, in seconds.
-    #[arg(long, env = "STONETOWN_GRPC_SHUTDOWN_GRACE_PERIOD_S", default_value_t = 5, value_name = "SECONDS")]
-    pub grpc_shutdown_grace_period_s: u64,
+    /// Time that running calls have to end at shutdown.
+    #[arg(long, env = "STONETOWN_GRPC_SHUTDOWN_GRACE_PERIOD", default_value = "5s", value_name = "TIME")]
+    pub grpc_shutdown_grace_period: Period,
 
     /// Whether gRPC reflection is left out.
     #[arg(long, env = "STONETOWN_DISABLE_REFLECTION")]
@@ -52,25 +59,39 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_METRICS_ADDR", default_value = "127.0.0.1:9090", value_name = "ADDR")]
     pub metrics_addr: OptionalAddr,
 
+    /// Whether metrics are served at all; SpiceDB's way of saying `--metrics-addr off`.
+    #[arg(
+        long,
+        env = "STONETOWN_METRICS_ENABLED",
+        default_value = "true",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        hide = true
+    )]
+    pub metrics_enabled: bool,
+
     /// Where data is kept.
-    #[arg(long, env = "STONETOWN_DATASTORE_ENGINE", value_enum, default_value_t = Engine::Rocksdb)]
+    #[arg(long, env = "STONETOWN_DATASTORE_ENGINE", value_parser = engine(), default_value = "rocksdb", value_name = "ENGINE")]
     pub datastore_engine: Engine,
 
     /// Directory of the embedded store; made if it is not there.
     #[arg(long, env = "STONETOWN_DATA_DIR", default_value = "data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// Age up to which snapshots stay readable, in seconds.
-    #[arg(long, env = "STONETOWN_DATASTORE_GC_WINDOW_S", default_value_t = 24 * 3600, value_name = "SECONDS")]
-    pub datastore_gc_window_s: u64,
+    /// Age up to which snapshots stay readable.
+    #[arg(long, env = "STONETOWN_DATASTORE_GC_WINDOW", default_value = "24h", value_name = "TIME")]
+    pub datastore_gc_window: Period,
 
-    /// Time between two runs of garbage collection, in seconds.
-    #[arg(long, env = "STONETOWN_DATASTORE_GC_INTERVAL_S", default_value_t = 180, value_name = "SECONDS")]
-    pub datastore_gc_interval_s: u64,
+    /// Time between two runs of garbage collection.
+    #[arg(long, env = "STONETOWN_DATASTORE_GC_INTERVAL", default_value = "3m", value_name = "TIME")]
+    pub datastore_gc_interval: Period,
 
-    /// Age up to which the transaction log is kept, in seconds.
-    #[arg(long, env = "STONETOWN_LOG_WINDOW_S", default_value_t = 7 * 24 * 3600, value_name = "SECONDS")]
-    pub log_window_s: u64,
+    /// Age up to which the transaction log is kept.
+    #[arg(long, env = "STONETOWN_LOG_WINDOW", default_value = "168h", value_name = "TIME")]
+    pub log_window: Period,
 
     /// Memory for the block cache of the embedded store, in MiB.
     #[arg(long, env = "STONETOWN_BLOCK_CACHE_MIB", default_value_t = 256, value_name = "MIB")]
@@ -85,9 +106,20 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_MEMORY_LIMIT_MIB", default_value_t = 0, value_name = "MIB")]
     pub memory_limit_mib: u64,
 
-    /// Validation file whose schema and relationships are loaded at the start if the store has no schema.
-    #[arg(long, env = "STONETOWN_BOOTSTRAP", value_name = "FILE")]
-    pub bootstrap: Option<PathBuf>,
+    /// Validation files whose schemas and relationships are loaded at the start, all as one, if the store has no schema.
+    /// Repeat the flag, or separate files by commas, for several.
+    #[arg(
+        long,
+        alias = "bootstrap",
+        env = "STONETOWN_DATASTORE_BOOTSTRAP_FILES",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub datastore_bootstrap_files: Vec<PathBuf>,
+
+    /// Whether the bootstrap files replace the schema of a store that has one, and touch their relationships there.
+    #[arg(long, env = "STONETOWN_DATASTORE_BOOTSTRAP_OVERWRITE")]
+    pub datastore_bootstrap_overwrite: bool,
 
     /// What an `at_least_as_fresh` token of another instance leads to.
     #[arg(long, env = "STONETOWN_MISMATCH_ZED_TOKEN_BEHAVIOR", value_enum, default_value_t = ForeignToken::FullConsistency)]
@@ -97,42 +129,9 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_SCHEMA_PREFIXES_REQUIRED")]
     pub schema_prefixes_required: bool,
 
-    /// Most updates in one WriteRelationships.
-    #[arg(long, env = "STONETOWN_WRITE_RELATIONSHIPS_MAX_UPDATES_PER_CALL", default_value_t = 1000, value_name = "N")]
-    pub write_relationships_max_updates_per_call: usize,
-
-    /// Most preconditions in one write or delete.
-    #[arg(
-        long,
-        env = "STONETOWN_UPDATE_RELATIONSHIPS_MAX_PRECONDITIONS_PER_CALL",
-        default_value_t = 1000,
-        value_name = "N"
-    )]
-    pub update_relationships_max_preconditions_per_call: usize,
-
-    /// Largest limit of ReadRelationships.
-    #[arg(long, env = "STONETOWN_MAX_READ_RELATIONSHIPS_LIMIT", default_value_t = 1000, value_name = "N")]
-    pub max_read_relationships_limit: u64,
-
-    /// Largest limit of DeleteRelationships.
-    #[arg(long, env = "STONETOWN_MAX_DELETE_RELATIONSHIPS_LIMIT", default_value_t = 1000, value_name = "N")]
-    pub max_delete_relationships_limit: u64,
-
-    /// Largest limit of LookupResources and LookupSubjects.
-    #[arg(long, env = "STONETOWN_MAX_LOOKUP_RESOURCES_LIMIT", default_value_t = 1000, value_name = "N")]
-    pub max_lookup_resources_limit: u64,
-
-    /// Largest batch of ExportBulkRelationships.
-    #[arg(long, env = "STONETOWN_MAX_BULK_EXPORT_RELATIONSHIPS_LIMIT", default_value_t = 10_000, value_name = "N")]
-    pub max_bulk_export_relationships_limit: u64,
-
-    /// Largest caveat context of a request, in bytes.
-    #[arg(long, env = "STONETOWN_MAX_CAVEAT_CONTEXT_SIZE", default_value_t = 4096, value_name = "BYTES")]
-    pub max_caveat_context_size: usize,
-
-    /// Largest caveat context of a relationship, in bytes.
-    #[arg(long, env = "STONETOWN_MAX_RELATIONSHIP_CONTEXT_SIZE", default_value_t = 25_000, value_name = "BYTES")]
-    pub max_relationship_context_size: usize,
+    /// How much one request may hold or ask for.
+    #[command(flatten)]
+    pub limits: RequestLimits,
 
     /// Most calls of one caller at the same time.
     #[arg(long, env = "STONETOWN_MAX_CALLS_PER_CALLER", default_value_t = 10_000, value_name = "N")]
@@ -142,18 +141,13 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_MAX_HEAVY_CALLS_PER_CALLER", default_value_t = 256, value_name = "N")]
     pub max_heavy_calls_per_caller: u32,
 
-    /// Time after which a stream to which nothing could be sent is ended, in seconds.
-    #[arg(
-        long,
-        env = "STONETOWN_STREAMING_API_RESPONSE_DELAY_TIMEOUT_S",
-        default_value_t = 30,
-        value_name = "SECONDS"
-    )]
-    pub streaming_api_response_delay_timeout_s: u64,
+    /// Time after which a stream on which nothing moved is ended.
+    #[arg(long, env = "STONETOWN_STREAMING_API_RESPONSE_DELAY_TIMEOUT", default_value = "30s", value_name = "TIME")]
+    pub streaming_api_response_delay_timeout: Period,
 }
 
 /// Which implementation of storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// Durable, in the data directory.
     Rocksdb,
@@ -164,7 +158,8 @@ pub enum Engine {
 /// What to do with a token of another instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ForeignToken {
-    /// Answer at the newest revision, which is never older.
+    /// Answer at the newest revision, which is never older. The quickest revision is the newest here, too.
+    #[value(alias = "min-latency")]
     FullConsistency,
     /// Refuse the call.
     Error,
@@ -224,18 +219,10 @@ impl std::str::FromStr for OptionalAddr {
 impl Config {
     pub(crate) fn authorizer_options(&self) -> stonetown_authorizer::Options {
         let limits = stonetown_authorizer::Limits {
-            updates_max: self.write_relationships_max_updates_per_call,
-            preconditions_max: self.update_relationships_max_preconditions_per_call,
-            relationship_context_bytes_max: self.max_relationship_context_size,
-            request_context_bytes_max: self.max_caveat_context_size,
-            read_limit_max: self.max_read_relationships_limit,
-            delete_limit_max: self.max_delete_relationships_limit,
-            lookup_limit_max: self.max_lookup_resources_limit,
-            export_batch_max: self.max_bulk_export_relationships_limit,
             calls_per_caller_max: self.max_calls_per_caller,
             heavy_calls_per_caller_max: self.max_heavy_calls_per_caller,
             memory_bytes_max: self.memory_limit_bytes(),
-            ..stonetown_authorizer::Limits::default()
+            ..self.limits.of_authorizer()
         };
         stonetown_authorizer::Options {
             limits,
@@ -255,8 +242,18 @@ impl Config {
             mib => mib << 20,
         }
     }
+}
 
-    pub(crate) fn shutdown_grace_period(&self) -> Duration {
-        Duration::from_secs(self.grpc_shutdown_grace_period_s)
-    }
+/// Reads an engine. SpiceDB's are known by name, to be refused with a reason.
+fn engine() -> impl TypedValueParser<Value = Engine> {
+    let ours = ["rocksdb", "memory"].map(PossibleValue::new);
+    let theirs = ["postgres", "cockroachdb", "mysql", "spanner"].map(|name| PossibleValue::new(name).hide(true));
+    PossibleValuesParser::new(ours.into_iter().chain(theirs)).try_map(|name| match name.as_str() {
+        "rocksdb" => Ok(Engine::Rocksdb),
+        "memory" => Ok(Engine::Memory),
+        name => Err(format!(
+            "`{name}` is a datastore of SpiceDB: this server keeps its data itself, in `--data-dir`. Leave the flag out, and bring \
+             the data over with a backup (docs/moving-from-spicedb.md)"
+        )),
+    })
 }

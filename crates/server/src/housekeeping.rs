@@ -11,9 +11,12 @@ use crate::Config;
 /// Time between two readings of the process's memory.
 const MEMORY_READ_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The shortest time between two runs of garbage collection.
+const COLLECT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
 /// Collects garbage until `stop` turns true.
 pub(crate) async fn collect_garbage(authorizer: Arc<Authorizer>, config: Config, mut stop: watch::Receiver<bool>) {
-    let interval = Duration::from_secs(config.datastore_gc_interval_s.max(1));
+    let interval = config.datastore_gc_interval.0.max(COLLECT_INTERVAL_MIN);
     let mut more = false;
     loop {
         // A run that stopped at its bound goes on soon, after others had their turn at the disk.
@@ -23,10 +26,10 @@ pub(crate) async fn collect_garbage(authorizer: Arc<Authorizer>, config: Config,
             () = tokio::time::sleep(pause) => {}
         }
         let (authorizer, window, log_window) =
-            (Arc::clone(&authorizer), config.datastore_gc_window_s, config.log_window_s);
+            (Arc::clone(&authorizer), config.datastore_gc_window.0, config.log_window.0);
         let run = tokio::task::spawn_blocking(move || {
             let now = authorizer.clock().now();
-            let before = |seconds: u64| now.saturating_sub(Duration::from_secs(seconds)).unwrap_or(now);
+            let before = |age: Duration| now.saturating_sub(age).unwrap_or(now);
             authorizer.collect_garbage(before(window), before(log_window))
         });
         more = match run.await {

@@ -1,12 +1,12 @@
 //! Starting and stopping: the store is opened, the front door put before it, the ports opened last and closed first.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_api::{ApiSettings, Health};
-use stonetown_authorizer::validation::{ValidationError, ValidationFile};
+use stonetown_authorizer::validation::{ValidationError, ValidationFile, ValidationPart};
 use stonetown_authorizer::{Authorizer, Call, Error};
 use stonetown_storage::{Datastore, MemoryDatastore, StorageError};
 use stonetown_storage_rocksdb::RocksDatastore;
@@ -23,6 +23,9 @@ use crate::listen::{Connections, accept};
 use crate::metrics::{self, Metrics};
 use crate::observe::ObserveLayer;
 use crate::{housekeeping, tls};
+
+/// The shortest time after which a stream may be ended for standing still.
+const STREAM_IDLE_MIN: Duration = Duration::from_secs(1);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +49,12 @@ pub enum ServeError {
         /// What is wrong with it.
         why: String,
     },
-    /// The bootstrap file cannot be loaded.
-    #[error("bootstrap file `{}`: {source}", path.display())]
+    /// The bootstrap files cannot be loaded.
+    #[error("bootstrap from `{files}`: {source}")]
     Bootstrap {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
+        /// The file, or all where they are refused together.
+        files: String,
+        /// What is wrong.
         source: Box<ValidationError>,
     },
     /// A thread that opens the store ended early.
@@ -80,7 +83,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         _ => None,
     };
     let grpc = listen(config.grpc_addr.0).await?;
-    let metrics_listener = match config.metrics_addr.0 {
+    let metrics_listener = match config.metrics_addr.0.filter(|_| config.metrics_enabled) {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
@@ -98,8 +101,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         .service(routes);
     let connections = Connections {
         tls,
-        age_max: (config.grpc_max_conn_age_s > 0).then(|| Duration::from_secs(config.grpc_max_conn_age_s)),
-        grace_period: config.shutdown_grace_period(),
+        age_max: Some(config.grpc_max_conn_age.0).filter(|age| !age.is_zero()),
+        grace_period: config.grpc_shutdown_grace_period.0,
     };
 
     let addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
@@ -119,7 +122,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
 /// Everything that is served on the gRPC port, and the handle to its health.
 async fn routes(authorizer: &Arc<Authorizer>, config: &Config) -> Result<(Health, Routes), ServeError> {
     let mut settings = ApiSettings {
-        stream_idle_max: Duration::from_secs(config.streaming_api_response_delay_timeout_s.max(1)),
+        stream_idle_max: config.streaming_api_response_delay_timeout.0.max(STREAM_IDLE_MIN),
         ..ApiSettings::default()
     };
     if config.disable_version_response {
@@ -163,31 +166,45 @@ fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
         }
     };
     let authorizer = Authorizer::open(datastore, config.authorizer_options())?;
-    if let Some(path) = &config.bootstrap {
-        bootstrap(&authorizer, path)
-            .map_err(|source| ServeError::Bootstrap { path: path.clone(), source: Box::new(source) })?;
+    if !config.datastore_bootstrap_files.is_empty() {
+        bootstrap(&authorizer, &config.datastore_bootstrap_files, config.datastore_bootstrap_overwrite)?;
     }
     Ok(Arc::new(authorizer))
 }
 
-/// Loads a validation file into a store without a schema; leaves any other store alone.
-fn bootstrap(authorizer: &Authorizer, path: &std::path::Path) -> Result<(), ValidationError> {
+/// Loads validation files, as one, into a store without a schema, or into any where they may overwrite; leaves any other
+/// store alone.
+fn bootstrap(authorizer: &Authorizer, paths: &[PathBuf], overwrite: bool) -> Result<(), ServeError> {
+    let refused = |files: &str, source: ValidationError| ServeError::Bootstrap {
+        files: files.to_owned(),
+        source: Box::new(source),
+    };
+    let all: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let all = all.join(", ");
     let call = Call::new("bootstrap");
     match authorizer.read_schema(&call) {
-        Err(Error::NoSchema) => {}
-        Ok(_) => {
-            tracing::info!("the store has a schema: the bootstrap file is left alone");
+        Ok(_) if !overwrite => {
+            tracing::info!("the store has a schema: the bootstrap files are left alone");
             return Ok(());
         }
-        Err(error) => return Err(error.into()),
+        Ok(_) | Err(Error::NoSchema) => {}
+        Err(error) => return Err(refused(&all, error.into())),
     }
-    let unreadable = |error: std::io::Error| ValidationError::Form(error.to_string());
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let folder = path.parent().unwrap_or(path);
-    let file = ValidationFile::parse(&text, &|name| {
-        std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
-    })?;
-    file.load_into(authorizer, &call)?;
-    tracing::info!(relationships = file.relationships.len(), "bootstrap file loaded");
+    let mut parts = Vec::new();
+    for path in paths {
+        let part = std::fs::read_to_string(path)
+            .map_err(|error| ValidationError::Form(error.to_string()))
+            .and_then(|text| ValidationPart::parse(&text, &beside(path)));
+        parts.push(part.map_err(|error| refused(&path.display().to_string(), error))?);
+    }
+    let file = ValidationFile::join(parts).map_err(|error| refused(&all, error))?;
+    file.load_into(authorizer, &call).map_err(|error| refused(&all, error.into()))?;
+    tracing::info!(files = paths.len(), relationships = file.relationships.len(), "bootstrap files loaded");
     Ok(())
+}
+
+/// Reads files beside another.
+fn beside(path: &Path) -> impl Fn(&str) -> Result<String, String> {
+    let folder = path.parent().unwrap_or(path).to_owned();
+    move |name| std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
 }
