@@ -48,7 +48,7 @@ pub use error::{SchemaError, SchemaErrorKind, Span};
 pub use format::format;
 pub use limits::{
     ANNOTATION_STEPS_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, ERRORS_MAX, EXCERPT_CHARACTERS_MAX, EXPRESSION_TERMS_MAX,
-    FILES_MAX, MEMBERS_MAX, MESSAGE_CHARACTERS_MAX, NESTING_MAX, SCHEMA_BYTES_MAX,
+    FILES_MAX, MEMBERS_MAX, MESSAGE_CHARACTERS_MAX, NESTING_MAX, SCHEMA_BYTES_MAX, WARNINGS_MAX,
 };
 pub use lint::{Warning, lint};
 pub use outline::{Location, Outline, OutlineFile, Symbol, SymbolKind};

@@ -17,6 +17,8 @@ pub const CAVEAT_PARAMETERS_MAX: usize = 20;
 pub const FILES_MAX: usize = 1_000;
 /// Errors reported at once; what follows is dropped.
 pub const ERRORS_MAX: usize = 100;
+/// Warnings given at once; what follows is dropped.
+pub const WARNINGS_MAX: usize = 1_000;
 /// Characters of an error's message.
 pub const MESSAGE_CHARACTERS_MAX: usize = 1_000;
 /// Characters of a line that are shown with an error or warning.

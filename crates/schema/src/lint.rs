@@ -5,6 +5,7 @@ use std::fmt;
 use crate::check::Index;
 use crate::compile::{self, CompileOptions};
 use crate::error::{Place, SchemaError, Span};
+use crate::limits::WARNINGS_MAX;
 use crate::schema::ArrowFunction;
 use crate::syntax::{Block, ExpressionKind, ExpressionNode, FormNode, MemberNode, Name, PermissionNode};
 
@@ -43,7 +44,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// The warnings about a schema, in the order of its definitions' names.
+/// The warnings about a schema, in the order of its definitions' names, at most [`WARNINGS_MAX`].
 ///
 /// # Errors
 /// As [`crate::Schema::compile`].
@@ -54,7 +55,7 @@ pub fn lint(source: &str, options: &CompileOptions<'_>) -> Result<Vec<Warning>, 
     for (number, block) in compiled.blocks.iter().enumerate() {
         linter.definition(number, block);
     }
-    let warnings = linter.found.into_iter().map(|(id, at, message)| {
+    let warnings = linter.found.into_iter().take(WARNINGS_MAX).map(|(id, at, message)| {
         let file = &compiled.files[at.file as usize];
         Warning { id, file: file.path.clone(), span: file.span(at), message }
     });

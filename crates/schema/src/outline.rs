@@ -97,6 +97,8 @@ struct Index {
     caveats: HashMap<Box<str>, usize>,
     /// By block and name.
     members: HashMap<(usize, Box<str>), usize>,
+    /// By block, in the order of the text.
+    by_block: HashMap<usize, Vec<usize>>,
     /// Which blocks copy which partials.
     splats: HashMap<usize, Vec<Box<str>>>,
     /// The types that a relation leads to, by its symbol.
@@ -212,9 +214,8 @@ impl Outline {
 
     /// The relations and permissions of a definition or partial, those copied from partials included.
     pub(crate) fn members(&self, block: usize) -> Vec<usize> {
-        let blocks: HashSet<usize> = self.with_partials(block).into_iter().collect();
-        let is_member = |symbol: &Symbol| symbol.parent.is_some_and(|parent| blocks.contains(&parent));
-        (0..self.symbols.len()).filter(|index| is_member(&self.symbols[*index])).collect()
+        let blocks = self.with_partials(block).into_iter();
+        blocks.flat_map(|block| self.index.by_block.get(&block).into_iter().flatten().copied()).collect()
     }
 
     /// The types that a relation of a block leads to.
@@ -358,6 +359,7 @@ impl Outline {
     fn member_symbol(&mut self, kind: SymbolKind, name: &Name, block: usize, doc: &str, at: Place) -> usize {
         let symbol = self.symbol(kind, name, Some(block), doc, at);
         self.index.members.entry((block, name.text.clone())).or_insert(symbol);
+        self.index.by_block.entry(block).or_default().push(symbol);
         symbol
     }
 

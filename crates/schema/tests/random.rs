@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use stonetown_schema::{CompileOptions, ERRORS_MAX, Schema, format, lint};
+use stonetown_schema::{CompileOptions, ERRORS_MAX, Outline, Schema, complete, format, lint};
 
 /// SplitMix64.
 struct Random(u64);
@@ -193,7 +193,29 @@ fn random_schemas_keep_their_meaning() {
         assert_eq!(format(&text).unwrap(), text, "{source}");
         assert_eq!(comments(&formatted), comments(&source), "{source}\n=>\n{formatted}");
         assert!(lint(&source, &options).is_ok());
+        names_stand_where_the_outline_says(&source);
     }
+}
+
+/// Whatever refers to a symbol is its name, and each definition and member that is compiled is there.
+fn names_stand_where_the_outline_says(source: &str) {
+    let outline = Outline::read(source, None);
+    for (index, symbol) in outline.symbols().iter().enumerate() {
+        let name_at = outline.name_at(symbol).bytes;
+        assert_eq!(without_comments(&source[name_at.clone()]), symbol.name, "{source}");
+        assert_eq!(outline.meaning(name_at.start), Some((name_at, vec![index])), "{source}");
+        assert!(outline.text(symbol).contains(symbol.name.split('/').next_back().unwrap()), "{source}");
+        for (place, alone) in outline.references(index) {
+            assert_eq!(without_comments(&source[place.bytes.clone()]), symbol.name, "{source}");
+            let (bytes, symbols) = outline.meaning(place.bytes.start).unwrap();
+            assert!(bytes == place.bytes && symbols.contains(&index) && (symbols.len() == 1) == alone, "{source}");
+        }
+    }
+}
+
+/// A path may have comments and space around its slashes.
+fn without_comments(path: &str) -> String {
+    path.replace("/* why */", "").split_whitespace().collect()
 }
 
 /// How many comments a text of the writer has.
@@ -263,6 +285,14 @@ fn random_damage_is_an_error_or_a_schema() {
                 }
                 assert!(errors.is_sorted_by_key(|error| error.span.start_offset), "{source}");
             }
+        }
+        let outline = Outline::read(&source, None);
+        for _ in 0..5 {
+            let offset = writer.random.below(source.len() + 2);
+            let found = complete(&outline, offset);
+            assert!(source.get(found.replaces.clone()).is_some(), "{offset} in {source}");
+            let meaning = outline.meaning(offset);
+            assert!(meaning.is_none_or(|(bytes, _)| source.get(bytes).is_some()), "{offset} in {source}");
         }
         if let Ok(formatted) = format(&source) {
             assert_eq!(format(&formatted).as_deref(), Ok(&*formatted), "{source}");

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
-use crate::{CompileOptions, lint};
+use crate::{CompileOptions, WARNINGS_MAX, lint};
 
 /// `line:column id` of each warning about a schema of folders and documents with those members of `document`.
 fn warnings(members: &str) -> Vec<String> {
@@ -64,4 +64,13 @@ fn a_warning_about_an_imported_file_names_it() {
     let found = lint("use import\nimport 'a.zed'", &options).unwrap();
     assert_eq!(found[0].file.as_deref(), Some("a.zed"));
     assert_eq!(found[0].span.start_column, 26);
+}
+
+#[test]
+fn warnings_have_a_limit() {
+    for count in [WARNINGS_MAX, WARNINGS_MAX + 1] {
+        let relations: String = (0..count).map(|number| format!("relation rel{number}_doc: doc\n")).collect();
+        let found = lint(&format!("definition doc {{\n{relations}}}"), &CompileOptions::default()).unwrap();
+        assert_eq!(found.len(), WARNINGS_MAX);
+    }
 }
