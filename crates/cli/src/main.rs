@@ -3,6 +3,7 @@
 //! Reading order: this file (what can be asked for), then a file per group of commands.
 
 mod client;
+mod lsp;
 mod output;
 mod permission;
 mod relationship;
@@ -50,6 +51,8 @@ enum Command {
     Permission(permission::Command),
     /// Test a validation file (schema, relationships, assertions) without a server.
     Validate(validate::Args),
+    /// Serve editors: the Language Server Protocol for schemas, over standard input and output.
+    Lsp,
 }
 
 /// How a command ended, apart from failing.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(config) => serve::run(*config, &ignored),
         Command::Validate(args) => validate::run(&args, output),
+        Command::Lsp => lsp::run(),
         Command::Schema(command) => schema::run(cli.connection, command, output),
         Command::Relationship(command) => {
             client::run(cli.connection, |client| relationship::run(client, command, output))

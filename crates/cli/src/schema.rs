@@ -18,7 +18,7 @@ use crate::Outcome;
 use crate::client::{self, Client, Connection};
 use crate::output::Output;
 
-pub(crate) use file::{Refused, SchemaFile};
+pub(crate) use file::{Refused, SchemaFile, read_bounded};
 
 /// Commands on the schema.
 #[derive(Subcommand)]

@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use crate::metrics::Metrics;
 
 /// The methods that are counted by name; all others are `other`, as a caller can make up any path.
-const METHODS: [&str; 23] = [
+const METHODS: [&str; 26] = [
     "PermissionsService/CheckPermission",
     "PermissionsService/CheckBulkPermissions",
     "PermissionsService/ReadRelationships",
@@ -35,6 +35,9 @@ const METHODS: [&str; 23] = [
     "ExperimentalService/BulkExportRelationships",
     "ExperimentalService/BulkCheckPermission",
     "ExperimentalService/ExperimentalReflectSchema",
+    "ExperimentalService/ExperimentalComputablePermissions",
+    "ExperimentalService/ExperimentalDependentRelations",
+    "ExperimentalService/ExperimentalDiffSchema",
     "Health/Check",
     "Health/Watch",
 ];
