@@ -1,7 +1,10 @@
 //! One scenario file through every call: what it asserts, and what must hold of any state.
 //!
 //! The assertions are asked as single checks, in bulk and through both lookups. Beyond them, for all objects, members and
-//! subjects of the file: both lookups agree with checks, in pages too, and expanding a relation shows what was written.
+//! subjects of the file: both lookups agree with checks, in pages too, expanding a relation shows what was written, and what the
+//! schema calls say fits what checks say.
+
+mod dependencies;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -87,6 +90,7 @@ async fn ask_about(client: Client, file: &ValidationFile) -> Result<Vec<String>>
     run.resources(&decisions, &members, &subjects).await?;
     run.subjects(&decisions).await?;
     run.expansions(&file.relationships, &decisions, &members).await?;
+    run.dependencies(&file.schema, &members, &decisions).await?;
     Ok(run.failures)
 }
 
