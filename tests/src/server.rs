@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 
 /// Time that a start may take: after a crash it replays what was in flight.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,6 +33,7 @@ pub struct Server {
     /// Its address, `host:port`.
     pub address: String,
     child: Child,
+    lines: mpsc::UnboundedReceiver<String>,
 }
 
 impl Server {
@@ -75,9 +77,30 @@ impl Server {
             Ok(ready) => ready?,
             Err(_) => bail!("the server took no calls within {START_TIMEOUT:?}"),
         };
-        // Nobody reads on, but the pipe stays open, so that the server never writes into a closed one.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { address, child })
+        // Read on, so that the server never writes into a closed or full pipe.
+        let (sender, received) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let _ = sender.send(line);
+            }
+        });
+        Ok(Self { address, child, lines: received })
+    }
+
+    /// What follows `prefix` in the next line that begins with it.
+    ///
+    /// # Errors
+    /// If the server ends, or prints none in time.
+    pub async fn line(&mut self, prefix: &str) -> Result<String> {
+        let find = async {
+            while let Some(line) = self.lines.recv().await {
+                if let Some(rest) = line.strip_prefix(prefix) {
+                    return Ok(rest.trim().to_owned());
+                }
+            }
+            bail!("the server ended without a line `{prefix}…`")
+        };
+        tokio::time::timeout(START_TIMEOUT, find).await.context("no such line in time")?
     }
 
     /// Ends the process at once, as a crash would.

@@ -6,13 +6,14 @@
 //! first: it must add a [`stonetown_authorizer::Caller`] to the extensions of each request that it lets through.
 //!
 //! Reading order: this file, `authzed`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`, `trailers`;
-//! then [`client`], the same conversions for programs that call.
+//! then `gateway` (the same calls as HTTP/JSON) and [`client`], the same conversions for programs that call.
 
 mod authzed;
 mod calls;
 pub mod client;
 mod convert;
 mod cursor;
+mod gateway;
 mod health;
 mod incoming;
 pub mod proto;
@@ -29,6 +30,7 @@ use stonetown_authorizer::Authorizer;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
+pub use gateway::{Gateway, GatewayLayer};
 pub use health::Health;
 pub use reflection::reflection;
 pub use settings::ApiSettings;

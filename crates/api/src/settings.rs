@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct ApiSettings {
     /// The largest request, in bytes. The default is gRPC's own, 4 MiB.
     pub request_bytes_max: usize,
+    /// The largest message of a request over HTTP, as JSON text, in bytes.
+    pub json_bytes_max: usize,
     /// How long a stream may stand still, on either side, before it ends with `DEADLINE_EXCEEDED`.
     pub stream_idle_max: Duration,
     /// Checks, writes and reads of the schema on the runtime's blocking threads at the same time; more wait. Together with
@@ -22,6 +24,7 @@ impl Default for ApiSettings {
     fn default() -> Self {
         ApiSettings {
             request_bytes_max: 4 << 20,
+            json_bytes_max: 8 << 20,
             stream_idle_max: Duration::from_secs(30),
             light_calls_max: 256,
             heavy_calls_max: 256,

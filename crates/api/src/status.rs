@@ -306,6 +306,21 @@ pub(crate) fn too_deep(levels_max: usize) -> Status {
     explained(Code::FailedPrecondition, &message, ErrorReason::MaximumDepthExceeded, Metadata::new())
 }
 
+/// A request over HTTP that is not what its call takes.
+pub(crate) fn malformed(why: &str) -> Status {
+    Status::invalid_argument(cut(why, MESSAGE_BYTES_MAX))
+}
+
+/// A request over HTTP with a message that is too large. The code is that of gRPC for the same.
+pub(crate) fn too_large(bytes_max: usize) -> Status {
+    Status::out_of_range(format!("a message of the request has more than {bytes_max} bytes"))
+}
+
+/// A request over HTTP whose body has no proper end.
+pub(crate) fn broken_off(error: &Status) -> Status {
+    Status::aborted(cut(&format!("the request broke off: {}", error.message()), MESSAGE_BYTES_MAX))
+}
+
 /// The end of a call whose thread ended early. What happened is in the log.
 pub(crate) fn lost() -> Status {
     Status::internal("internal error")

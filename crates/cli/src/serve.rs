@@ -24,6 +24,9 @@ pub(crate) fn run(config: Config, ignored: &[String]) -> anyhow::Result<Outcome>
     runtime.block_on(async {
         let running = stonetown_server::serve(config).await?;
         println!("serving grpc on {}", running.grpc_addr);
+        if let Some(address) = running.http_addr {
+            println!("serving http on {address}");
+        }
         if let Some(address) = running.metrics_addr {
             println!("serving metrics on http://{address}/metrics");
         }

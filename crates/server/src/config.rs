@@ -1,5 +1,6 @@
 //! All settings of a server. This struct is their one source: flags, environment names and help texts derive from it.
 
+mod http;
 mod limits;
 mod period;
 pub mod spicedb;
@@ -10,13 +11,14 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
+pub use self::http::HttpConfig;
 pub use limits::RequestLimits;
 pub use period::Period;
 
 /// Settings of `stonetown serve`. Each can be given as a flag or as the environment variable beside it.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// Address for gRPC, gRPC-web and health, on one port.
+    /// Address for gRPC, gRPC-web, HTTP/JSON and health, on one port.
     #[arg(long, env = "STONETOWN_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "ADDR")]
     pub grpc_addr: ListenAddr,
 
@@ -54,6 +56,10 @@ pub struct Config {
     /// Whether the version is not told to clients that ask for it.
     #[arg(long, env = "STONETOWN_DISABLE_VERSION_RESPONSE")]
     pub disable_version_response: bool,
+
+    /// HTTP/JSON.
+    #[command(flatten)]
+    pub http: HttpConfig,
 
     /// Address for Prometheus metrics at `/metrics`; `off` for none. Unprotected: keep it on loopback or a private network.
     #[arg(long, env = "STONETOWN_METRICS_ADDR", default_value = "127.0.0.1:9090", value_name = "ADDR")]

@@ -1,10 +1,11 @@
 //! One process of Stonetown: configuration, authentication, TLS, metrics, housekeeping and shutdown. The one place that chooses
 //! implementations and connects them; what a request means is decided elsewhere.
 //!
-//! Reading order: [`config`], `run.rs`, then [`auth`], `listen.rs`, `metrics.rs`, `observe.rs`, `housekeeping.rs`.
+//! Reading order: [`config`], `run.rs`, then [`auth`], `listen.rs`, `cors.rs`, `metrics.rs`, `observe.rs`, `housekeeping.rs`.
 
 pub mod auth;
 pub mod config;
+mod cors;
 mod housekeeping;
 mod listen;
 mod metrics;

@@ -1,4 +1,4 @@
-//! The accept loop: one port for gRPC over HTTP/2 and gRPC-web over HTTP/1.1, with or without TLS.
+//! The accept loop: one port for gRPC over HTTP/2, and gRPC-web and HTTP/JSON over either version, with or without TLS.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

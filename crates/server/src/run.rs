@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stonetown_api::{ApiSettings, Health};
+use stonetown_api::{ApiSettings, GatewayLayer, Health};
 use stonetown_authorizer::validation::{ValidationError, ValidationFile, ValidationPart};
 use stonetown_authorizer::{Authorizer, Call, Error};
 use stonetown_storage::{Datastore, MemoryDatastore, StorageError};
@@ -13,6 +13,7 @@ use stonetown_storage_rocksdb::RocksDatastore;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
@@ -22,7 +23,7 @@ use crate::config::{Config, Engine};
 use crate::listen::{Connections, accept};
 use crate::metrics::{self, Metrics};
 use crate::observe::ObserveLayer;
-use crate::{housekeeping, tls};
+use crate::{cors, housekeeping, tls};
 
 /// The shortest time after which a stream may be ended for standing still.
 const STREAM_IDLE_MIN: Duration = Duration::from_secs(1);
@@ -66,6 +67,8 @@ pub enum ServeError {
 pub struct Running {
     /// The address of gRPC.
     pub grpc_addr: SocketAddr,
+    /// The address of HTTP/JSON, where it has one of its own.
+    pub http_addr: Option<SocketAddr>,
     /// The address of the metrics, where they are served.
     pub metrics_addr: Option<SocketAddr>,
     health: Health,
@@ -78,11 +81,10 @@ pub struct Running {
 /// # Errors
 /// See [`ServeError`].
 pub async fn serve(config: Config) -> Result<Running, ServeError> {
-    let tls = match (&config.grpc_tls_cert_path, &config.grpc_tls_key_path) {
-        (Some(cert), Some(key)) => Some(tls::acceptor(cert, key)?),
-        _ => None,
-    };
+    let tls = acceptor(config.grpc_tls_cert_path.as_deref(), config.grpc_tls_key_path.as_deref())?;
+    let http_tls = acceptor(config.http.http_tls_cert_path.as_deref(), config.http.http_tls_key_path.as_deref())?;
     let grpc = listen(config.grpc_addr.0).await?;
+    let http = if config.http.http_enabled { Some(listen(config.http.http_addr.0).await?) } else { None };
     let metrics_listener = match config.metrics_addr.0.filter(|_| config.metrics_enabled) {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -93,8 +95,12 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
 
     let (stop, stopped) = watch::channel(false);
     let metrics = Metrics::new(Arc::clone(&authorizer));
-    let (health, routes) = routes(&authorizer, &config).await?;
+    let settings = api_settings(&config);
+    let (health, routes) = routes(&authorizer, &config, &settings).await?;
+    let gateway = GatewayLayer::new(&settings).map_err(|error| ServeError::Internal(error.to_string()))?;
     let service = ServiceBuilder::new()
+        .option_layer(cors::layer(&config.http))
+        .layer(gateway)
         .layer(ObserveLayer(metrics.clone()))
         .layer(AuthLayer(Keys::new(config.grpc_preshared_key.clone())))
         .layer(GrpcWebLayer::new())
@@ -106,21 +112,29 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     };
 
     let addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
-    let (grpc_addr, metrics_addr) = (addr(&grpc), metrics_listener.as_ref().map(addr));
+    let (grpc_addr, http_addr) = (addr(&grpc), http.as_ref().map(addr));
+    let metrics_addr = metrics_listener.as_ref().map(addr);
     let mut tasks = vec![
-        tokio::spawn(accept(grpc, service, connections, stopped.clone())),
+        tokio::spawn(accept(grpc, service.clone(), connections.clone(), stopped.clone())),
         tokio::spawn(housekeeping::watch_memory(Arc::clone(&authorizer), stopped.clone())),
         tokio::spawn(housekeeping::collect_garbage(authorizer, config, stopped.clone())),
     ];
+    if let Some(http) = http {
+        let connections = Connections { tls: http_tls, ..connections };
+        tasks.push(tokio::spawn(accept(http, service, connections, stopped.clone())));
+    }
     if let Some(listener) = metrics_listener {
         tasks.push(tokio::spawn(metrics::serve(listener, metrics, stopped)));
     }
     health.set_serving(true).await;
-    Ok(Running { grpc_addr, metrics_addr, health, stop, tasks })
+    Ok(Running { grpc_addr, http_addr, metrics_addr, health, stop, tasks })
 }
 
-/// Everything that is served on the gRPC port, and the handle to its health.
-async fn routes(authorizer: &Arc<Authorizer>, config: &Config) -> Result<(Health, Routes), ServeError> {
+fn acceptor(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<TlsAcceptor>, ServeError> {
+    cert.zip(key).map(|(cert, key)| tls::acceptor(cert, key)).transpose()
+}
+
+fn api_settings(config: &Config) -> ApiSettings {
     let mut settings = ApiSettings {
         stream_idle_max: config.streaming_api_response_delay_timeout.0.max(STREAM_IDLE_MIN),
         ..ApiSettings::default()
@@ -128,8 +142,17 @@ async fn routes(authorizer: &Arc<Authorizer>, config: &Config) -> Result<(Health
     if config.disable_version_response {
         settings.version = None;
     }
+    settings
+}
+
+/// Everything that is served over gRPC, and the handle to its health.
+async fn routes(
+    authorizer: &Arc<Authorizer>,
+    config: &Config,
+    settings: &ApiSettings,
+) -> Result<(Health, Routes), ServeError> {
     let (health, health_routes) = Health::new().await;
-    let mut router = stonetown_api::services(Arc::clone(authorizer), &settings)
+    let mut router = stonetown_api::services(Arc::clone(authorizer), settings)
         .into_axum_router()
         .merge(health_routes.into_axum_router().reset_fallback());
     if !config.disable_reflection {
