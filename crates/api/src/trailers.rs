@@ -103,7 +103,10 @@ struct Trailers {
 
 impl Trailers {
     fn write(self, to: &mut HeaderMap) {
-        to.insert(REQUEST_ID, self.request_id);
+        // Ids never repeat: they are kept out of the connection's header table, where they would push out what does.
+        let mut request_id = self.request_id;
+        request_id.set_sensitive(true);
+        to.insert(REQUEST_ID, request_id);
         to.insert(DISPATCHED, self.cost.dispatched.load(Ordering::Relaxed).into());
         to.insert(CACHED, self.cost.cached.load(Ordering::Relaxed).into());
         if let Some(version) = self.version {

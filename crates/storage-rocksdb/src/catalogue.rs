@@ -1,22 +1,34 @@
-//! The types and tables of a store, held in memory.
+//! The types, the tables and the newest schema of a store, held in memory.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use stonetown_storage::{Table, TableId, TableKey, TypeId};
+use stonetown_storage::{StoredSchema, Table, TableId, TableKey, TypeId};
 use stonetown_tuple::Relationship;
 
-/// The types and tables of one store. Both only ever grow.
+/// The types and tables of one store, which only ever grow, and its newest schema.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalogue {
     types: FxHashMap<String, TypeId>,
     tables: Arc<[Arc<Table>]>,
+    /// Every check asks for it, so it is not read from disk. May be newer than a reader's revision.
+    schema: Option<StoredSchema>,
 }
 
 impl Catalogue {
     /// All tables, sorted by key.
     pub(crate) fn tables(&self) -> &Arc<[Arc<Table>]> {
         &self.tables
+    }
+
+    /// The newest schema.
+    pub(crate) fn schema(&self) -> Option<&StoredSchema> {
+        self.schema.as_ref()
+    }
+
+    /// Takes a newer schema.
+    pub(crate) fn set_schema(&mut self, schema: StoredSchema) {
+        self.schema = Some(schema);
     }
 
     /// The number of a type.

@@ -161,11 +161,12 @@ pub(crate) fn schemas(store: StoreId) -> Vec<u8> {
     Key::new(Kind::Schema).u32(store.0).done()
 }
 
-/// The revision of a key of [`schema`].
-pub(crate) fn read_schema(key: &[u8]) -> Option<Revision> {
-    let mut rest = key.get(5..)?;
+/// The store and revision of a key of [`schema`].
+pub(crate) fn read_schema(key: &[u8]) -> Option<(StoreId, Revision)> {
+    let mut rest = key.get(1..)?;
+    let store = StoreId(read_u32(&mut rest)?);
     let revision = Revision(!read_u64(&mut rest)?);
-    rest.is_empty().then_some(revision)
+    rest.is_empty().then_some((store, revision))
 }
 
 /// Who made a commit.

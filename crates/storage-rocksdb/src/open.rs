@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use stonetown_storage::{StorageError, Table, TableId, TableKey, TypeId};
+use stonetown_storage::{StorageError, StoredSchema, Table, TableId, TableKey, TypeId};
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp};
 
 use crate::catalogue::Catalogue;
@@ -130,6 +130,16 @@ fn catalogues(database: &Database) -> Result<FxHashMap<StoreId, Arc<Catalogue>>,
     for (store, tables) in tables {
         catalogues.entry(store).or_default().set_tables(tables);
     }
+    let prefix = keys::all(Kind::Schema);
+    database.scan(&prefix, &prefix, &mut |key, value| {
+        let (store, revision) = keys::read_schema(key).ok_or_else(|| damaged("key of a schema"))?;
+        let catalogue = catalogues.entry(store).or_default();
+        // The newest comes first.
+        if catalogue.schema().is_none() {
+            catalogue.set_schema(StoredSchema { revision, bytes: value.into() });
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(catalogues.into_iter().map(|(store, catalogue)| (store, Arc::new(catalogue))).collect())
 }
 

@@ -30,7 +30,6 @@ pub(crate) struct Pending {
     reverse: BTreeSet<(StoreId, TableId, EdgePosition)>,
     names: FxHashMap<(StoreId, TypeId), NewNames>,
     catalogues: FxHashMap<StoreId, Arc<Catalogue>>,
-    schemas: FxHashMap<StoreId, StoredSchema>,
     /// Answers of the transactions that passed.
     pub(crate) requests: FxHashMap<(StoreId, String), Answered>,
     journal: Vec<Entry>,
@@ -56,7 +55,6 @@ enum Entry {
     Catalogue(StoreId, Option<Arc<Catalogue>>),
     Type(StoreId, TypeId, String),
     Table(StoreId, Arc<Table>),
-    Schema(StoreId, Option<StoredSchema>),
 }
 
 /// What a transaction changed.
@@ -83,7 +81,6 @@ impl Pending {
             reverse: BTreeSet::new(),
             names: FxHashMap::default(),
             catalogues: FxHashMap::default(),
-            schemas: FxHashMap::default(),
             requests: FxHashMap::default(),
             journal: Vec::new(),
         }
@@ -107,7 +104,6 @@ impl Pending {
                     }
                 }
                 Entry::Catalogue(store, before) => restore(&mut self.catalogues, store, before),
-                Entry::Schema(store, before) => restore(&mut self.schemas, store, before),
                 Entry::Type(..) | Entry::Table(..) => {}
             }
         }
@@ -125,8 +121,7 @@ impl Pending {
                 Entry::Name(store, object_type, ordinal, id) => changed.names.push((store, object_type, ordinal, id)),
                 Entry::Type(store, id, name) => changed.types.push((store, id, name)),
                 Entry::Table(store, table) => changed.tables.push((store, table)),
-                Entry::Schema(store, _) => changed.schema = self.schemas.get(&store).cloned(),
-                Entry::Catalogue(..) => {}
+                Entry::Catalogue(store, _) => changed.schema = self.catalogue(store).schema().cloned(),
             }
         }
         changed
@@ -167,10 +162,9 @@ impl Pending {
                 self.journal.push(Entry::Table(store, table));
             }
         }
+        catalogue.set_schema(schema);
         let before = self.catalogues.insert(store, Arc::new(catalogue));
         self.journal.push(Entry::Catalogue(store, before));
-        let before = self.schemas.insert(store, schema);
-        self.journal.push(Entry::Schema(store, before));
     }
 
     /// The ordinal of an object, given to it now if it has none.
@@ -348,10 +342,7 @@ impl Snapshot for PendingSnapshot<'_> {
     }
 
     fn schema(&self) -> Result<Option<StoredSchema>, StorageError> {
-        match self.pending.schemas.get(&self.store()) {
-            Some(schema) => Ok(Some(schema.clone())),
-            None => self.base.schema(),
-        }
+        Ok(self.pending.catalogue(self.store()).schema().cloned())
     }
 
     fn tables(&self) -> Arc<[Arc<Table>]> {

@@ -102,10 +102,15 @@ impl Snapshot for RocksSnapshot {
     }
 
     fn schema(&self) -> Result<Option<StoredSchema>, StorageError> {
+        match self.catalogue.schema() {
+            None => return Ok(None),
+            Some(newest) if newest.revision <= self.revision => return Ok(Some(newest.clone())),
+            Some(_) => {}
+        }
         let mut newest = None;
         let from = keys::schema(self.store, self.revision);
         self.shared.database.scan(&keys::schemas(self.store), &from, &mut |key, value| {
-            let revision = keys::read_schema(key).ok_or_else(|| damaged("key of a schema"))?;
+            let (_, revision) = keys::read_schema(key).ok_or_else(|| damaged("key of a schema"))?;
             newest = Some(StoredSchema { revision, bytes: value.into() });
             Ok(ControlFlow::Break(()))
         })?;

@@ -73,7 +73,7 @@ fn keys_round_trip_and_sort_as_their_parts() {
             assert!(versions.len() == EDGE_BYTES && key.starts_with(&versions));
         }
         assert_eq!(read_staged(edge.store, &staged(9, edge)), Some(*edge));
-        assert_eq!(read_schema(&schema(edge.store, *revision)), Some(*revision));
+        assert_eq!(read_schema(&schema(edge.store, *revision)), Some((edge.store, *revision)));
         let object = (edge.store, TypeId(edge.table.0), edge.resource);
         assert_eq!(read_suspect(&suspect(object.0, object.1, object.2)), Some(object));
         assert_eq!(read_staged_name(&staged_name(9, object.0, object.1, object.2)), Some(object));
