@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Reading order: [`schema`](Schema) (the result), `syntax`, `lexer`, `parser`, `imports`, `partials`, `compile`,
-//! `check`; then `text` (the canonical form), `format`, `lint`, `diff` and `reachability`; `outline` and
+//! `check`; then `text` (the canonical form), `rewrite`, `format`, `lint`, `diff` and `reachability`; `outline` and
 //! `complete` are for editors.
 
 mod check;
@@ -35,6 +35,7 @@ mod outline;
 mod parser;
 mod partials;
 mod reachability;
+mod rewrite;
 mod schema;
 mod syntax;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub use limits::{
 pub use lint::{Warning, lint};
 pub use outline::{Location, Outline, OutlineFile, Symbol, SymbolKind};
 pub use reachability::{Reached, dependencies, dependents};
+pub use rewrite::Rewriting;
 pub use schema::{
     AllowedType, ArrowFunction, CaveatDefinition, Definition, Expression, Member, Permission, Relation, Schema,
     SubjectForm,
