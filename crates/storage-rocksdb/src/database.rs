@@ -6,10 +6,11 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, DBPinnableSlice,
     DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, ReadOptions, SingleThreaded, SliceTransform,
-    WriteBatch, WriteOptions,
+    SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 use stonetown_storage::StorageError;
 
@@ -41,25 +42,29 @@ pub(crate) struct Batch {
 impl Database {
     /// Opens or creates the database in a directory.
     pub(crate) fn open(directory: &Path, cache_bytes: usize) -> Result<Self, StorageError> {
-        let cache = Cache::new_hyper_clock_cache(cache_bytes, 0);
-        let mut options = rocksdb::Options::default();
+        let mut options = database_options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        options.set_paranoid_checks(true);
-        // Reads the log up to the first damage. That the end of it is not missing is what the high-water file is for.
-        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-        options.set_track_and_verify_wals_in_manifest(true);
-        options.set_max_background_jobs(2);
-        options.set_max_total_wal_size(128 << 20);
-        options.set_keep_log_file_num(4);
-        options.set_stats_dump_period_sec(0);
-        options.set_bytes_per_sync(1 << 20);
-        let families = [
-            ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, data_options(&cache)),
-            ColumnFamilyDescriptor::new(LOG, log_options(&cache)),
-        ];
-        let db = Db::open_cf_descriptors(&options, directory, families).map_err(storage_error)?;
+        let db = Db::open_cf_descriptors(&options, directory, families(cache_bytes)).map_err(storage_error)?;
         Ok(Database { db })
+    }
+
+    /// Opens a database to be read only; its files are not changed.
+    pub(crate) fn open_read_only(directory: &Path, cache_bytes: usize) -> Result<Self, StorageError> {
+        let options = database_options();
+        let db = Db::open_cf_descriptors_read_only(&options, directory, families(cache_bytes), false);
+        Ok(Database { db: db.map_err(storage_error)? })
+    }
+
+    /// Copies the database, as of some moment during the call, into a directory that is not there yet. Tables are shared by
+    /// hard links where the file system can.
+    pub(crate) fn checkpoint(&self, to: &Path) -> Result<(), StorageError> {
+        Checkpoint::new(&self.db).and_then(|checkpoint| checkpoint.create_checkpoint(to)).map_err(storage_error)
+    }
+
+    /// The database as of now, whatever is written later.
+    pub(crate) fn frozen(&self) -> Frozen<'_> {
+        Frozen { database: self, snapshot: self.db.snapshot() }
     }
 
     /// The value of a key.
@@ -143,6 +148,62 @@ impl Database {
     }
 }
 
+/// A database at one moment.
+pub(crate) struct Frozen<'d> {
+    database: &'d Database,
+    snapshot: SnapshotWithThreadMode<'d, Db>,
+}
+
+impl Frozen<'_> {
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
+        self.database.db.get_pinned_opt(key, &self.options()).map_err(storage_error)
+    }
+
+    /// The value of a key of the log.
+    pub(crate) fn get_log(&self, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
+        let value = self.database.db.get_pinned_cf_opt(self.database.log()?, key, &self.options());
+        value.map_err(storage_error)
+    }
+
+    /// Visits the keys that begin with `prefix`.
+    pub(crate) fn scan(&self, prefix: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
+        let mut options = self.options();
+        options.set_iterate_lower_bound(prefix);
+        options.set_iterate_upper_bound(keys::after(prefix));
+        visit_all(self.database.db.raw_iterator_opt(options), visit)
+    }
+
+    /// Visits the keys of the log from `from` on.
+    pub(crate) fn scan_log(&self, from: &[u8], visit: Visit<'_>) -> Result<(), StorageError> {
+        let mut options = self.options();
+        if !from.is_empty() {
+            options.set_iterate_lower_bound(from);
+        }
+        visit_all(self.database.db.raw_iterator_cf_opt(self.database.log()?, options), visit)
+    }
+
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        options.set_total_order_seek(true);
+        // What is read once should not drive out what is read often.
+        options.fill_cache(false);
+        options
+    }
+}
+
+fn visit_all(mut cursor: Cursor<'_>, visit: Visit<'_>) -> Result<(), StorageError> {
+    cursor.seek_to_first();
+    while let Some((key, value)) = cursor.item() {
+        if visit(key, value)?.is_break() {
+            return Ok(());
+        }
+        cursor.next();
+    }
+    cursor.status().map_err(storage_error)
+}
+
 impl Batch {
     pub(crate) fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         self.puts.put(key, value);
@@ -183,6 +244,28 @@ pub(crate) fn storage_error(error: rocksdb::Error) -> StorageError {
         rocksdb::ErrorKind::Corruption => StorageError::Damaged(error.to_string()),
         _ => StorageError::Io(error.to_string()),
     }
+}
+
+fn database_options() -> rocksdb::Options {
+    let mut options = rocksdb::Options::default();
+    options.set_paranoid_checks(true);
+    // Reads the log up to the first damage. That the end of it is not missing is what the high-water file is for.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_max_background_jobs(2);
+    options.set_max_total_wal_size(128 << 20);
+    options.set_keep_log_file_num(4);
+    options.set_stats_dump_period_sec(0);
+    options.set_bytes_per_sync(1 << 20);
+    options
+}
+
+fn families(cache_bytes: usize) -> [ColumnFamilyDescriptor; 2] {
+    let cache = Cache::new_hyper_clock_cache(cache_bytes, 0);
+    [
+        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, data_options(&cache)),
+        ColumnFamilyDescriptor::new(LOG, log_options(&cache)),
+    ]
 }
 
 fn data_options(cache: &Cache) -> rocksdb::Options {

@@ -260,7 +260,7 @@ impl Collection<'_> {
         let mut suspects = Vec::new();
         let most = self.limit.min(self.looks);
         self.shared.database.scan(&prefix, &prefix, &mut |key, _| {
-            suspects.push(keys::read_suspect(key).ok_or_else(|| damaged("key of a suspect"))?);
+            suspects.push(keys::read_object(key).ok_or_else(|| damaged("key of a suspect"))?);
             Ok(if suspects.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         let all = suspects.len() <= most;

@@ -52,6 +52,32 @@ pub(crate) enum Kind {
     Log = 0x80,
 }
 
+impl Kind {
+    /// All kinds.
+    pub(crate) const ALL: [Kind; 20] = [
+        Kind::Meta,
+        Kind::Forward,
+        Kind::Reverse,
+        Kind::Ordinal,
+        Kind::ObjectId,
+        Kind::Suspect,
+        Kind::LastOrdinal,
+        Kind::Type,
+        Kind::Table,
+        Kind::Schema,
+        Kind::Transaction,
+        Kind::Versions,
+        Kind::Time,
+        Kind::Request,
+        Kind::RequestTime,
+        Kind::Bulk,
+        Kind::Staged,
+        Kind::StagedName,
+        Kind::Progress,
+        Kind::Log,
+    ];
+}
+
 /// Which edge of which store, whatever its versions. Sorts as its forward keys do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct EdgeKey {
@@ -107,9 +133,24 @@ pub(crate) fn read_version(key: &[u8]) -> Option<(EdgePosition, Revision)> {
     Some((position, Revision(!read_u64(&mut rest)?)))
 }
 
+/// The edge and the revision in a key of [`version`].
+pub(crate) fn read_edge_version(direction: Direction, key: &[u8]) -> Option<(EdgeKey, Revision)> {
+    let (at, revision) = read_version(key)?;
+    let mut rest = key.get(1..)?;
+    let (store, table) = (StoreId(read_u32(&mut rest)?), TableId(read_u32(&mut rest)?));
+    Some((EdgeKey::at(store, table, direction, at), revision))
+}
+
 /// The ordinal of an object.
 pub(crate) fn ordinal(store: StoreId, object_type: TypeId, id: &str) -> Vec<u8> {
     Key::new(Kind::Ordinal).u32(store.0).u32(object_type.0).text(id).done()
+}
+
+/// The parts of [`ordinal`].
+pub(crate) fn read_ordinal_key(key: &[u8]) -> Option<(StoreId, TypeId, &str)> {
+    let mut rest = key.get(1..)?;
+    let (store, object_type) = (StoreId(read_u32(&mut rest)?), TypeId(read_u32(&mut rest)?));
+    Some((store, object_type, std::str::from_utf8(rest).ok()?))
 }
 
 /// The id of an object.
@@ -122,8 +163,8 @@ pub(crate) fn suspect(store: StoreId, object_type: TypeId, ordinal: Ordinal) -> 
     Key::new(Kind::Suspect).u32(store.0).u32(object_type.0).u32(ordinal.0).done()
 }
 
-/// The parts of [`suspect`].
-pub(crate) fn read_suspect(key: &[u8]) -> Option<(StoreId, TypeId, Ordinal)> {
+/// The parts of [`suspect`] and [`object_id`].
+pub(crate) fn read_object(key: &[u8]) -> Option<(StoreId, TypeId, Ordinal)> {
     let mut rest = key.get(1..)?;
     let parts = (StoreId(read_u32(&mut rest)?), TypeId(read_u32(&mut rest)?), Ordinal(read_u32(&mut rest)?));
     rest.is_empty().then_some(parts)
@@ -144,7 +185,7 @@ pub(crate) fn table(store: StoreId, table: TableId) -> Vec<u8> {
     Key::new(Kind::Table).u32(store.0).u32(table.0).done()
 }
 
-/// The store and the number in a key of [`object_type`] or [`table`].
+/// The store and the number in a key of [`object_type`], [`table`] or [`last_ordinal`].
 pub(crate) fn read_numbered(key: &[u8]) -> Option<(StoreId, u32)> {
     let mut rest = key.get(1..)?;
     let parts = (StoreId(read_u32(&mut rest)?), read_u32(&mut rest)?);
@@ -174,6 +215,13 @@ pub(crate) fn transaction(revision: Revision) -> Vec<u8> {
     Key::new(Kind::Transaction).u64(revision.0).done()
 }
 
+/// The revision in a key of [`transaction`] or [`versions`].
+pub(crate) fn read_revision(key: &[u8]) -> Option<Revision> {
+    let mut rest = key.get(1..)?;
+    let revision = Revision(read_u64(&mut rest)?);
+    rest.is_empty().then_some(revision)
+}
+
 /// How many versions of a commit are left.
 pub(crate) fn versions(revision: Revision) -> Vec<u8> {
     Key::new(Kind::Versions).u64(revision.0).done()
@@ -194,6 +242,13 @@ pub(crate) fn read_time(key: &[u8]) -> Option<(Timestamp, Revision)> {
 /// The answer to a request.
 pub(crate) fn request(store: StoreId, id: &str) -> Vec<u8> {
     Key::new(Kind::Request).u32(store.0).text(id).done()
+}
+
+/// The parts of [`request`].
+pub(crate) fn read_request(key: &[u8]) -> Option<(StoreId, &str)> {
+    let mut rest = key.get(1..)?;
+    let store = StoreId(read_u32(&mut rest)?);
+    Some((store, std::str::from_utf8(rest).ok()?))
 }
 
 /// When a request was answered.
@@ -223,6 +278,11 @@ pub(crate) fn read_bulk(key: &[u8]) -> Option<u64> {
     let mut rest = key.get(1..)?;
     let bulk = read_u64(&mut rest)?;
     rest.is_empty().then_some(bulk)
+}
+
+/// The number in any key that belongs to a bulk.
+pub(crate) fn read_bulk_of(key: &[u8]) -> Option<u64> {
+    read_u64(&mut key.get(1..)?)
 }
 
 /// A change of a bulk.
@@ -264,6 +324,13 @@ pub(crate) fn read_staged_name(key: &[u8]) -> Option<(StoreId, TypeId, Ordinal)>
 /// A piece of the log.
 pub(crate) fn log(revision: Revision, piece: u32) -> Vec<u8> {
     Key::new(Kind::Log).u64(revision.0).u32(piece).done()
+}
+
+/// The parts of [`log`].
+pub(crate) fn read_log(key: &[u8]) -> Option<(Revision, u32)> {
+    let (kind, mut rest) = key.split_first()?;
+    let parts = (Revision(read_u64(&mut rest)?), read_u32(&mut rest)?);
+    (*kind == Kind::Log as u8 && rest.is_empty()).then_some(parts)
 }
 
 /// All keys of a kind.

@@ -11,9 +11,11 @@
 //! A snapshot that is open keeps what it sees: garbage collection moves the floor past it, and removes nothing that it can
 //! read. The directory stays taken until the datastore, its snapshots and its bulks are all dropped.
 //!
-//! Reading order: `keys`, `values`, `database`, `snapshot`, `write`, `apply`, `pending`, `bulk`, `roll`, `gc`, `open`.
+//! Reading order: `keys`, `values`, `database`, `snapshot`, `write`, `apply`, `pending`, `bulk`, `roll`, `gc`, `open`; then
+//! `backup`, `rewind`, `scrub`.
 
 mod apply;
+mod backup;
 mod bulk;
 mod catalogue;
 mod changelog;
@@ -25,7 +27,9 @@ mod names;
 mod open;
 mod options;
 mod pending;
+mod rewind;
 mod roll;
+mod scrub;
 mod shared;
 mod snapshot;
 mod values;
@@ -37,14 +41,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use stonetown_storage::upkeep::Progress;
 use stonetown_storage::{
-    BulkMode, BulkWriter, Collected, CommitError, Committed, Datastore, Follower, LogEntry, Snapshot, SnapshotError,
-    StorageError, Transaction, Usage,
+    BulkMode, BulkWriter, Checkpointed, Collected, CommitError, Committed, Datastore, Follower, LogEntry, Scrubbed,
+    Snapshot, SnapshotError, StorageError, Transaction, Usage,
 };
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp};
 
+pub use backup::{Copying, Restored, Until, restore};
 pub use directory::FORMAT;
 pub use options::Options;
+pub use scrub::scrub;
 
 use bulk::RocksBulk;
 use keys::Kind;
@@ -162,6 +169,14 @@ impl Datastore for RocksDatastore {
             log_entries: self.shared.head().0.saturating_sub(self.shared.log_floor().0),
             queued: self.shared.queued.load(Ordering::Relaxed) as u64,
         }
+    }
+
+    fn checkpoint(&self, to: &Path, now: Timestamp) -> Result<Checkpointed, StorageError> {
+        backup::checkpoint(&self.shared, to, now)
+    }
+
+    fn scrub(&self, progress: Progress<'_>) -> Result<Scrubbed, StorageError> {
+        scrub::scrub_frozen(&self.shared.database.frozen(), progress)
     }
 }
 

@@ -34,7 +34,14 @@ pub(crate) struct Opened {
 /// # Errors
 /// See [`crate::RocksDatastore::open`].
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Opened, StorageError> {
-    let directory = Directory::open(path)?;
+    start(Directory::open(path)?, options)
+}
+
+/// Opens the database of a directory that is taken, and ends what a crash left half done.
+///
+/// # Errors
+/// See [`crate::RocksDatastore::open`].
+pub(crate) fn start(directory: Directory, options: &Options) -> Result<Opened, StorageError> {
     let database = Database::open(&directory.database(), options.block_cache_bytes_max)?;
     let meta = meta(&database)?;
     let head = Revision(meta.head);

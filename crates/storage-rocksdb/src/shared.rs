@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) queued: AtomicUsize,
     /// The last number given to a bulk.
     last_bulk: AtomicU64,
+    /// Held while a copy is made.
+    pub(crate) checkpointing: Mutex<()>,
     pub(crate) directory: Directory,
 }
 
@@ -71,6 +73,7 @@ impl Shared {
             latch: OnceLock::new(),
             queued: AtomicUsize::new(0),
             last_bulk: AtomicU64::new(start.last_bulk),
+            checkpointing: Mutex::new(()),
             directory,
         }
     }

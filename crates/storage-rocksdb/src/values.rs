@@ -10,7 +10,9 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use stonetown_storage::log::EdgeState;
 use stonetown_storage::{Change, Committed, Ordinal, Provenance, StorageError, TableId};
-use stonetown_tuple::{CaveatName, CaveatRef, Revision, Source, Timestamp};
+use stonetown_tuple::{CaveatName, CaveatRef, Revision, Source, StoreId, Timestamp};
+
+use crate::keys::EdgeKey;
 
 /// The form of all values of format 1.
 const VERSION: u8 = 1;
@@ -264,6 +266,44 @@ pub(crate) fn decode_changes(bytes: &[u8], states: &mut StateReader) -> Result<V
         })
     };
     stored.into_iter().map(change).collect()
+}
+
+/// A change of the log, its state in the stored form of a version.
+#[derive(Debug)]
+pub(crate) struct RawChange {
+    table: u32,
+    resource: u32,
+    subject: u32,
+    source: u64,
+    pub(crate) state: Vec<u8>,
+    /// Whether the edge ends with it.
+    pub(crate) is_end: bool,
+}
+
+impl RawChange {
+    /// The edge that is changed.
+    pub(crate) fn edge(&self, store: StoreId) -> EdgeKey {
+        EdgeKey {
+            store,
+            table: TableId(self.table),
+            resource: Ordinal(self.resource),
+            subject: Ordinal(self.subject),
+            source: Source(self.source),
+        }
+    }
+}
+
+/// The changes of a piece, byte for byte as their versions are stored.
+///
+/// # Errors
+/// [`StorageError::Damaged`].
+pub(crate) fn raw_changes(bytes: &[u8]) -> Result<Vec<RawChange>, StorageError> {
+    let stored: Vec<StoredChange<'_>> = decode("piece of the log", bytes)?;
+    let raw = |StoredChange { table, resource, subject, source, state }: StoredChange<'_>| {
+        let is_end = state.is_none();
+        Ok(RawChange { table, resource, subject, source, state: encode(&state)?, is_end })
+    };
+    stored.into_iter().map(raw).collect()
 }
 
 /// What a table relates; behind [`crate::keys::table`].

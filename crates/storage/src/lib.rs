@@ -10,15 +10,17 @@
 //! * An **edge** is one relationship: a row (the resource's ordinal) and a column (the subject's) of a table, from one
 //!   source.
 //!
-//! Reading order: this file, [`transaction`], [`log`], [`read`], then [`memory`].
+//! Reading order: this file, [`transaction`], [`log`], [`read`], [`upkeep`], then [`memory`].
 
 pub mod conformance;
 pub mod log;
 pub mod memory;
 pub mod read;
 pub mod transaction;
+pub mod upkeep;
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use stonetown_tuple::{CaveatRef, InstanceId, Relationship, Revision, Source, StoreId, Timestamp};
@@ -29,6 +31,7 @@ pub use transaction::{
     BulkMode, BulkWriter, CommitError, Committed, DeleteByFilter, Guard, RequestId, SchemaWrite, StoredUpdate,
     Transaction,
 };
+pub use upkeep::{Checkpointed, Difference, DifferenceKind, Scrubbed};
 
 /// Numbers the object types of a store. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -288,6 +291,26 @@ pub trait Datastore: Send + Sync + 'static {
 
     /// How much is held.
     fn usage(&self) -> Usage;
+
+    /// Copies everything that is acknowledged into a new directory, while reads and writes go on. The directory appears whole
+    /// or not at all; what an interrupted copy leaves behind is named `….partial`.
+    ///
+    /// # Errors
+    /// [`StorageError::Refused`] when the directory is there already, or when the datastore is not on a disk.
+    fn checkpoint(&self, to: &Path, now: Timestamp) -> Result<Checkpointed, StorageError> {
+        let _nothing_to_copy = (to, now);
+        Err(StorageError::Refused("this datastore is in memory: there is nothing on disk to copy".to_owned()))
+    }
+
+    /// Proves that everything held agrees with itself, at the state of one moment, while reads and writes go on.
+    ///
+    /// # Errors
+    /// When storage fails, [`StorageError::Refused`] when `progress` broke it off or the datastore is not on a disk. What
+    /// does not agree is no error: it is in the report.
+    fn scrub(&self, progress: upkeep::Progress<'_>) -> Result<Scrubbed, StorageError> {
+        let _nothing_to_read = progress;
+        Err(StorageError::Refused("this datastore is in memory: there is nothing on disk to prove".to_owned()))
+    }
 }
 
 /// One store at one revision. Cheap to clone as an [`Arc`], safe to share, never changing.

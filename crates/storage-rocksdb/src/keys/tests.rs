@@ -67,6 +67,7 @@ fn keys_round_trip_and_sort_as_their_parts() {
             assert_eq!(read_version(&key), Some((edge.position(direction), *revision)));
             assert_eq!(EdgeKey::at(edge.store, edge.table, direction, edge.position(direction)), *edge);
             assert_eq!(key.len(), VERSION_BYTES);
+            assert_eq!(read_edge_version(direction, &key), Some((*edge, *revision)));
             let row = row_versions(direction, edge.store, edge.table, edge.position(direction).row);
             assert!(row.len() == ROW_BYTES && key.starts_with(&row));
             let versions = edge_versions(direction, edge);
@@ -75,13 +76,18 @@ fn keys_round_trip_and_sort_as_their_parts() {
         assert_eq!(read_staged(edge.store, &staged(9, edge)), Some(*edge));
         assert_eq!(read_schema(&schema(edge.store, *revision)), Some((edge.store, *revision)));
         let object = (edge.store, TypeId(edge.table.0), edge.resource);
-        assert_eq!(read_suspect(&suspect(object.0, object.1, object.2)), Some(object));
+        assert_eq!(read_object(&suspect(object.0, object.1, object.2)), Some(object));
         assert_eq!(read_staged_name(&staged_name(9, object.0, object.1, object.2)), Some(object));
         assert_eq!(read_numbered(&table(edge.store, edge.table)), Some((edge.store, edge.table.0)));
         assert_eq!(read_bulk(&bulk(revision.0)), Some(revision.0));
         let moment = Timestamp::from_nanosecond(i128::from(edge.source.0 as i64)).unwrap();
         assert_eq!(read_time(&time(moment, *revision)), Some((moment, *revision)));
         assert_eq!(read_request_time(&request_time(moment, edge.store, "a")), Some((moment, edge.store, "a")));
+        assert_eq!(read_request(&request(edge.store, "a")), Some((edge.store, "a")));
+        assert_eq!(read_ordinal_key(&ordinal(object.0, object.1, "a")), Some((object.0, object.1, "a")));
+        assert_eq!(read_revision(&transaction(*revision)), Some(*revision));
+        assert_eq!(read_log(&log(*revision, 7)), Some((*revision, 7)));
+        assert_eq!(read_bulk_of(&staged(9, edge)), Some(9));
     }
     for pair in edges.windows(2) {
         let [(a, newer), (b, older)] = pair else { panic!() };
@@ -108,7 +114,7 @@ fn damaged_keys_are_not_read() {
     for length in 0..40 {
         let key = vec![0x10; length];
         assert_eq!(read_version(&key).is_some(), length == VERSION_BYTES);
-        assert_eq!(read_suspect(&key).is_some(), length == 13);
+        assert_eq!(read_object(&key).is_some(), length == 13);
         assert_eq!(read_bulk(&key).is_some(), length == 9);
         assert_eq!(read_staged(StoreId(1), &key).is_some(), length == 29);
     }
