@@ -6,13 +6,16 @@ use std::{env, error::Error, fs};
 use prost::Message;
 
 const PROTO: &str = "../../proto";
+/// The folders of the packages that are served.
+const PACKAGES: [&str; 2] = ["authzed/api/v1", "stonetown/v1"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let package = Path::new(PROTO).join("authzed/api/v1");
     println!("cargo:rerun-if-changed={PROTO}");
     let mut files = Vec::new();
-    for entry in fs::read_dir(&package)? {
-        files.push(entry?.path());
+    for package in PACKAGES {
+        for entry in fs::read_dir(Path::new(PROTO).join(package))? {
+            files.push(entry?.path());
+        }
     }
     files.sort();
     let descriptors = protox::compile(&files, [PROTO])?;

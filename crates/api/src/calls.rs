@@ -29,6 +29,7 @@ pub(crate) struct Calls {
     light: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     stream_idle_max: Duration,
+    version: Option<String>,
 }
 
 /// Which places a call needs.
@@ -47,11 +48,17 @@ impl Calls {
             light: Arc::new(Semaphore::new(settings.light_calls_max)),
             heavy: Arc::new(Semaphore::new(settings.heavy_calls_max)),
             stream_idle_max: settings.stream_idle_max,
+            version: settings.version.clone(),
         }
     }
 
     pub(crate) fn authorizer(&self) -> &Authorizer {
         &self.authorizer
+    }
+
+    /// The version, unless nobody is told.
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     /// How long a stream may stand still.

@@ -1,13 +1,14 @@
-//! The wire: the services of `authzed.api.v1` over the authorizer, health and reflection. Messages are parsed into the domain's
+//! The wire: the services of `authzed.api.v1` and `stonetown.v1` over the authorizer, health and reflection. Messages are parsed into the domain's
 //! values, questions are put to [`stonetown_authorizer::Authorizer`], answers and errors are mapped back. Nothing is decided
 //! here, and no type of the wire goes further than here.
 //!
 //! The server crate merges what [`services`], [`Health::new`] and [`reflection()`] return and puts authentication before the
 //! first: it must add a [`stonetown_authorizer::Caller`] to the extensions of each request that it lets through.
 //!
-//! Reading order: this file, `authzed`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`, `trailers`;
-//! then `gateway` (the same calls as HTTP/JSON) and [`client`], the same conversions for programs that call.
+//! Reading order: this file, `authzed`, `admin`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`,
+//! `trailers`; then `gateway` (the same calls as HTTP/JSON) and [`client`], the same conversions for programs that call.
 
+mod admin;
 mod authzed;
 mod calls;
 pub mod client;
@@ -41,9 +42,10 @@ use crate::proto::authzed::api::v1::experimental_service_server::ExperimentalSer
 use crate::proto::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use crate::proto::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use crate::proto::authzed::api::v1::watch_service_server::WatchServiceServer;
+use crate::proto::stonetown::v1::admin_service_server::AdminServiceServer;
 use crate::trailers::WithTrailers;
 
-/// The four services of `authzed.api.v1`. A request without a [`stonetown_authorizer::Caller`] among its extensions is refused.
+/// The four services of `authzed.api.v1` and the one of `stonetown.v1`. A request without a [`stonetown_authorizer::Caller`] among its extensions is refused.
 ///
 /// Routes have a fallback; to merge those of several functions, take it away from all but one with `reset_fallback` of the
 /// router that [`Routes::into_axum_router`] returns.
@@ -67,4 +69,5 @@ pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
         .add_service(service!(SchemaServiceServer))
         .add_service(service!(WatchServiceServer))
         .add_service(service!(ExperimentalServiceServer))
+        .add_service(service!(AdminServiceServer))
 }

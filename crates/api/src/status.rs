@@ -61,7 +61,8 @@ fn code(error: &Error) -> Code {
         | Error::ImpossibleFilter { .. }
         | Error::Cycle { .. }
         | Error::WorkLimit { limit: "depth_max", .. }
-        | Error::RequestIdReused(_) => Code::FailedPrecondition,
+        | Error::RequestIdReused(_)
+        | Error::Refused(_) => Code::FailedPrecondition,
         Error::WorkLimit { .. }
         | Error::WritesOverloaded
         | Error::TooManyCalls { .. }
@@ -154,6 +155,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::ForeignToken
         | Error::FutureToken { .. }
         | Error::RequestIdReused(_)
+        | Error::Refused(_)
         | Error::WritesOverloaded
         | Error::TooManyCalls { .. }
         | Error::MemoryPressure { .. }

@@ -184,6 +184,9 @@ pub enum Error {
     /// No writes are taken.
     #[error("the server takes no writes: {0}")]
     ReadOnly(String),
+    /// What an operator asked for cannot be done as things are.
+    #[error("{0}")]
+    Refused(String),
     /// Too many writes wait.
     #[error("too many writes are waiting: try again later")]
     WritesOverloaded,

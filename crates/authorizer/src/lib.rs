@@ -24,6 +24,7 @@ pub mod lookup;
 pub mod read;
 pub mod reflect;
 pub mod schema;
+pub mod upkeep;
 pub mod validation;
 pub mod world;
 pub mod write;
@@ -31,11 +32,13 @@ pub mod write;
 mod typecheck;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use stonetown_graph::{Index, Plan};
 use stonetown_storage::{Datastore, StorageError};
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
@@ -53,6 +56,8 @@ pub use stonetown_graph::{
 pub use stonetown_graph::{IndexOptions, IndexStats};
 /// How an import treats relationships that are there already.
 pub use stonetown_storage::BulkMode;
+/// What upkeep of the store tells.
+pub use stonetown_storage::{Checkpointed, Difference, DifferenceKind, Scrubbed};
 /// What the position of a read is made of, for those who keep it in a cursor.
 pub use stonetown_storage::{EdgePosition, Ordinal, TableId, read::ReadPosition};
 
@@ -96,6 +101,8 @@ pub struct Options {
     pub schema_prefixes_required: bool,
     /// Whether a token of another instance is refused rather than answered at head.
     pub foreign_tokens_refused: bool,
+    /// Where checkpoints go; `None` when the datastore has no files to copy.
+    pub checkpoints: Option<PathBuf>,
 }
 
 /// Answers authorization questions from one datastore.
@@ -107,6 +114,8 @@ pub struct Authorizer {
     admission: Admission,
     options: Options,
     counters: Counters,
+    /// Held by what reads or copies everything: one at a time.
+    upkeep: Mutex<()>,
 }
 
 /// What happened so far, for metrics.
@@ -135,6 +144,7 @@ impl Authorizer {
             clock: Clock::default(),
             admission: Admission::new(&options.limits),
             counters: Counters::default(),
+            upkeep: Mutex::new(()),
             datastore,
             options,
         })

@@ -38,6 +38,8 @@ pub struct Limits {
     pub heavy_calls_per_caller_max: u32,
     /// Bytes of memory the process should stay under; 0 for no gate. Heavy calls are shed at 75 %, all at 85 %.
     pub memory_bytes_max: u64,
+    /// Entries of the directory for checkpoints.
+    pub checkpoints_max: usize,
     /// Edges an inline check may look at before it is moved to the pool.
     pub inline_edges_max: u64,
     /// Bounds on one question.
@@ -63,6 +65,7 @@ impl Default for Limits {
             calls_per_caller_max: 10_000,
             heavy_calls_per_caller_max: 256,
             memory_bytes_max: 0,
+            checkpoints_max: 100,
             inline_edges_max: 2_000,
             graph: stonetown_graph::Limits::default(),
         }

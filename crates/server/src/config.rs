@@ -87,6 +87,11 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_DATA_DIR", default_value = "data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
+    /// Directory for checkpoints (`stonetown backup checkpoint`); `checkpoints` in the data directory by default. On the same
+    /// file system they cost little, elsewhere they are copied.
+    #[arg(long, env = "STONETOWN_CHECKPOINT_DIR", value_name = "DIR")]
+    pub checkpoint_dir: Option<PathBuf>,
+
     /// Age up to which snapshots stay readable.
     #[arg(long, env = "STONETOWN_DATASTORE_GC_WINDOW", default_value = "24h", value_name = "TIME")]
     pub datastore_gc_window: Period,
@@ -238,6 +243,14 @@ impl Config {
             },
             schema_prefixes_required: self.schema_prefixes_required,
             foreign_tokens_refused: self.mismatch_zed_token_behavior == ForeignToken::Error,
+            checkpoints: self.checkpoints(),
+        }
+    }
+
+    fn checkpoints(&self) -> Option<PathBuf> {
+        match self.datastore_engine {
+            Engine::Memory => None,
+            Engine::Rocksdb => Some(self.checkpoint_dir.clone().unwrap_or_else(|| self.data_dir.join("checkpoints"))),
         }
     }
 

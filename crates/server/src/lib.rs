@@ -12,6 +12,7 @@ mod metrics;
 mod observe;
 mod run;
 mod tls;
+pub mod upkeep;
 
 pub use config::{Config, Engine};
 pub use run::{Running, ServeError, serve};

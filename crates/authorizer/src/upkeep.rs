@@ -1,0 +1,148 @@
+//! What an operator asks of a running server: what it holds, a copy of it, and a proof that it agrees with itself.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use stonetown_storage::{Checkpointed, Scrubbed, StorageError, Usage};
+use stonetown_tuple::{InstanceId, Revision, ZedToken};
+
+use crate::admission::Weight;
+use crate::{Authorizer, Call, Error};
+
+/// Longest name of a checkpoint, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What a server holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Info {
+    /// The history that its tokens belong to.
+    pub instance: InstanceId,
+    /// The newest commit.
+    pub head: Revision,
+    /// The oldest revision that can still be read.
+    pub floor: Revision,
+    /// How much it holds.
+    pub usage: Usage,
+}
+
+/// A checkpoint that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Where it is, on the server.
+    pub path: PathBuf,
+    /// What is in it.
+    pub made: Checkpointed,
+    /// Everything up to this token is in it.
+    pub token: ZedToken,
+}
+
+impl Authorizer {
+    /// What this server holds.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        Info {
+            instance: self.datastore.instance(),
+            head: self.datastore.head(),
+            floor: self.datastore.floor(),
+            usage: self.datastore.usage(),
+        }
+    }
+
+    /// Copies everything that is acknowledged into the directory for checkpoints, under a name of its own.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the name is taken or no name, when there are too many checkpoints or nowhere to put them, and
+    /// when other upkeep is running.
+    pub fn checkpoint(&self, call: &Call, name: Option<&str>) -> Result<Checkpoint, Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
+        let Some(home) = &self.options.checkpoints else {
+            return Err(Error::Refused("this server keeps its data in memory: there is nothing to copy".to_owned()));
+        };
+        let now = self.clock.now();
+        let name = match name {
+            Some(name) => valid(name)?.to_owned(),
+            None => format!("{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), self.datastore.head()),
+        };
+        let most = self.options.limits.checkpoints_max;
+        if count(home) >= most {
+            return Err(Error::Refused(format!(
+                "there are {most} checkpoints in `{}` already: move some away first",
+                home.display()
+            )));
+        }
+        let path = home.join(name);
+        let made = self.datastore.checkpoint(&path, now).map_err(|error| refused(call, error))?;
+        Ok(Checkpoint { path, made, token: self.token(made.revision) })
+    }
+
+    /// Proves that everything stored agrees with itself. `progress` is told how many keys were looked at.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when other upkeep is running or the data is in memory; [`Error::Cancelled`] and
+    /// [`Error::Deadline`] when the caller has gone. What does not agree is in the report.
+    pub fn scrub(&self, call: &Call, progress: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Scrubbed, Error> {
+        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
+        let mut step = |looked| match gone(call) {
+            Some(_) => ControlFlow::Break(()),
+            None => progress(looked),
+        };
+        self.datastore.scrub(&mut step).map_err(|error| refused(call, error))
+    }
+}
+
+fn busy() -> Error {
+    Error::Refused("another checkpoint or scrub is running: try again when it is done".to_owned())
+}
+
+/// A plain name: what it names lies in the directory for checkpoints and nowhere else.
+fn valid(name: &str) -> Result<&str, Error> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_plain = name.bytes().all(plain) && name.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    if is_plain && !name.starts_with('.') && !name.ends_with(".partial") && name.len() <= NAME_BYTES_MAX {
+        return Ok(name);
+    }
+    Err(Error::Refused(format!(
+        "`{name}` is no name for a checkpoint: up to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`, not beginning with \
+         `.` nor ending with `.partial`"
+    )))
+}
+
+fn count(home: &Path) -> usize {
+    std::fs::read_dir(home).map_or(0, |entries| entries.filter_map(Result::ok).count())
+}
+
+/// Why nobody waits for the call any more.
+fn gone(call: &Call) -> Option<Error> {
+    if call.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
+        return Some(Error::Cancelled);
+    }
+    call.deadline.is_some_and(|deadline| deadline <= Instant::now()).then_some(Error::Deadline)
+}
+
+fn refused(call: &Call, error: StorageError) -> Error {
+    match error {
+        StorageError::Refused(why) => gone(call).unwrap_or(Error::Refused(why)),
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_has_a_plain_name() {
+        for name in ["daily", "2026-11-21", "a", "v1.2_x", &"x".repeat(NAME_BYTES_MAX)] {
+            assert!(valid(name).is_ok(), "{name}");
+        }
+        for name in
+            ["", ".", "..", ".hidden", "a/b", "../x", "/etc", "a b", "x.partial", "é", &"x".repeat(NAME_BYTES_MAX + 1)]
+        {
+            assert!(valid(name).is_err(), "{name}");
+        }
+    }
+}
