@@ -10,6 +10,7 @@ use stonetown_api::proto::authzed::api::v1::consistency::Requirement;
 use stonetown_api::proto::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
 use stonetown_api::proto::authzed::api::v1::schema_service_client::SchemaServiceClient;
 use stonetown_api::proto::authzed::api::v1::{Consistency, ZedToken};
+use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -68,8 +69,9 @@ pub(crate) struct Freshness {
     consistency_at_exactly: Option<String>,
 }
 
-/// Both services, over one connection.
+/// The services, over one connection.
 pub(crate) struct Client {
+    pub(crate) admin: AdminServiceClient<InterceptedService<Channel, Bearer>>,
     pub(crate) permissions: PermissionsServiceClient<InterceptedService<Channel, Bearer>>,
     pub(crate) schema: SchemaServiceClient<InterceptedService<Channel, Bearer>>,
 }
@@ -136,6 +138,7 @@ async fn connect(connection: Connection) -> anyhow::Result<Client> {
     })?;
     let bearer = Bearer(bearer);
     Ok(Client {
+        admin: AdminServiceClient::with_interceptor(channel.clone(), bearer.clone()),
         permissions: PermissionsServiceClient::with_interceptor(channel.clone(), bearer.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX),
         schema: SchemaServiceClient::with_interceptor(channel, bearer).max_decoding_message_size(MESSAGE_BYTES_MAX),

@@ -2,12 +2,16 @@
 //!
 //! Reading order: this file (what can be asked for), then a file per group of commands.
 
+mod backup;
 mod client;
 mod lsp;
 mod output;
 mod permission;
+mod progress;
 mod relationship;
+mod restore;
 mod schema;
+mod scrub;
 mod serve;
 mod validate;
 mod wire;
@@ -49,6 +53,13 @@ enum Command {
     /// Ask questions: check, bulk, expand, lookup-resources, lookup-subjects.
     #[command(subcommand)]
     Permission(permission::Command),
+    /// Back up what a server holds.
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Make a data directory from a checkpoint, perhaps as of an earlier time.
+    Restore(restore::Args),
+    /// Prove that everything stored agrees with itself.
+    Scrub(scrub::Args),
     /// Test a validation file (schema, relationships, assertions) without a server.
     Validate(validate::Args),
     /// Serve editors: the Language Server Protocol for schemas, over standard input and output.
@@ -75,6 +86,9 @@ fn main() -> ExitCode {
         Command::Serve(config) => serve::run(*config, &ignored),
         Command::Validate(args) => validate::run(&args, output),
         Command::Lsp => lsp::run(),
+        Command::Backup(command) => backup::run(cli.connection, command, output),
+        Command::Restore(args) => restore::run(&args, output),
+        Command::Scrub(args) => scrub::run(cli.connection, &args, output),
         Command::Schema(command) => schema::run(cli.connection, command, output),
         Command::Relationship(command) => {
             client::run(cli.connection, |client| relationship::run(client, command, output))

@@ -1,6 +1,7 @@
 //! What the commands print: text for people, JSON with `--json`.
 
 use serde_json::{Value, json};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::schema::Refused;
@@ -21,31 +22,66 @@ impl Output {
         }
     }
 
-    /// Prints why a command failed, with what the server says of the reason.
+    /// Prints why a command failed, with what the server says of the reason, and what to try where that is known.
     pub(crate) fn error(self, error: &anyhow::Error) {
-        let Some(status) = error.downcast_ref::<tonic::Status>() else {
-            if self.json {
-                let mut value = json!({ "message": format!("{error:#}") });
-                if let Some(refused) = error.downcast_ref::<Refused>() {
-                    value["problems"] = json!(refused.problems);
-                }
-                eprintln!("{}", json!({ "error": value }));
-            } else {
-                eprintln!("error: {error:#}");
-            }
-            return;
-        };
-        let info = status.get_details_error_info();
+        let status = error.downcast_ref::<Status>();
+        let message = message(error);
+        let info = status.and_then(Status::get_details_error_info);
         let reason = info.as_ref().map_or("", |info| info.reason.as_str());
         if self.json {
-            let metadata = info.as_ref().map(|info| &info.metadata);
-            let code = format!("{:?}", status.code());
-            let error = json!({ "code": code, "reason": reason, "message": status.message(), "metadata": metadata });
+            let error = match status {
+                None => match error.downcast_ref::<Refused>() {
+                    Some(refused) => json!({ "message": message, "problems": refused.problems }),
+                    None => json!({ "message": message }),
+                },
+                Some(status) => json!({
+                    "code": format!("{:?}", status.code()),
+                    "reason": reason,
+                    "message": message,
+                    "metadata": info.as_ref().map(|info| &info.metadata),
+                }),
+            };
             eprintln!("{}", json!({ "error": error }));
             return;
         }
-        eprintln!("error: {}", status.message());
-        let reason = if reason.is_empty() { String::new() } else { format!(", {reason}") };
-        eprintln!("  ({}{reason})", status.code());
+        eprintln!("error: {message}");
+        if let Some(status) = status {
+            let reason = if reason.is_empty() { String::new() } else { format!(", {reason}") };
+            eprintln!("  ({}{reason})", status.code());
+        }
+    }
+}
+
+/// What happened, from the outside in; of a status only its text.
+fn message(error: &anyhow::Error) -> String {
+    let mut parts = Vec::new();
+    for cause in error.chain() {
+        match cause.downcast_ref::<Status>() {
+            Some(status) => {
+                parts.push(match hint(status) {
+                    Some(hint) => format!("{}: {hint}", status.message()),
+                    None => status.message().to_owned(),
+                });
+                break;
+            }
+            None => parts.push(cause.to_string()),
+        }
+    }
+    parts.join(": ")
+}
+
+/// What to try.
+fn hint(status: &Status) -> Option<&'static str> {
+    let is_of_transport = std::error::Error::source(status).is_some();
+    match status.code() {
+        Code::PermissionDenied if status.message().contains("preshared key") => {
+            Some("the server does not know this token; give another with --token, STONETOWN_TOKEN or a context")
+        }
+        Code::Unauthenticated => Some("the server wants a token; give one with --token, STONETOWN_TOKEN or a context"),
+        Code::Unavailable | Code::Unknown if is_of_transport => Some(
+            "the connection broke. If the server speaks TLS, give --certificate-path or leave --insecure out; if it does not, \
+             give --insecure",
+        ),
+        _ => None,
     }
 }

@@ -1,0 +1,131 @@
+//! What of a backup is taken, and under which names.
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use stonetown_api::proto::authzed::api::v1 as pb;
+use stonetown_schema::{CompileOptions, Rewriting, Schema};
+
+/// Selects and renames by prefix.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Rewrite {
+    /// Only definitions, caveats and relationships whose names begin with this prefix and a slash.
+    #[arg(long, value_name = "PREFIX")]
+    prefix_filter: Option<String>,
+    /// Puts another prefix in the place of one; an empty new one takes it away. Repeatable.
+    #[arg(long = "prefix-replacements", value_name = "OLD=NEW", value_delimiter = ',', value_parser = replacement)]
+    replacements: Vec<(String, String)>,
+}
+
+fn replacement(text: &str) -> Result<(String, String), String> {
+    let (old, new) = text.split_once('=').ok_or_else(|| format!("`{text}` is not OLD=NEW"))?;
+    let trim = |prefix: &str| prefix.trim_end_matches('/').to_owned();
+    if old.is_empty() { Err("the old prefix is empty".to_owned()) } else { Ok((trim(old), trim(new))) }
+}
+
+impl Rewrite {
+    /// Whether everything is taken as it is.
+    pub(crate) fn is_none(&self) -> bool {
+        self.prefix_filter.is_none() && self.replacements.is_empty()
+    }
+
+    /// The same options as a text, to compare two of them.
+    pub(crate) fn describe(&self) -> String {
+        format!("filter {:?}, replace {:?}", self.prefix_filter, self.replacements)
+    }
+
+    /// The schema with what is left out left out, and new names.
+    pub(crate) fn schema(&self, text: &str) -> anyhow::Result<String> {
+        if self.is_none() {
+            return Ok(text.to_owned());
+        }
+        let schema = compile(text).context("the schema does not compile")?;
+        let keep = |name: &str| self.keeps(name);
+        let rename = |name: &str| self.rename(name);
+        let rewriting = Rewriting { keep: &keep, type_name: &rename, caveat_name: &rename, ..Rewriting::default() };
+        let rewritten = schema.rewritten(&rewriting).context("a new name is no name")?;
+        ensure!(!rewritten.trim().is_empty(), "nothing of the schema is left: no name begins with the prefix");
+        compile(&rewritten).context("what is left of the schema does not compile: it needs what was left out")?;
+        Ok(rewritten)
+    }
+
+    /// The relationship under its new names, `None` when it is left out.
+    pub(crate) fn relationship(&self, mut relationship: pb::Relationship) -> Option<pb::Relationship> {
+        if self.is_none() {
+            return Some(relationship);
+        }
+        let subject = relationship.subject.as_mut().and_then(|subject| subject.object.as_mut());
+        for object in [relationship.resource.as_mut(), subject].into_iter().flatten() {
+            if !self.keeps(&object.object_type) {
+                return None;
+            }
+            object.object_type = self.rename(&object.object_type);
+        }
+        if let Some(caveat) = &mut relationship.optional_caveat {
+            caveat.caveat_name = self.rename(&caveat.caveat_name);
+        }
+        Some(relationship)
+    }
+
+    fn keeps(&self, name: &str) -> bool {
+        match &self.prefix_filter {
+            None => true,
+            Some(prefix) => name.strip_prefix(prefix.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/')),
+        }
+    }
+
+    fn rename(&self, name: &str) -> String {
+        let new = self.replacements.iter().find_map(|(old, new)| {
+            let rest = name.strip_prefix(old)?.strip_prefix('/')?;
+            Some(if new.is_empty() { rest.to_owned() } else { format!("{new}/{rest}") })
+        });
+        new.unwrap_or_else(|| name.to_owned())
+    }
+}
+
+/// Compiles a schema, or says what is wrong with it, with the lines it is about.
+pub(crate) fn compile(text: &str) -> anyhow::Result<Schema> {
+    match Schema::compile(text, &CompileOptions::default()) {
+        Ok(schema) => Ok(schema),
+        Err(errors) => {
+            let shown: Vec<_> = errors.iter().map(|error| error.render(text)).collect();
+            bail!("{}", shown.join("\n"))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn rewrite(filter: Option<&str>, replacements: &[&str]) -> Rewrite {
+        let replacements = replacements.iter().map(|text| replacement(text).unwrap()).collect();
+        Rewrite { prefix_filter: filter.map(str::to_owned), replacements }
+    }
+
+    #[test]
+    fn a_prefix_is_a_whole_one() {
+        let filter = rewrite(Some("acme"), &["acme=corp", "old="]);
+        assert!(filter.keeps("acme/user") && filter.keeps("acme/team/user"));
+        assert!(!filter.keeps("acmeinc/user") && !filter.keeps("user") && !filter.keeps("acme"));
+        assert_eq!(filter.rename("acme/user"), "corp/user");
+        assert_eq!(filter.rename("acmeinc/user"), "acmeinc/user");
+        assert_eq!(filter.rename("old/user"), "user");
+        assert!(replacement("x").is_err() && replacement("=x").is_err());
+    }
+
+    #[test]
+    fn a_schema_is_selected_and_renamed() {
+        let text = "caveat acme/tod(hour int) { hour > 8 }\n\
+                    definition acme/user {}\n\
+                    definition acme/doc {\n relation viewer: acme/user with acme/tod | acme/doc#viewer\n permission view = viewer }\n\
+                    definition other/thing { relation owner: acme/user }";
+        let schema = rewrite(Some("acme"), &["acme=corp"]).schema(text).unwrap();
+        assert!(!schema.contains("acme") && !schema.contains("thing"), "{schema}");
+        assert!(schema.contains("corp/user with corp/tod | corp/doc#viewer"), "{schema}");
+        let broken = rewrite(Some("other"), &[]).schema(text).unwrap_err();
+        assert!(format!("{broken:#}").contains("needs what was left out"), "{broken:#}");
+        let empty = rewrite(Some("nobody"), &[]).schema(text).unwrap_err();
+        assert!(format!("{empty:#}").contains("nothing of the schema is left"), "{empty:#}");
+    }
+}
