@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use stonetown_api::proto::authzed::api::v1 as wire;
 use stonetown_tests::client::{Client, at_exactly, fully_consistent, relationship};
-use stonetown_tests::server::{KEY, Server, Store, binary};
+use stonetown_tests::server::{KEY, Server, Store, binary, root};
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -171,6 +171,36 @@ async fn a_file_brings_everything_to_another_server() {
     let args = ["backup", "restore", "daily", "--allow-non-empty", "--conflict-strategy", "touch"];
     home.good(Some(&to), &args).await;
     assert_eq!(everything(&mut client, fully_consistent()).await, before);
+}
+
+/// A file in the form that `zed` gives it, made by another Avro library (fastavro).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_spicedb_is_restored_with_one_command() {
+    let home = Home::new();
+    let fixture = root().join("tests/fixtures/zed-form.backup");
+    let fixture = fixture.to_str().unwrap();
+    let (server, mut client) = home.start(Store::Memory).await;
+    home.good(Some(&server), &["backup", "restore", fixture]).await;
+    let expected = [
+        "document:late#viewer@user:bob[office:{\"hour\":9}]",
+        "document:plan#viewer@user:alice",
+        "document:short#viewer@user:carol[expiration:2099-01-01T00:00:00.123Z]",
+    ];
+    let filter = wire::RelationshipFilter { resource_type: "document".to_owned(), ..Default::default() };
+    let request = wire::ReadRelationshipsRequest {
+        consistency: Some(fully_consistent()),
+        relationship_filter: Some(filter),
+        ..Default::default()
+    };
+    let mut rows = client.permissions.read_relationships(request).await.unwrap().into_inner();
+    let mut found = BTreeSet::new();
+    while let Some(row) = rows.message().await.unwrap() {
+        found.insert(stonetown_api::client::relationship_from_wire(row.relationship.unwrap()).unwrap().to_string());
+    }
+    assert_eq!(found, expected.into_iter().map(str::to_owned).collect());
+    let token = home.good(None, &["backup", "parse-revision", fixture]).await;
+    assert_eq!(token.trim(), "GhUKEzE3NTM5NDU2NzgwMDAwMDAwMDA=");
+    assert!(home.good(None, &["backup", "verify", fixture]).await.contains("none over the whole"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
