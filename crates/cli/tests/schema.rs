@@ -90,6 +90,10 @@ fn errors_show_file_line_and_carets_also_of_what_is_imported() {
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("parts/doc.zed:2:19: relation `viewer` allows the type `usr`"), "{}", ran.err);
     assert!(ran.err.contains("2 | \trelation viewer: usr\n  | \t                 ^^^"), "{}", ran.err);
+    let parent = folder.path().parent().unwrap();
+    let name = folder.path().file_name().unwrap().to_str().unwrap();
+    let ran = run(parent, &["schema", "compile", &format!("{name}/main.zed")], "");
+    assert!(ran.err.contains(&format!("\n{name}/parts/doc.zed:2:19: ")), "{}", ran.err);
     let ran = run(folder.path(), &["schema", "compile", "broken.zed"], "");
     assert!(ran.err.contains("broken.zed:3:18: expected `:`"), "{}", ran.err);
     let ran = run(folder.path(), &["schema", "compile", "broken.zed", "--json"], "");

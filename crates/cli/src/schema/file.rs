@@ -95,9 +95,12 @@ impl SchemaFile {
         })
     }
 
-    /// Messages name imported files only.
+    /// Messages name imported files only, and those by the path of their import.
     fn named(&self, file: Option<&str>, message: String) -> String {
-        if file.is_none() { format!("{}:{message}", self.name) } else { message }
+        match file {
+            None => format!("{}:{message}", self.name),
+            Some(_) => format!("{}{message}", self.folder.join("").display()),
+        }
     }
 
     fn text_of(&self, file: Option<&str>) -> String {
