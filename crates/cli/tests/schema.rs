@@ -85,6 +85,7 @@ fn errors_show_file_line_and_carets_also_of_what_is_imported() {
         ("parts/doc.zed", "definition document {\n\trelation viewer: usr\n}"),
         ("broken.zed", "definition user {}\ndefinition document {\n  relation viewer\n}"),
         ("missing.zed", "use import\nimport 'nothing.zed'"),
+        ("odd.zed", "use import\nimport 'parts'"),
     ]);
     let ran = run(folder.path(), &["schema", "compile", "main.zed"], "");
     assert_eq!(ran.code, 1);
@@ -103,6 +104,16 @@ fn errors_show_file_line_and_carets_also_of_what_is_imported() {
     assert_eq!((&problem["definition"], &problem["member"]), (&json!("document"), &json!("viewer")));
     let ran = run(folder.path(), &["schema", "compile", "missing.zed"], "");
     assert!(ran.code == 1 && ran.err.contains("missing.zed:2:8: `nothing.zed` cannot be imported"), "{}", ran.err);
+    let ran = run(folder.path(), &["schema", "compile", "odd.zed"], "");
+    assert!(
+        ran.code == 1 && ran.err.contains("odd.zed:2:8: `parts` cannot be imported: it is no regular file"),
+        "{}",
+        ran.err
+    );
+    let large = "x".repeat(4 * 1024 * 1024 + 1);
+    std::fs::write(folder.path().join("nothing.zed"), &large).unwrap();
+    let ran = run(folder.path(), &["schema", "compile", "missing.zed"], "");
+    assert!(ran.err.contains("cannot be imported: it has more than 4194304 bytes"), "{}", ran.err);
     let ran = run(folder.path(), &["schema", "compile", "-"], "definition");
     assert!(ran.code == 1 && ran.err.contains("standard input:1:11: "), "{}", ran.err);
     let ran = run(folder.path(), &["schema", "compile", "none.zed"], "");

@@ -49,7 +49,8 @@ impl SchemaFile {
 
     /// The warning with its file, and the line it is about.
     pub(crate) fn render(&self, warning: &Warning) -> String {
-        self.named(warning.file.as_deref(), warning.render(&self.text_of(warning.file.as_deref())))
+        let file = warning.file.as_deref();
+        self.named(file, self.with_text(file, |text| warning.render(text)))
     }
 
     fn with_imports<T>(
@@ -71,7 +72,7 @@ impl SchemaFile {
     pub(crate) fn refused(&self, errors: &[SchemaError]) -> Refused {
         let rendered = errors.iter().map(|error| {
             let file = error.file.as_deref();
-            self.named(file, error.render(&self.text_of(file)))
+            self.named(file, self.with_text(file, |text| error.render(text)))
         });
         let problems = errors.iter().map(|error| {
             let mut problem = self.place(error.file.as_deref(), &error.span);
@@ -103,10 +104,10 @@ impl SchemaFile {
         }
     }
 
-    fn text_of(&self, file: Option<&str>) -> String {
+    fn with_text<T>(&self, file: Option<&str>, work: impl FnOnce(&str) -> T) -> T {
         match file {
-            None => self.text.clone(),
-            Some(file) => self.imported.borrow().get(file).cloned().unwrap_or_default(),
+            None => work(&self.text),
+            Some(file) => work(self.imported.borrow().get(file).map_or("", String::as_str)),
         }
     }
 }
@@ -127,8 +128,11 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// The text of a file that may be part of a schema.
+/// The text of a file that may be part of a schema. Never waits, as reading from a pipe might.
 pub(crate) fn read_bounded(path: &Path) -> std::io::Result<String> {
+    if !path.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
     let mut text = String::new();
     File::open(path)?.take(SCHEMA_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     if text.len() > SCHEMA_BYTES_MAX {
