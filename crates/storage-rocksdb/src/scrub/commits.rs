@@ -87,7 +87,7 @@ impl Scrub<'_, '_> {
 
     fn schemas(&mut self) -> Result<(), StorageError> {
         self.each(Kind::Schema, |scrub, key, _| {
-            let Some(revision) = keys::read_schema(key) else {
+            let Some((store, revision)) = keys::read_schema(key) else {
                 scrub.unreadable_key("a schema", key);
                 return Ok(());
             };
@@ -100,7 +100,7 @@ impl Scrub<'_, '_> {
                 && revision.0 <= scrub.meta.head
                 && let Some(bytes) = scrub.frozen.get_log(&keys::log(revision, 0))?
                 && let Ok(header) = decode::<LogHeader>("header of a commit", &bytes)
-                && !header.schema_changed
+                && (!header.schema_changed || header.store != store.0)
             {
                 scrub.differ(
                     DifferenceKind::Schemas,
