@@ -14,7 +14,7 @@ demo: setup ## build, start a server with an example, and ask it a few questions
 test: setup build ## all tests: crates, crashes, client libraries, conformance
 	@$(step) "cargo test" env STONETOWN_BIN=$(bin) cargo test --locked --workspace
 	@$(step) "examples/demo.yaml" env STONETOWN_BIN=$(bin) scripts/demo.sh
-	@$(step) "client libraries" scripts/with-server.sh -- tests/clients/run.sh
+	@$(step) "client libraries" scripts/with-server.sh -- scripts/with-testing-server.sh tests/clients/run.sh
 	@$(step) "second judge: SpiceDB" scripts/with-server.sh -- tests/judge/run.sh
 	@$(step) "conformance suite" scripts/conformance.sh
 	@$(step) "acknowledging before syncing is caught" scripts/crash-fault.sh
@@ -36,7 +36,7 @@ build: setup
 	@$(step) "build" cargo build --locked --workspace --bins --tests
 
 clients: build ## only the client libraries, and SpiceDB as a second judge
-	@scripts/with-server.sh -- tests/clients/run.sh
+	@scripts/with-server.sh -- scripts/with-testing-server.sh tests/clients/run.sh
 	@scripts/with-server.sh -- tests/judge/run.sh
 
 conformance: build ## only the conformance suite

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs the unmodified client libraries of Python, Node and Go against the server in STONETOWN_ENDPOINT, with the key in
-# STONETOWN_TOKEN, or against those given as arguments: run.sh [ENDPOINT TOKEN].
-# A language that is not installed is skipped with a line that says so, unless CI=true.
+# Runs the unmodified client libraries of Python, Node, Go and Java against the server in STONETOWN_ENDPOINT, with the key in
+# STONETOWN_TOKEN, or against those given as arguments: run.sh [ENDPOINT TOKEN]. Where STONETOWN_TESTING_ENDPOINT names a
+# server for test suites (scripts/with-testing-server.sh), cases of the kind of the libraries' own suites run there.
+# A language that is not installed is skipped with a line that says so, unless CI=true; Java also then.
 set -euo pipefail
 cd "$(dirname "$0")"
 export STONETOWN_ENDPOINT=${1:-${STONETOWN_ENDPOINT:?}} STONETOWN_TOKEN=${2:-${STONETOWN_TOKEN:?}}
@@ -18,13 +19,20 @@ suite() { # NAME TOOL HINT COMMAND...
   fi
 }
 
-python_client() { local bin; bin=$(../../scripts/venv.sh python/requirements.txt) && "$bin/python" python/test_client.py; }
+python_client() { local bin; bin=$(../../scripts/venv.sh python/requirements.txt) && "$bin/python" -m unittest discover -s python; }
 node_client() { (cd node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent); }
+java_client() { (cd java && mvn -B -ntp -Dstyle.color=never test | grep -E '^\[(ERROR|INFO\] Tests run:)' ; exit "${PIPESTATUS[0]}"); }
 go_client() { (cd go && go test -count=1 ./...); }
 
 suite "python: authzed" python3 "Debian: apt-get install python3-venv" python_client
 suite "node: @authzed/authzed-node" npm "Debian: apt-get install nodejs npm" node_client
 suite "go: authzed-go" go "https://go.dev/dl" go_client
+if command -v mvn >/dev/null && command -v java >/dev/null; then
+  suite "java: com.authzed.api" mvn "" java_client
+else
+  echo "java: mvn or java is missing (Debian: apt-get install maven default-jdk-headless)"
+  skipped+=("java: com.authzed.api")
+fi
 
 for name in "${passed[@]+"${passed[@]}"}"; do echo "passed: $name"; done
 for name in "${skipped[@]+"${skipped[@]}"}"; do echo "skipped: $name"; done

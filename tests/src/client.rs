@@ -51,9 +51,17 @@ impl Client {
     /// # Errors
     /// If there is no server.
     pub async fn connect(address: &str) -> Result<Self> {
+        Self::connect_as(address, KEY).await
+    }
+
+    /// Connects to `host:port` with a key.
+    ///
+    /// # Errors
+    /// If there is no server.
+    pub async fn connect_as(address: &str, key: &str) -> Result<Self> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?.timeout(CALL_TIMEOUT);
         let channel = endpoint.connect().await.with_context(|| format!("no server at {address}"))?;
-        let bearer = Bearer(format!("Bearer {KEY}").parse()?);
+        let bearer = Bearer(format!("Bearer {key}").parse()?);
         Ok(Self {
             permissions: PermissionsServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             schema: SchemaServiceClient::with_interceptor(channel, bearer),

@@ -48,21 +48,49 @@ impl Server {
         flags: &[&str],
         environment: &[(&str, String)],
     ) -> Result<Self> {
+        Self::start_at("127.0.0.1:0", binary, store, flags, environment).await
+    }
+
+    /// Starts a server at an address, where another one was before.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_at(
+        address: &str,
+        binary: &Path,
+        store: Store<'_>,
+        flags: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<Self> {
         let mut command = Command::new(binary);
-        command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--grpc-preshared-key", KEY]);
+        command.args(["serve", "--grpc-addr", address, "--metrics-addr", "off", "--grpc-preshared-key", KEY]);
         match store {
             Store::Memory => command.args(["--datastore-engine", "memory"]),
             Store::RocksDb(directory) => command.arg("--data-dir").arg(directory),
         };
+        command.args(flags).envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::begin(command).await
+    }
+
+    /// Starts a server for test suites, of which each caller's key has a store of its own.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_testing(binary: &Path, flags: &[&str]) -> Result<Self> {
+        let mut command = Command::new(binary);
+        command.args(["serve-testing", "--grpc-addr", "127.0.0.1:0", "--readonly-grpc-addr", "127.0.0.1:0"]);
+        command.args(flags);
+        Self::begin(command).await
+    }
+
+    async fn begin(mut command: Command) -> Result<Self> {
         let mut child = command
-            .args(flags)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot run `{}`", binary.display()))?;
+            .with_context(|| format!("cannot run `{command:?}`"))?;
         let stdout = child.stdout.take().context("the server has no output")?;
         let mut lines = BufReader::new(stdout).lines();
         let ready = async {

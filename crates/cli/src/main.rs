@@ -13,6 +13,7 @@ mod restore;
 mod schema;
 mod scrub;
 mod serve;
+mod serve_testing;
 mod validate;
 mod wire;
 
@@ -44,6 +45,8 @@ struct Cli {
 enum Command {
     /// Run a server.
     Serve(Box<stonetown_server::Config>),
+    /// Run a server for test suites: every token has a store of its own, in memory.
+    ServeTesting(Box<stonetown_server::TestingConfig>),
     /// Read, write, compare, format, lint and compile schemas.
     #[command(subcommand)]
     Schema(schema::Command),
@@ -66,6 +69,9 @@ enum Command {
     Lsp,
 }
 
+/// The commands that run a server.
+const SERVERS: [&str; 2] = ["serve", "serve-testing"];
+
 /// How a command ended, apart from failing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -78,12 +84,14 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let matches = Cli::command().mut_subcommand("serve", spicedb::accept_names).get_matches();
-    let ignored = matches.subcommand_matches("serve").map(spicedb::ignored).unwrap_or_default();
+    let matches = command().get_matches();
+    let ignored = matches.subcommand().filter(|(name, _)| SERVERS.contains(name)).map(|(_, own)| spicedb::ignored(own));
+    let ignored = ignored.unwrap_or_default();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let output = output::Output { json: cli.json };
     let outcome = match cli.command {
         Command::Serve(config) => serve::run(*config, &ignored),
+        Command::ServeTesting(config) => serve_testing::run(*config, &ignored),
         Command::Validate(args) => validate::run(&args, output),
         Command::Lsp => lsp::run(),
         Command::Backup(command) => backup::run(cli.connection, command, output),
@@ -106,12 +114,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command line, in which servers can be set up in SpiceDB's words, too.
+fn command() -> clap::Command {
+    SERVERS.into_iter().fold(Cli::command(), |command, name| command.mut_subcommand(name, spicedb::accept_names))
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().mut_subcommand("serve", super::spicedb::accept_names).debug_assert();
+        super::command().debug_assert();
     }
 }

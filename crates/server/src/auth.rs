@@ -16,6 +16,11 @@ use crate::config::Secret;
 const OPEN_PREFIXES: [&str; 3] =
     ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
 
+/// Whether a path needs no key.
+pub(crate) fn is_open(path: &str) -> bool {
+    OPEN_PREFIXES.iter().any(|prefix| path.starts_with(prefix))
+}
+
 /// The preshared keys of a server.
 #[derive(Clone)]
 pub struct Keys(Arc<[(Secret, Caller)]>);
@@ -89,7 +94,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let path = request.uri().path();
-        if !OPEN_PREFIXES.iter().any(|prefix| path.starts_with(prefix)) {
+        if !is_open(path) {
             match self.keys.authenticate(request.headers()) {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);

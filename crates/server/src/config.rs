@@ -4,6 +4,7 @@ mod http;
 mod limits;
 mod period;
 pub mod spicedb;
+mod testing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use clap::{Args, ValueEnum};
 pub use self::http::HttpConfig;
 pub use limits::RequestLimits;
 pub use period::Period;
+pub use testing::TestingConfig;
 
 /// Settings of `stonetown serve`. Each can be given as a flag or as the environment variable beside it.
 #[derive(Debug, Clone, Args)]

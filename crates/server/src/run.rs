@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_api::{ApiSettings, GatewayLayer, Health};
-use stonetown_authorizer::validation::{ValidationError, ValidationFile, ValidationPart};
-use stonetown_authorizer::{Authorizer, Call, Error};
+use stonetown_authorizer::Authorizer;
+use stonetown_authorizer::validation::ValidationError;
 use stonetown_storage::{Datastore, MemoryDatastore, StorageError};
 use stonetown_storage_rocksdb::RocksDatastore;
 use tokio::net::TcpListener;
@@ -23,7 +23,7 @@ use crate::config::{Config, Engine};
 use crate::listen::{Connections, accept};
 use crate::metrics::{self, Metrics};
 use crate::observe::ObserveLayer;
-use crate::{cors, housekeeping, tls};
+use crate::{bootstrap, cors, housekeeping, tls};
 
 /// The shortest time after which a stream may be ended for standing still.
 const STREAM_IDLE_MIN: Duration = Duration::from_secs(1);
@@ -173,7 +173,7 @@ impl Running {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
 }
 
@@ -189,45 +189,6 @@ fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
         }
     };
     let authorizer = Authorizer::open(datastore, config.authorizer_options())?;
-    if !config.datastore_bootstrap_files.is_empty() {
-        bootstrap(&authorizer, &config.datastore_bootstrap_files, config.datastore_bootstrap_overwrite)?;
-    }
+    bootstrap::load(&authorizer, &config.datastore_bootstrap_files, config.datastore_bootstrap_overwrite)?;
     Ok(Arc::new(authorizer))
-}
-
-/// Loads validation files, as one, into a store without a schema, or into any where they may overwrite; leaves any other
-/// store alone.
-fn bootstrap(authorizer: &Authorizer, paths: &[PathBuf], overwrite: bool) -> Result<(), ServeError> {
-    let refused = |files: &str, source: ValidationError| ServeError::Bootstrap {
-        files: files.to_owned(),
-        source: Box::new(source),
-    };
-    let all: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    let all = all.join(", ");
-    let call = Call::new("bootstrap");
-    match authorizer.read_schema(&call) {
-        Ok(_) if !overwrite => {
-            tracing::info!("the store has a schema: the bootstrap files are left alone");
-            return Ok(());
-        }
-        Ok(_) | Err(Error::NoSchema) => {}
-        Err(error) => return Err(refused(&all, error.into())),
-    }
-    let mut parts = Vec::new();
-    for path in paths {
-        let part = std::fs::read_to_string(path)
-            .map_err(|error| ValidationError::Form(error.to_string()))
-            .and_then(|text| ValidationPart::parse(&text, &beside(path)));
-        parts.push(part.map_err(|error| refused(&path.display().to_string(), error))?);
-    }
-    let file = ValidationFile::join(parts).map_err(|error| refused(&all, error))?;
-    file.load_into(authorizer, &call).map_err(|error| refused(&all, error.into()))?;
-    tracing::info!(files = paths.len(), relationships = file.relationships.len(), "bootstrap files loaded");
-    Ok(())
-}
-
-/// Reads files beside another.
-fn beside(path: &Path) -> impl Fn(&str) -> Result<String, String> {
-    let folder = path.parent().unwrap_or(path).to_owned();
-    move |name| std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
 }

@@ -10,12 +10,13 @@
 //! * An **edge** is one relationship: a row (the resource's ordinal) and a column (the subject's) of a table, from one
 //!   source.
 //!
-//! Reading order: this file, [`transaction`], [`log`], [`read`], [`upkeep`], then [`memory`].
+//! Reading order: this file, [`transaction`], [`log`], [`read`], [`upkeep`], then [`memory`] and [`read_only`].
 
 pub mod conformance;
 pub mod log;
 pub mod memory;
 pub mod read;
+pub mod read_only;
 pub mod transaction;
 pub mod upkeep;
 
@@ -27,6 +28,7 @@ use stonetown_tuple::{CaveatRef, InstanceId, Relationship, Revision, Source, Sto
 
 pub use log::{Change, EdgeState, Follower, LogEntry, LogPart};
 pub use memory::MemoryDatastore;
+pub use read_only::ReadOnly;
 pub use transaction::{
     BulkMode, BulkWriter, CommitError, Committed, DeleteByFilter, Guard, RequestId, SchemaWrite, StoredUpdate,
     Transaction,

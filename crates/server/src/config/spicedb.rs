@@ -10,8 +10,9 @@ const OURS: &str = "STONETOWN_";
 const THEIRS: &str = "SPICEDB_";
 
 /// Flags of SpiceDB without a meaning here: there is no remote datastore, no dispatch between processes, no cache to be
-/// sized apart from the index, and nothing is reported to anybody. They are accepted and named in a warning.
-const IGNORED: [&str; 108] = [
+/// sized apart from the index, and nothing is reported to anybody. They are accepted and named in a warning. Some mean
+/// something to one command that serves and nothing to another.
+const IGNORED: &[&str] = &[
     "datastore-allowed-migrations",
     "datastore-bootstrap-timeout",
     "datastore-conn-max-lifetime-jitter",
@@ -101,7 +102,12 @@ const IGNORED: [&str; 108] = [
     "enable-performance-insight-metrics",
     "enable-revision-heartbeat",
     "experimental-schema-mode",
+    "grpc-log-requests-enabled",
+    "grpc-log-responses-enabled",
+    "grpc-max-conn-age",
     "grpc-max-workers",
+    "log-format",
+    "log-level",
     "lookup-resources-chunk-cache-enabled",
     "lookup-resources-chunk-cache-max-cost",
     "max-datastore-read-page-size",
@@ -111,8 +117,16 @@ const IGNORED: [&str; 108] = [
     "ns-cache-max-cost",
     "ns-cache-metrics",
     "ns-cache-num-counters",
+    "otel-endpoint",
+    "otel-insecure",
+    "otel-provider",
+    "otel-sample-ratio",
+    "otel-service-name",
+    "otel-trace-propagator",
     "pprof-block-profile-rate",
     "pprof-mutex-profile-rate",
+    "readonly-grpc-max-conn-age",
+    "readonly-grpc-max-workers",
     "skip-release-check",
     "stored-schema-cache-max-cost",
     "telemetry-ca-override-path",
@@ -124,7 +138,12 @@ const IGNORED: [&str; 108] = [
 
 /// Flags of SpiceDB that may only say what is the case here anyway: ignoring another value would open or close a port
 /// against the operator's word.
-const FIXED: [(&str, &str); 2] = [("grpc-enabled", "true"), ("grpc-network", "tcp")];
+const FIXED: [(&str, &str); 4] = [
+    ("grpc-enabled", "true"),
+    ("grpc-network", "tcp"),
+    ("readonly-grpc-enabled", "true"),
+    ("readonly-grpc-network", "tcp"),
+];
 
 /// Teaches a command what SpiceDB's operators write. A setting of `STONETOWN_…` is read from `SPICEDB_…` where only that is
 /// set; a switch takes a value, as in `--http-enabled=false`; flags without a meaning are accepted. A flag that the command
@@ -134,7 +153,7 @@ pub fn accept_names(command: Command) -> Command {
     let command = command.mut_args(|arg| switch(foreign_name(arg)));
     let known: Vec<String> = command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect();
     let is_new = |name: &str| !known.iter().any(|known| known == name);
-    let ignored = IGNORED.into_iter().filter(|name| is_new(name)).map(|name| {
+    let ignored = IGNORED.iter().copied().filter(|name| is_new(name)).map(|name| {
         let action = ArgAction::Append;
         Arg::new(name).long(name).hide(true).num_args(0..=1).default_missing_value("true").action(action)
     });
@@ -150,7 +169,7 @@ pub fn accept_names(command: Command) -> Command {
 #[must_use]
 pub fn ignored(matches: &ArgMatches) -> Vec<String> {
     // A flag that the command has itself is not among the matches under this name, but under that of its field.
-    let ignored = || IGNORED.into_iter().filter(|name| matches.try_contains_id(name).is_ok());
+    let ignored = || IGNORED.iter().copied().filter(|name| matches.try_contains_id(name).is_ok());
     let flags = ignored().filter(|name| matches.contains_id(name)).map(|name| format!("--{name}"));
     let names = ignored().map(theirs).filter(|name| environment(name).is_some());
     flags.chain(names).collect()

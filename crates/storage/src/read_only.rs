@@ -1,0 +1,76 @@
+//! A datastore that others write: all of it can be read through here, nothing changed.
+
+use std::sync::Arc;
+
+use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp};
+
+use crate::{
+    BulkMode, BulkWriter, Collected, CommitError, Committed, Datastore, Follower, LogEntry, Snapshot, SnapshotError,
+    StorageError, Transaction, Usage,
+};
+
+/// Reads as the datastore behind it, at once what is written there, and refuses every write as [`CommitError::ReadOnly`].
+#[derive(Clone)]
+pub struct ReadOnly {
+    behind: Arc<dyn Datastore>,
+    why: String,
+}
+
+impl ReadOnly {
+    /// A view of `behind`; `why` is told to those who want to write.
+    #[must_use]
+    pub fn new(behind: Arc<dyn Datastore>, why: &str) -> ReadOnly {
+        ReadOnly { behind, why: why.to_owned() }
+    }
+
+    fn refuse<T>(&self) -> Result<T, CommitError> {
+        Err(CommitError::ReadOnly(self.why.clone()))
+    }
+}
+
+impl Datastore for ReadOnly {
+    fn instance(&self) -> InstanceId {
+        self.behind.instance()
+    }
+
+    fn head(&self) -> Revision {
+        self.behind.head()
+    }
+
+    fn floor(&self) -> Revision {
+        self.behind.floor()
+    }
+
+    fn snapshot(&self, store: StoreId, at: Revision) -> Result<Arc<dyn Snapshot>, SnapshotError> {
+        self.behind.snapshot(store, at)
+    }
+
+    fn commit(&self, _: Transaction) -> Result<Committed, CommitError> {
+        self.refuse()
+    }
+
+    fn bulk(&self, _: StoreId, _: BulkMode, _: Timestamp) -> Result<Box<dyn BulkWriter>, CommitError> {
+        self.refuse()
+    }
+
+    fn log(&self, after: Revision, limit: usize) -> Result<Vec<LogEntry>, SnapshotError> {
+        self.behind.log(after, limit)
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) -> Revision {
+        self.behind.follow(follower)
+    }
+
+    /// Collecting is the owner's: nothing is removed through here.
+    fn collect_garbage(&self, _: Revision, _: Revision, _: usize) -> Result<Collected, StorageError> {
+        Ok(Collected::default())
+    }
+
+    fn revision_at(&self, time: Timestamp) -> Result<Revision, StorageError> {
+        self.behind.revision_at(time)
+    }
+
+    fn usage(&self) -> Usage {
+        self.behind.usage()
+    }
+}
