@@ -81,6 +81,10 @@ faults! {
     TraceLosesResult,
     /// An expanded tree shows relationships that have ended.
     TreeShowsEnded,
+    /// Sets that lead to a changed one through groups or arrows are not read again.
+    SetsAboveNotReadAgain,
+    /// Where a relationship changes that an arrow follows, the permission with the arrow is not read again.
+    ArrowOfSetNotFollowed,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -6,7 +6,8 @@
 //! in an error, never in a guess ([`GraphError`]).
 //!
 //! Reading order: [`membership`], [`plan`], [`edges`], [`relations`], [`conditions`], then the questions: [`check()`],
-//! [`explain()`], [`expand()`], [`lookup_resources()`], [`lookup_subjects()`]; and [`index`], which none of them depends on for being right.
+//! [`explain()`], [`expand()`], [`lookup_resources()`], [`lookup_subjects()`]; then [`sets`],
+//! which tells how answers change; and [`index`], which none of them depends on for being right.
 
 mod check;
 pub mod conditions;
@@ -27,6 +28,7 @@ pub mod plan;
 pub mod reference;
 pub mod relations;
 mod resource_set;
+pub mod sets;
 mod subject_set;
 #[cfg(test)]
 mod testing;

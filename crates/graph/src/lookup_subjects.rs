@@ -16,7 +16,7 @@ use crate::evaluation::Evaluation;
 use crate::found::{FoundSubjects, Listing, Wildcard, insert};
 use crate::limits::Meter;
 use crate::membership::{Membership, Value};
-use crate::plan::{Plan, SubjectClass};
+use crate::plan::{NodeId, Plan, SubjectClass};
 use crate::relations::{NOBODY, Relations};
 use crate::subject_set::SubjectSet;
 use equations::{Equations, Term};
@@ -53,6 +53,81 @@ pub fn lookup_subjects(
     };
     let listing = list(members.listed)?;
     Ok(FoundSubjects { wildcard, listing, work: checker.work() })
+}
+
+/// Who is a member of a node on an object, by ordinal. [`Ordinal::WILDCARD`] is among the certain if everybody is one, and
+/// among the undecided if whoever is not mentioned is or may be one, but not everybody.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Decided {
+    /// Members for sure.
+    pub(crate) certain: RoaringBitmap,
+    /// Those for whom it depends on parameters, or cannot be decided.
+    pub(crate) undecided: RoaringBitmap,
+}
+
+/// The members of a node on a stored object. Unlike [`lookup_subjects`] it does not fail for a subject without an answer.
+///
+/// # Errors
+/// When the lookup exceeds a limit, is cancelled, or storage fails.
+pub(crate) fn decided(
+    evaluation: &Evaluation<'_>,
+    class: SubjectClass,
+    node: NodeId,
+    object: Ordinal,
+) -> Result<Decided, GraphError> {
+    let plan = evaluation.plan;
+    let mut decided = Decided::default();
+    if !plan.can_hold(node, class) {
+        return Ok(decided);
+    }
+    let meter = Meter::for_lookup(evaluation.limits, evaluation.deadline, evaluation.cancel);
+    let mut checker = Checker::new(evaluation, Relations::new(evaluation), class, NOBODY).with_meter(meter);
+    checker.meter().edges_seen(1)?;
+    let mut equations = Equations::new(plan, &mut checker, class);
+    let root = equations.number(node, object)?;
+    match solve(&mut equations, root)? {
+        Some(set) => {
+            set.parts().iter().for_each(|(value, subjects)| decided.add(value, subjects));
+            decided.add(set.star(), &(set.named().as_ref() - set.mentioned().as_ref()));
+            decided.everybody(set.star(), set.parts().is_empty());
+        }
+        None => {
+            let state = State::new(node, object);
+            let candidates = mentioned(equations, state)?;
+            let star = match class {
+                SubjectClass::Object(_) => checker.member(node, object)?,
+                SubjectClass::Userset(_) => Value::No,
+            };
+            let mut whole = true;
+            for subject in candidates {
+                checker.turn_to(Ordinal(subject));
+                let value = checker.member(node, object)?;
+                whole &= value.is_yes();
+                decided.add(&value, &RoaringBitmap::from_iter([subject]));
+            }
+            decided.everybody(&star, whole);
+        }
+    }
+    Ok(decided)
+}
+
+impl Decided {
+    fn add(&mut self, value: &Value, subjects: &RoaringBitmap) {
+        match value {
+            Value::No => {}
+            Value::Yes => self.certain |= subjects,
+            Value::Maybe(_) | Value::Fault(_) => self.undecided |= subjects,
+        }
+    }
+
+    /// `star` is what whoever is not mentioned is; `whole` whether nobody is mentioned who is something else.
+    fn everybody(&mut self, star: &Value, whole: bool) {
+        if star.is_yes() && whole {
+            self.certain.insert(Ordinal::WILDCARD.0);
+        } else if !star.is_no() {
+            self.undecided.insert(Ordinal::WILDCARD.0);
+        }
+    }
 }
 
 /// The members as they are listed.

@@ -34,7 +34,7 @@ pub struct NodeId(pub u32);
 pub struct Slot(pub u32);
 
 /// What a subject is: an object of some type, or a userset of some relation or permission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SubjectClass {
     /// An object itself.
     Object(TypeIndex),

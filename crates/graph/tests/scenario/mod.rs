@@ -12,6 +12,7 @@ pub mod history;
 pub mod question;
 pub mod run;
 pub mod schemas;
+pub mod sets;
 pub mod shrink;
 pub mod tree;
 pub mod world;
