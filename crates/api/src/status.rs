@@ -61,6 +61,7 @@ fn code(error: &Error) -> Code {
         | Error::ImpossibleFilter { .. }
         | Error::Cycle { .. }
         | Error::WorkLimit { limit: "depth_max", .. }
+        | Error::NotMaterialized(_)
         | Error::RequestIdReused(_)
         | Error::Refused(_) => Code::FailedPrecondition,
         Error::WorkLimit { .. }
@@ -154,6 +155,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::SnapshotExpired { .. }
         | Error::ForeignToken
         | Error::FutureToken { .. }
+        | Error::NotMaterialized(_)
         | Error::RequestIdReused(_)
         | Error::Refused(_)
         | Error::WritesOverloaded
@@ -331,6 +333,11 @@ pub(crate) fn lost() -> Status {
 /// The end of a stream on which nothing moved for too long.
 pub(crate) fn stalled(seconds: u64) -> Status {
     Status::deadline_exceeded(format!("nothing was sent for {seconds} seconds"))
+}
+
+/// The end of a stream whose client takes nothing for too long. It can go on from the last token that it has.
+pub(crate) fn not_read(seconds: u64) -> Status {
+    Status::deadline_exceeded(format!("nothing was taken for {seconds} seconds: go on after the last token"))
 }
 
 /// The end of a call that came in without going through authentication.

@@ -175,6 +175,9 @@ pub enum Error {
         /// The newest.
         head: Revision,
     },
+    /// A permission that the settings do not name for being kept as sets; `None` where they name none.
+    #[error("{}", not_materialized(.0.as_deref()))]
+    NotMaterialized(Option<Box<crate::materialize::Watched>>),
     /// Concurrent changes won every retry.
     #[error("concurrent changes got in the way: try again")]
     Serialization,
@@ -260,6 +263,14 @@ impl std::fmt::Display for RequestLimit {
             RequestLimit::Results => "limit on results",
             RequestLimit::Overlay => "number of request-scoped relationships",
         })
+    }
+}
+
+fn not_materialized(permission: Option<&crate::materialize::Watched>) -> String {
+    let hint = "name it with --materialize-permission";
+    match permission {
+        None => format!("no permission is materialized: {hint}"),
+        Some(permission) => format!("`{permission}` is not materialized: {hint}"),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod bulk;
 pub mod check;
 pub mod clock;
 pub mod computable;
+pub mod count;
 pub mod dependent;
 pub mod diff;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod export;
 pub mod import;
 pub mod limits;
 pub mod lookup;
+pub mod materialize;
 pub mod read;
 pub mod reflect;
 pub mod schema;
@@ -103,6 +105,8 @@ pub struct Options {
     pub foreign_tokens_refused: bool,
     /// Where checkpoints go; `None` when the datastore has no files to copy.
     pub checkpoints: Option<PathBuf>,
+    /// The permissions that are kept as sets for clients to join.
+    pub materialize: Arc<[materialize::Watched]>,
 }
 
 /// Answers authorization questions from one datastore.
@@ -116,6 +120,7 @@ pub struct Authorizer {
     counters: Counters,
     /// Held by what reads or copies everything: one at a time.
     upkeep: Mutex<()>,
+    sets_stats: materialize::SetsStats,
 }
 
 /// What happened so far, for metrics.
@@ -145,6 +150,7 @@ impl Authorizer {
             admission: Admission::new(&options.limits),
             counters: Counters::default(),
             upkeep: Mutex::new(()),
+            sets_stats: materialize::SetsStats::default(),
             datastore,
             options,
         })
@@ -184,6 +190,12 @@ impl Authorizer {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What is known of the materialized sets.
+    #[must_use]
+    pub fn sets_stats(&self) -> &materialize::SetsStats {
+        &self.sets_stats
     }
 
     /// The state of the resident index.

@@ -42,6 +42,10 @@ pub struct Limits {
     pub checkpoints_max: usize,
     /// Edges an inline check may look at before it is moved to the pool.
     pub inline_edges_max: u64,
+    /// Relationships yet to begin or end that one who follows sets may keep in mind.
+    pub sets_expiring_max: usize,
+    /// Relationships in one change up to which the sets they touch are looked for; beyond, all sets are compared.
+    pub sets_touched_max: usize,
     /// Bounds on one question.
     pub graph: stonetown_graph::Limits,
 }
@@ -67,6 +71,8 @@ impl Default for Limits {
             memory_bytes_max: 0,
             checkpoints_max: 100,
             inline_edges_max: 2_000,
+            sets_expiring_max: 5_000_000,
+            sets_touched_max: 100_000,
             graph: stonetown_graph::Limits::default(),
         }
     }

@@ -79,7 +79,7 @@ impl Authorizer {
         }
     }
 
-    fn world_at(&self, store: StoreId, revision: Revision, now: Timestamp) -> Result<World, Error> {
+    pub(crate) fn world_at(&self, store: StoreId, revision: Revision, now: Timestamp) -> Result<World, Error> {
         let snapshot = self.datastore.snapshot(store, revision)?;
         let plan = self.plan(&*snapshot)?;
         let index = self.index.view(store, revision);
