@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes proto/authzed.descriptors.txt: names, numbers, types, oneofs and streaming of authzed.api.v1.
+"""Writes proto/authzed.descriptors.txt: names, numbers, types, oneofs and streaming of authzed.api.v1 and
+authzed.api.materialize.v0.
 
 Reads them from the public client package, so that a test can compare the compiled protos with what clients are built from:
 
@@ -15,16 +16,19 @@ from importlib.metadata import version
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 
-FILES = ["core", "debug", "error_reason", "experimental_service", "permission_service", "schema_service", "watch_service"]
+FILES = {
+    "materialize.v0": ["relationships", "watchpermissions", "watchpermissionsets"],
+    "v1": ["core", "debug", "error_reason", "experimental_service", "permission_service", "schema_service", "watch_service"],
+}
 TABLE = pathlib.Path(__file__).parent.parent / "proto" / "authzed.descriptors.txt"
 
 
 def main():
-    lines = [f"# Facts of authzed.api.v1 in the client package authzed {version('authzed')} (PyPI)."]
+    lines = [f"# Facts of the authzed.api packages in the client package authzed {version('authzed')} (PyPI)."]
     lines.append("# Written by scripts/extract-descriptors.py; compared with the compiled protos by a test of crates/api.")
-    for name in FILES:
+    for package, name in [(package, name) for package, names in FILES.items() for name in names]:
         file = FileDescriptorProto()
-        importlib.import_module(f"authzed.api.v1.{name}_pb2").DESCRIPTOR.CopyToProto(file)
+        importlib.import_module(f"authzed.api.{package}.{name}_pb2").DESCRIPTOR.CopyToProto(file)
         lines += ["", f"file {file.name} {file.package} {file.syntax}"]
         blocks = [block for message in file.message_type for block in message_blocks(message, file.package)]
         blocks += [enum_block(enum, file.package) for enum in file.enum_type]

@@ -7,7 +7,7 @@ use prost::Message;
 
 const PROTO: &str = "../../proto";
 /// The folders of the packages that are served.
-const PACKAGES: [&str; 2] = ["authzed/api/v1", "stonetown/v1"];
+const PACKAGES: [&str; 3] = ["authzed/api/v1", "authzed/api/materialize/v0", "stonetown/v1"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={PROTO}");

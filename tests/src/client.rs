@@ -38,6 +38,20 @@ pub struct Client {
 #[derive(Debug, Clone)]
 pub struct Bearer(MetadataValue<Ascii>);
 
+impl Bearer {
+    /// The key of test servers.
+    ///
+    /// # Errors
+    /// None in practice: the key is valid as a header.
+    pub fn new() -> Result<Bearer> {
+        Bearer::of(KEY)
+    }
+
+    fn of(key: &str) -> Result<Bearer> {
+        Ok(Bearer(format!("Bearer {key}").parse()?))
+    }
+}
+
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request.metadata_mut().insert("authorization", self.0.clone());
@@ -61,7 +75,7 @@ impl Client {
     pub async fn connect_as(address: &str, key: &str) -> Result<Self> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?.timeout(CALL_TIMEOUT);
         let channel = endpoint.connect().await.with_context(|| format!("no server at {address}"))?;
-        let bearer = Bearer(format!("Bearer {key}").parse()?);
+        let bearer = Bearer::of(key)?;
         Ok(Self {
             permissions: PermissionsServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             schema: SchemaServiceClient::with_interceptor(channel, bearer),

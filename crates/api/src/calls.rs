@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
 use crate::incoming::{CancelOnDrop, Incoming};
+use crate::materialize::Materialize;
 use crate::settings::ApiSettings;
 use crate::status::{self, status};
 
@@ -30,6 +31,7 @@ pub(crate) struct Calls {
     heavy: Arc<Semaphore>,
     stream_idle_max: Duration,
     version: Option<String>,
+    materialize: Materialize,
 }
 
 /// Which places a call needs.
@@ -49,6 +51,7 @@ impl Calls {
             heavy: Arc::new(Semaphore::new(settings.heavy_calls_max)),
             stream_idle_max: settings.stream_idle_max,
             version: settings.version.clone(),
+            materialize: Materialize::new(settings),
         }
     }
 
@@ -59,6 +62,24 @@ impl Calls {
     /// The version, unless nobody is told.
     pub(crate) fn version(&self) -> Option<&str> {
         self.version.as_deref()
+    }
+
+    /// The authorizer, for what outlives a call.
+    pub(crate) fn shared_authorizer(&self) -> Arc<Authorizer> {
+        Arc::clone(&self.authorizer)
+    }
+
+    /// The places of a pool.
+    pub(crate) fn threads(&self, pool: Pool) -> Arc<Semaphore> {
+        match pool {
+            Pool::Light => Arc::clone(&self.light),
+            Pool::Heavy => Arc::clone(&self.heavy),
+        }
+    }
+
+    /// What the services of materialized permissions share.
+    pub(crate) fn materialize(&self) -> &Materialize {
+        &self.materialize
     }
 
     /// How long a stream may stand still.
@@ -107,11 +128,7 @@ impl Calls {
     }
 
     async fn place(&self, pool: Pool) -> Result<OwnedSemaphorePermit, Status> {
-        let places = match pool {
-            Pool::Light => &self.light,
-            Pool::Heavy => &self.heavy,
-        };
-        Arc::clone(places).acquire_owned().await.map_err(|_| status::lost())
+        self.threads(pool).acquire_owned().await.map_err(|_| status::lost())
     }
 }
 

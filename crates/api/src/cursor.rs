@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use stonetown_authorizer::world::Cursor;
-use stonetown_authorizer::{EdgePosition, Ordinal, Position, ReadPosition, TableId};
+use stonetown_authorizer::{EdgePosition, Ordinal, Position, ReadPosition, TableId, materialize};
 use stonetown_tuple::{InstanceId, Revision, Source, ZedToken};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -136,6 +136,19 @@ impl Place for ReadPosition {
                 source: Source(source),
             },
         })
+    }
+}
+
+impl Place for materialize::Position {
+    fn to_numbers(&self) -> Vec<u64> {
+        let materialize::Position { shape, object, place } = self;
+        vec![(*shape).into(), object.0.into(), place.part.into(), place.number.into()]
+    }
+
+    fn from_numbers(numbers: &[u64]) -> Option<Self> {
+        let [shape, object, part, number] = *numbers else { return None };
+        let place = materialize::Place { part: part.try_into().ok()?, number: number.try_into().ok()? };
+        Some(materialize::Position { shape: shape.try_into().ok()?, object: Ordinal(object.try_into().ok()?), place })
     }
 }
 

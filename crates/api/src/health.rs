@@ -6,11 +6,21 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::calls::Calls;
+use crate::proto::authzed::api::materialize::v0::relationships_service_server::RelationshipsServiceServer;
+use crate::proto::authzed::api::materialize::v0::watch_permission_sets_service_server::WatchPermissionSetsServiceServer;
+use crate::proto::authzed::api::materialize::v0::watch_permissions_service_server::WatchPermissionsServiceServer;
 use crate::proto::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use crate::proto::authzed::api::v1::schema_service_server::SchemaServiceServer;
 
 /// What health says: `""` for the server, and the services by their full names. Others are not found.
-const REPORTED: [&str; 3] = ["", PermissionsServiceServer::<Calls>::NAME, SchemaServiceServer::<Calls>::NAME];
+const REPORTED: [&str; 6] = [
+    "",
+    PermissionsServiceServer::<Calls>::NAME,
+    SchemaServiceServer::<Calls>::NAME,
+    RelationshipsServiceServer::<Calls>::NAME,
+    WatchPermissionSetsServiceServer::<Calls>::NAME,
+    WatchPermissionsServiceServer::<Calls>::NAME,
+];
 
 /// Sets what the health service answers. Clones set the same.
 #[derive(Debug, Clone)]

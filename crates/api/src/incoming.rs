@@ -43,13 +43,19 @@ impl Incoming {
 
     /// Ends the work of this call when what is returned is dropped: when the client has left.
     pub(crate) fn cancel_on_drop(&mut self) -> CancelOnDrop {
-        let flag = Arc::clone(self.call.cancelled.get_or_insert_default());
-        CancelOnDrop(flag)
+        CancelOnDrop::of(&mut self.call)
     }
 }
 
 /// Sets a call's cancel flag when it goes.
 pub(crate) struct CancelOnDrop(Arc<AtomicBool>);
+
+impl CancelOnDrop {
+    /// The guard of a call.
+    pub(crate) fn of(call: &mut Call) -> CancelOnDrop {
+        CancelOnDrop(Arc::clone(call.cancelled.get_or_insert_default()))
+    }
+}
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

@@ -1,4 +1,5 @@
-//! The wire: the services of `authzed.api.v1` and `stonetown.v1` over the authorizer, health and reflection. Messages are parsed into the domain's
+//! The wire: the services of `authzed.api.v1`, `authzed.api.materialize.v0` and `stonetown.v1` over the authorizer, health and
+//! reflection. Messages are parsed into the domain's
 //! values, questions are put to [`stonetown_authorizer::Authorizer`], answers and errors are mapped back. Nothing is decided
 //! here, and no type of the wire goes further than here.
 //!
@@ -17,6 +18,7 @@ mod cursor;
 mod gateway;
 mod health;
 mod incoming;
+mod materialize;
 pub mod proto;
 mod reflection;
 mod settings;
@@ -33,11 +35,15 @@ use tonic::service::Routes;
 
 pub use gateway::{Gateway, GatewayLayer};
 pub use health::Health;
+pub use materialize::{DownloadLayer, Downloads};
 pub use reflection::reflection;
 pub use settings::ApiSettings;
 pub use trailers::REQUEST_ID;
 
 use crate::calls::Calls;
+use crate::proto::authzed::api::materialize::v0::relationships_service_server::RelationshipsServiceServer;
+use crate::proto::authzed::api::materialize::v0::watch_permission_sets_service_server::WatchPermissionSetsServiceServer;
+use crate::proto::authzed::api::materialize::v0::watch_permissions_service_server::WatchPermissionsServiceServer;
 use crate::proto::authzed::api::v1::experimental_service_server::ExperimentalServiceServer;
 use crate::proto::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use crate::proto::authzed::api::v1::schema_service_server::SchemaServiceServer;
@@ -45,7 +51,8 @@ use crate::proto::authzed::api::v1::watch_service_server::WatchServiceServer;
 use crate::proto::stonetown::v1::admin_service_server::AdminServiceServer;
 use crate::trailers::WithTrailers;
 
-/// The four services of `authzed.api.v1` and the one of `stonetown.v1`. A request without a [`stonetown_authorizer::Caller`] among its extensions is refused.
+/// The four services of `authzed.api.v1`, the three of `authzed.api.materialize.v0` and the one of `stonetown.v1`. A request
+/// without a [`stonetown_authorizer::Caller`] among its extensions is refused.
 ///
 /// Routes have a fallback; to merge those of several functions, take it away from all but one with `reset_fallback` of the
 /// router that [`Routes::into_axum_router`] returns.
@@ -70,4 +77,7 @@ pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
         .add_service(service!(WatchServiceServer))
         .add_service(service!(ExperimentalServiceServer))
         .add_service(service!(AdminServiceServer))
+        .add_service(service!(WatchPermissionsServiceServer))
+        .add_service(service!(WatchPermissionSetsServiceServer))
+        .add_service(service!(RelationshipsServiceServer))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::materialize::Downloads;
+
 /// Settings of the services, with their defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiSettings {
@@ -16,6 +18,10 @@ pub struct ApiSettings {
     pub light_calls_max: usize,
     /// Lookups, reads, deletes, expansions, bulk checks, imports, exports and new schemas at the same time; more wait.
     pub heavy_calls_max: usize,
+    /// Streams of changes of materialized permissions at the same time; more are refused.
+    pub materialize_streams_max: usize,
+    /// Where DownloadPermissionSets sends clients; `None` to offer no files.
+    pub downloads: Option<Downloads>,
     /// The version told to clients that ask; `None` to tell nobody.
     pub version: Option<String>,
 }
@@ -28,6 +34,8 @@ impl Default for ApiSettings {
             stream_idle_max: Duration::from_secs(30),
             light_calls_max: 256,
             heavy_calls_max: 256,
+            materialize_streams_max: 100,
+            downloads: None,
             version: Some(concat!("v", env!("CARGO_PKG_VERSION")).to_owned()),
         }
     }

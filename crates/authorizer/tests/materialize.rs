@@ -90,6 +90,12 @@ fn case(seed: u64, tally: &mut Tally, told: &mut Told) -> Result<(), String> {
                 clients.iter_mut().for_each(|client| client.follower = None);
                 told.restarts += 1;
             }
+            Step::Collect => {
+                world.apply(step);
+                // The model's clock is not the machine's, by which an empty log would be told the time.
+                let now = world.head().model.now;
+                world.datastore.commit(Transaction::new(StoreId::DEFAULT, now)).unwrap();
+            }
             step => world.apply(step),
         }
         models.insert(world.datastore.head(), world.head().model.clone());
@@ -388,12 +394,12 @@ fn what_is_conditional_is_in_doubt() {
     door.touch(&["document:a#viewer@user:ann[workday]"]);
     assert_eq!(
         door.told(&mut follower),
-        ["document:a#read user:ann No Undecided", "document:a#view user:ann No Undecided"]
+        ["document:a#view user:ann No Undecided", "document:a#read user:ann No Undecided"]
     );
     door.touch(&["document:a#viewer@user:ann[workday:{\"day\":\"Monday\"}]"]);
     assert_eq!(
         door.told(&mut follower),
-        ["document:a#read user:ann Undecided Yes", "document:a#view user:ann Undecided Yes"]
+        ["document:a#view user:ann Undecided Yes", "document:a#read user:ann Undecided Yes"]
     );
     door.touch(&["document:a#viewer@user:ann[workday:{\"day\":\"Sunday\"}]"]);
     assert_eq!(door.listed(), Vec::<String>::new());

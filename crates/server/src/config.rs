@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use stonetown_authorizer::materialize::Watched;
 
 pub use self::http::HttpConfig;
 pub use limits::RequestLimits;
@@ -138,6 +139,20 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_MISMATCH_ZED_TOKEN_BEHAVIOR", value_enum, default_value_t = ForeignToken::FullConsistency)]
     pub mismatch_zed_token_behavior: ForeignToken,
 
+    /// Permission whose members are kept as sets for clients to join, as `document#view@user` or, for usersets,
+    /// `document#view@group#member`. Repeat the flag, or separate permissions by commas, for several.
+    #[arg(long, env = "STONETOWN_MATERIALIZE_PERMISSION", value_name = "PERMISSION", value_delimiter = ',')]
+    pub materialize_permission: Vec<Watched>,
+
+    /// Where clients reach this server for the files of DownloadPermissionSets, such as `https://authz.example.com:50051`.
+    /// Not set: the address of HTTP/JSON if it has one of its own, else that of gRPC.
+    #[arg(long, env = "STONETOWN_MATERIALIZE_DOWNLOAD_URL", value_name = "URL")]
+    pub materialize_download_url: Option<String>,
+
+    /// Time for which the URL of such a file is good.
+    #[arg(long, env = "STONETOWN_MATERIALIZE_DOWNLOAD_TTL", default_value = "15m", value_name = "TIME")]
+    pub materialize_download_ttl: Period,
+
     /// Whether definition names without a prefix are refused.
     #[arg(long, env = "STONETOWN_SCHEMA_PREFIXES_REQUIRED")]
     pub schema_prefixes_required: bool,
@@ -244,6 +259,7 @@ impl Config {
                 ..Default::default()
             },
             schema_prefixes_required: self.schema_prefixes_required,
+            materialize: self.materialize_permission.clone().into(),
             foreign_tokens_refused: self.mismatch_zed_token_behavior == ForeignToken::Error,
             checkpoints: self.checkpoints(),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_authorizer::Authorizer;
+use stonetown_authorizer::materialize::Keeper;
 use tokio::sync::watch;
 
 use crate::Config;
@@ -13,6 +14,10 @@ const MEMORY_READ_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The shortest time between two runs of garbage collection.
 const COLLECT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Time between two looks at what the log says of materialized permissions, and at what has ended by the passing of time.
+const SETS_INTERVAL: Duration = Duration::from_millis(100);
+/// The same after a failure: the next look counts anew.
+const SETS_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Collects garbage until `stop` turns true.
 pub(crate) async fn collect_garbage(authorizer: Arc<Authorizer>, config: Config, mut stop: watch::Receiver<bool>) {
@@ -46,6 +51,40 @@ pub(crate) async fn collect_garbage(authorizer: Arc<Authorizer>, config: Config,
             Err(error) => {
                 tracing::error!(%error, "garbage collection ended early");
                 false
+            }
+        };
+    }
+}
+
+/// Follows the sets of materialized permissions, until `stop` turns true.
+pub(crate) async fn keep_sets(authorizer: Arc<Authorizer>, mut stop: watch::Receiver<bool>) {
+    if authorizer.materialized().is_empty() {
+        return;
+    }
+    let mut keeper = Keeper::new(authorizer);
+    let mut pause = SETS_INTERVAL;
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let run = tokio::task::spawn_blocking(move || {
+            let kept = keeper.run();
+            (keeper, kept)
+        });
+        let (again, kept) = match run.await {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(%error, "following permission sets ended early");
+                return;
+            }
+        };
+        keeper = again;
+        pause = match kept {
+            Ok(()) => SETS_INTERVAL,
+            Err(error) => {
+                tracing::error!(%error, "permission sets cannot be followed");
+                SETS_RETRY_INTERVAL
             }
         };
     }

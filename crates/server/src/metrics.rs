@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -113,7 +113,21 @@ impl Collector for State {
         let (usage, index) = (datastore.usage(), authorizer.index_stats());
         let (running, refused) = authorizer.admission().counts();
         let (backward, forward_refused) = authorizer.clock().steps();
-        let gauges: [(&str, &str, u64); 9] = [
+        let sets = authorizer.sets_stats();
+        let set_gauge = |gauge: &AtomicI64| u64::try_from(gauge.load(Ordering::Relaxed)).unwrap_or(0);
+        let failures = sets.failures.load(Ordering::Relaxed);
+        let head = datastore.head().0;
+        let completed = sets.completed.load(Ordering::Relaxed);
+        let lag = if authorizer.materialized().is_empty() { 0 } else { head.saturating_sub(completed) };
+        let gauges: [(&str, &str, u64); 13] = [
+            ("materialize_sets", "Permission sets that have a child", set_gauge(&sets.sets)),
+            ("materialize_children", "Members and child sets of permission sets", set_gauge(&sets.members)),
+            (
+                "materialize_undecided",
+                "Children left out of permission sets: a caveat, or a wildcard with exceptions",
+                set_gauge(&sets.undecided),
+            ),
+            ("materialize_lag_revisions", "Revisions that the counts of permission sets are behind", lag),
             ("revision_head", "Newest revision", datastore.head().0),
             ("revision_floor", "Oldest readable revision", datastore.floor().0),
             ("datastore_disk_bytes", "Bytes of the data on disk", usage.disk_bytes),
@@ -128,7 +142,8 @@ impl Collector for State {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        let counts: [(&str, &str, u64); 7] = [
+        let counts: [(&str, &str, u64); 8] = [
+            ("materialize_failures", "Changes of permission sets that could not be followed", failures),
             ("calls_refused", "Calls refused for concurrency or memory", refused),
             ("checks_resident", "Checks answered from the index", counters.checks_resident.load(Ordering::Relaxed)),
             ("checks_stored", "Checks answered from the store", counters.checks_stored.load(Ordering::Relaxed)),

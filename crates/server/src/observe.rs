@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use crate::metrics::Metrics;
 
 /// The methods that are counted by name; all others are `other`, as a caller can make up any path.
-const METHODS: [&str; 26] = [
+const METHODS: [&str; 31] = [
     "PermissionsService/CheckPermission",
     "PermissionsService/CheckBulkPermissions",
     "PermissionsService/ReadRelationships",
@@ -38,6 +38,11 @@ const METHODS: [&str; 26] = [
     "ExperimentalService/ExperimentalComputablePermissions",
     "ExperimentalService/ExperimentalDependentRelations",
     "ExperimentalService/ExperimentalDiffSchema",
+    "WatchPermissionsService/WatchPermissions",
+    "WatchPermissionSetsService/WatchPermissionSets",
+    "WatchPermissionSetsService/LookupPermissionSets",
+    "WatchPermissionSetsService/DownloadPermissionSets",
+    "RelationshipsService/ExperimentalCountRelationshipsByFilter",
     "Health/Check",
     "Health/Watch",
 ];

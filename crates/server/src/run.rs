@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stonetown_api::{ApiSettings, GatewayLayer, Health};
+use stonetown_api::{ApiSettings, DownloadLayer, Downloads, GatewayLayer, Health};
 use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::validation::ValidationError;
 use stonetown_storage::{Datastore, MemoryDatastore, StorageError};
@@ -95,11 +95,14 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
 
     let (stop, stopped) = watch::channel(false);
     let metrics = Metrics::new(Arc::clone(&authorizer));
-    let settings = api_settings(&config);
+    let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
+    let downloads = downloads(&config, own_addr(&grpc), http.as_ref().map(own_addr))?;
+    let settings = ApiSettings { downloads: Some(downloads.clone()), ..api_settings(&config) };
     let (health, routes) = routes(&authorizer, &config, &settings).await?;
     let gateway = GatewayLayer::new(&settings).map_err(|error| ServeError::Internal(error.to_string()))?;
     let service = ServiceBuilder::new()
         .option_layer(cors::layer(&config.http))
+        .layer(DownloadLayer::new(Arc::clone(&authorizer), downloads, settings.stream_idle_max))
         .layer(gateway)
         .layer(ObserveLayer(metrics.clone()))
         .layer(AuthLayer(Keys::new(config.grpc_preshared_key.clone())))
@@ -111,12 +114,12 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         grace_period: config.grpc_shutdown_grace_period.0,
     };
 
-    let addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
-    let (grpc_addr, http_addr) = (addr(&grpc), http.as_ref().map(addr));
-    let metrics_addr = metrics_listener.as_ref().map(addr);
+    let (grpc_addr, http_addr) = (own_addr(&grpc), http.as_ref().map(own_addr));
+    let metrics_addr = metrics_listener.as_ref().map(own_addr);
     let mut tasks = vec![
         tokio::spawn(accept(grpc, service.clone(), connections.clone(), stopped.clone())),
         tokio::spawn(housekeeping::watch_memory(Arc::clone(&authorizer), stopped.clone())),
+        tokio::spawn(housekeeping::keep_sets(Arc::clone(&authorizer), stopped.clone())),
         tokio::spawn(housekeeping::collect_garbage(authorizer, config, stopped.clone())),
     ];
     if let Some(http) = http {
@@ -160,6 +163,19 @@ async fn routes(
         router = router.merge(reflection.into_axum_router().reset_fallback());
     }
     Ok((health, Routes::from(router).prepare()))
+}
+
+/// The files of permission sets: at the address of HTTP/JSON if it has one of its own, else that of gRPC, unless the settings
+/// name another.
+fn downloads(config: &Config, grpc: SocketAddr, http: Option<SocketAddr>) -> Result<Downloads, ServeError> {
+    let (address, cert) = match http {
+        Some(address) => (address, &config.http.http_tls_cert_path),
+        None => (grpc, &config.grpc_tls_cert_path),
+    };
+    let scheme = if cert.is_some() { "https" } else { "http" };
+    let base = config.materialize_download_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+    let downloads = Downloads::new(&base, config.materialize_download_ttl.0);
+    downloads.map_err(|error| ServeError::Internal(error.to_string()))
 }
 
 impl Running {
