@@ -45,7 +45,9 @@ async fn environment_names_flags_and_bootstrap_files_of_spicedb_start_a_server()
             "--dispatch-cluster-enabled=false",
             "--telemetry-endpoint",
             "",
-            "--disable-reflection=false",
+            "--http-enabled=false",
+            "--datastore-gc-window",
+            "1h",
             "--datastore-gc-window",
             "12h",
         ],
@@ -81,12 +83,18 @@ async fn environment_names_flags_and_bootstrap_files_of_spicedb_start_a_server()
 #[tokio::test(flavor = "multi_thread")]
 async fn our_names_go_before_those_of_spicedb() {
     let mut server = Started::new(
-        &["--metrics-addr", "off", "--datastore-engine", "memory"],
+        // A key does not replace the one before it, as other settings do.
         &[
-            ("STONETOWN_GRPC_ADDR", "127.0.0.1:0"),
-            ("SPICEDB_GRPC_ADDR", "not an address"),
-            ("SPICEDB_GRPC_PRESHARED_KEY", KEY),
+            "--metrics-addr",
+            "off",
+            "--datastore-engine",
+            "memory",
+            "--grpc-preshared-key",
+            KEY,
+            "--grpc-preshared-key",
+            "b",
         ],
+        &[("STONETOWN_GRPC_ADDR", "127.0.0.1:0"), ("SPICEDB_GRPC_ADDR", "not an address")],
     );
     let address = server.address().unwrap();
     Client::connect(&address).await.unwrap().write_schema("definition user {}").await.unwrap();

@@ -390,17 +390,7 @@ fn no_text_at_all_leads_to_a_panic() {
     let mut read = 0;
     for round in 0..20_000 {
         let input = inputs.choose(&mut dice).unwrap();
-        let mut body = message(input, &mut dice, 0).to_string().into_bytes();
-        if dice.random_bool(0.4) {
-            for _ in 0..dice.random_range(1..4) {
-                let at = dice.random_range(0..body.len());
-                match dice.random_range(0..3) {
-                    0 => body[at] = dice.random(),
-                    1 => body.truncate(at.max(1)),
-                    _ => body.insert(at, *b"{}[]\",:\\0e-".choose(&mut dice).unwrap()),
-                }
-            }
-        }
+        let body = wild(input, &mut dice);
         let mut values = values::Values::new(dice.random_bool(0.5), 4096);
         values.push(&body);
         while let Ok(Some(value)) = values.next() {
@@ -419,6 +409,46 @@ fn no_text_at_all_leads_to_a_panic() {
         let _ = values.end();
     }
     assert!(read > 2_000, "the texts are too wild: {read}");
+}
+
+/// Nor does it when the services are asked: every text has an answer, and none is an error of the server's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_text_is_answered_with_json() {
+    let server = filled().await;
+    // A watch has no end.
+    let mut routes = routes::of(&routes::pool().unwrap());
+    routes.retain(|route| !route.path.to_lowercase().contains("watch"));
+    let seed = 7;
+    let mut dice = SmallRng::seed_from_u64(seed);
+    let mut understood = 0;
+    for round in 0..3_000 {
+        let route = routes.choose(&mut dice).unwrap();
+        let body = wild(&route.method.input(), &mut dice);
+        let Ok(response) = server.clone().call(post(&route.path, body)).await;
+        let code = response.status().as_u16();
+        assert_ne!(code, 500, "seed {seed}, round {round}, {}: {}", route.path, text(response).await);
+        understood += u32::from(code == 200);
+        for line in text(response).await.lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok(), "seed {seed}, round {round}, {}: {line}", route.path);
+        }
+    }
+    assert!(understood > 50, "the texts are too wild: {understood}");
+}
+
+/// A text that is about a message of a kind, or was.
+fn wild(input: &prost_reflect::MessageDescriptor, dice: &mut SmallRng) -> Vec<u8> {
+    let mut body = message(input, dice, 0).to_string().into_bytes();
+    if dice.random_bool(0.4) {
+        for _ in 0..dice.random_range(1..4) {
+            let at = dice.random_range(0..body.len());
+            match dice.random_range(0..3) {
+                0 => body[at] = dice.random(),
+                1 => body.truncate(at.max(1)),
+                _ => body.insert(at, *b"{}[]\",:\\0e-".choose(dice).unwrap()),
+            }
+        }
+    }
+    body
 }
 
 /// A message with about the right fields, of about the right types.

@@ -146,8 +146,8 @@ const FIXED: [(&str, &str); 4] = [
 ];
 
 /// Teaches a command what SpiceDB's operators write. A setting of `STONETOWN_…` is read from `SPICEDB_…` where only that is
-/// set; a switch takes a value, as in `--http-enabled=false`; flags without a meaning are accepted. A flag that the command
-/// has itself is never ignored.
+/// set; a switch takes a value, as in `--http-enabled=false`; flags may be repeated; those without a meaning are accepted. A
+/// flag that the command has itself is never ignored.
 #[must_use]
 pub fn accept_names(command: Command) -> Command {
     let command = command.mut_args(|arg| switch(foreign_name(arg)));
@@ -162,7 +162,8 @@ pub fn accept_names(command: Command) -> Command {
         let arg = Arg::new(name).long(name).hide(true).env(theirs(name)).hide_env(true);
         arg.num_args(0..=1).default_missing_value("true").value_parser(parser)
     });
-    command.args(ignored).args(fixed)
+    // Of a setting that is given twice the last one counts.
+    command.args(ignored).args(fixed).args_override_self(true)
 }
 
 /// The settings of SpiceDB that were given and ignored, as they were given: flags first, then names of the environment.
