@@ -99,7 +99,7 @@ impl Draft<'_> {
 
     /// Ends an edge.
     pub(crate) fn end(&mut self, edge: EdgeKey) {
-        self.pending.put(edge, self.revision, None);
+        self.pending.put(edge, self.revision, self.now, None);
     }
 
     /// The ordinals of a relationship's ends, given to them if they have none.
@@ -187,7 +187,7 @@ impl Draft<'_> {
                 if operation == Operation::Create && self.is_there(&table, &key)? {
                     return Err(CommitError::AlreadyExists(Box::new(relationship.clone())));
                 }
-                self.pending.put(key, self.revision, Some(state));
+                self.pending.put(key, self.revision, self.now, Some(state));
                 Ok(())
             }
         }

@@ -103,7 +103,7 @@ impl Writer {
             let state = (mode != BulkMode::Delete).then(|| EdgeState::from(relationship));
             batch.put(key, encode(&stored_state(state.as_ref())?)?);
         }
-        let changed = pending.changed();
+        let changed = pending.changed()?;
         put_names(&mut batch, &changed);
         for (store, object_type, ordinal, _) in &changed.names {
             batch.put(keys::staged_name(bulk, *store, *object_type, *ordinal), []);
@@ -148,10 +148,10 @@ impl Writer {
         let mut pending = Pending::new(&self.shared);
         let mut draft = Draft { pending: &mut pending, store, revision, now: transaction.now };
         draft.apply(&transaction)?;
-        let changed = draft.pending.changed();
+        let changed = draft.pending.changed()?;
         let mut batch = Batch::default();
         batch.put(keys::bulk(bulk), encode(&StoredBulk { store: store.0, marked: None })?);
-        for (edge, state) in &changed.edges {
+        for (edge, state, _) in &changed.edges {
             batch.put(keys::staged(bulk, edge), encode(&stored_state(state.as_ref())?)?);
         }
         let ended = encode(&StoredState::None)?;

@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use stonetown_storage::{Change, LogEntry, SnapshotError, StorageError};
+use stonetown_storage::{Change, LogEntry, LogPiece, SnapshotError, StorageError};
 use stonetown_tuple::{Revision, StoreId};
 
 use crate::database::{Batch, Database};
 use crate::keys;
 use crate::shared::Shared;
-use crate::values::{LogHeader, StateReader, damaged, decode, decode_changes, encode, encode_changes};
+use crate::values::{LogHeader, StateReader, damaged, decode_changes, encode_changes};
 
 /// Most changes in one piece.
 pub(crate) const CHANGES_PER_PIECE: usize = 1_024;
@@ -46,13 +46,13 @@ pub(crate) fn put_header(
     revision: Revision,
     header: &LogHeader,
 ) -> Result<(), StorageError> {
-    batch.put_log(database, &keys::log(revision, 0), &encode(header)?)
+    batch.put_log(database, &keys::log(revision, 0), &header.encode()?)
 }
 
 /// The header of a commit.
 pub(crate) fn header(database: &Database, revision: Revision) -> Result<LogHeader, StorageError> {
     let missing = || damaged(format!("the log has no commit {revision}"));
-    decode("header of a commit", &database.get_log(&keys::log(revision, 0))?.ok_or_else(missing)?)
+    LogHeader::decode(&database.get_log(&keys::log(revision, 0))?.ok_or_else(missing)?)
 }
 
 /// A piece of a commit's changes.
@@ -68,15 +68,47 @@ pub(crate) fn entries(shared: &Shared, after: Revision, limit: usize) -> Result<
         let revisions = after.0.saturating_add(1)..=shared.head().0;
         revisions.take(limit.max(1)).map(|revision| entry(&shared.database, Revision(revision))).collect()
     };
+    unless_cut(shared, after, after.next(), read)
+}
+
+/// Reads commits from `first` on. The log may be cut meanwhile: then what is missing is no damage.
+fn unless_cut<T>(
+    shared: &Shared,
+    asked: Revision,
+    first: Revision,
+    read: impl FnOnce() -> Result<T, StorageError>,
+) -> Result<T, SnapshotError> {
     let expired = || match shared.log_floor() {
-        floor if after < floor => Err(SnapshotError::Expired { asked: after, floor }),
+        floor if first <= floor => Err(SnapshotError::Expired { asked, floor }),
         _ => Ok(()),
     };
     expired()?;
-    let entries = read();
-    // The log may have been cut meanwhile: then what is missing is no damage.
+    let found = read();
     expired()?;
-    Ok(entries?)
+    Ok(found?)
+}
+
+/// See [`stonetown_storage::Datastore::log_piece`].
+pub(crate) fn log_piece(shared: &Shared, revision: Revision, number: u32) -> Result<Option<LogPiece>, SnapshotError> {
+    if revision > shared.head() {
+        return Ok(None);
+    }
+    unless_cut(shared, revision, revision, || {
+        let header = header(&shared.database, revision)?;
+        // Stored pieces are counted from 1, as the header is 0; a commit without changes has none.
+        let changes = match header.pieces {
+            0 if number == 0 => Vec::new(),
+            _ => piece(&shared.database, revision, number.saturating_add(1))?,
+        };
+        Ok(Some(LogPiece {
+            revision,
+            store: StoreId(header.store),
+            schema_changed: header.schema_changed,
+            provenance: header.provenance.read()?,
+            changes,
+            last: number.saturating_add(1) >= header.pieces,
+        }))
+    })
 }
 
 fn entry(database: &Database, revision: Revision) -> Result<LogEntry, StorageError> {

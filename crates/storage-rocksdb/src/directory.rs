@@ -17,8 +17,8 @@ use stonetown_storage::StorageError;
 use stonetown_tuple::{InstanceId, Revision, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The format that this version writes, and the newest that it reads. Older ones are brought up to it when they are opened.
+pub const FORMAT: u32 = 2;
 
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
@@ -138,22 +138,40 @@ impl Directory {
         self.replace(HIGH_WATER_FILE, &high_water_text(revision))
     }
 
-    fn check_format(&self) -> Result<(), StorageError> {
+    /// Whether it is a data directory of an older format than this version writes; one that is being restored has none yet.
+    pub(crate) fn is_of_older_format(&self) -> Result<bool, StorageError> {
+        Ok(self.format()?.is_some_and(|format| format < FORMAT))
+    }
+
+    /// Records that the directory has been brought up to the format that this version writes.
+    pub(crate) fn set_newest_format(&self) -> Result<(), StorageError> {
+        self.replace(FORMAT_FILE, &format!("stonetown format {FORMAT}\n"))
+    }
+
+    /// The format of the directory, `None` without the file.
+    fn format(&self) -> Result<Option<u32>, StorageError> {
         let file = self.path.join(FORMAT_FILE);
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return self.begin(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io(&file, &error)),
         };
-        let format = text.trim().strip_prefix("stonetown format ").and_then(|number| number.parse::<u32>().ok());
-        match format {
-            Some(FORMAT) => Ok(()),
+        let format = text.trim().strip_prefix("stonetown format ").and_then(|number| number.parse().ok());
+        format.map(Some).ok_or_else(|| StorageError::Damaged(format!("`{}` names no format", file.display())))
+    }
+
+    fn check_format(&self) -> Result<(), StorageError> {
+        match self.format()? {
+            None => self.begin(),
+            Some(1..=FORMAT) => Ok(()),
             Some(newer) if newer > FORMAT => Err(StorageError::Refused(format!(
                 "`{}` has format {newer}, and this version reads formats up to {FORMAT}: use a version of Stonetown at \
                  least as new as the one that wrote it",
                 self.path.display()
             ))),
-            _ => Err(StorageError::Damaged(format!("`{}` names no format", file.display()))),
+            Some(_) => {
+                Err(StorageError::Damaged(format!("`{}` names no format", self.path.join(FORMAT_FILE).display())))
+            }
         }
     }
 
@@ -186,7 +204,7 @@ impl Directory {
     }
 
     fn begin_format(&self) -> Result<(), StorageError> {
-        self.replace(FORMAT_FILE, &format!("stonetown format {FORMAT}\n"))?;
+        self.set_newest_format()?;
         // The directory may be new itself: then its own name has to last, too.
         let path = self.path.canonicalize().map_err(|error| io(&self.path, &error))?;
         let parent = path.parent().unwrap_or(&path);

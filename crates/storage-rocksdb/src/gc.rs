@@ -108,7 +108,8 @@ impl Collection<'_> {
                 return Ok(ControlFlow::Continue(()));
             }
             let header = changelog::header(&self.shared.database, revision)?;
-            let flow = if cursor.piece <= header.pieces {
+            // That time has passed replaces nothing.
+            let flow = if cursor.piece <= header.pieces && !header.time_only {
                 self.walk_piece(&header, cursor, pass)?
             } else {
                 self.end_commit(&header, revision, pass)?;

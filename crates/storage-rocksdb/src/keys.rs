@@ -16,6 +16,11 @@ pub(crate) enum Kind {
     Forward = 0x10,
     /// store · table · subject · resource · source · ~revision: the same version again.
     Reverse = 0x11,
+    /// time · store · table · resource · subject · source · revision: a version begins or ceases to hold then, and the log
+    /// does not say so yet.
+    Ahead = 0x12,
+    /// The same parts: a version ceased to hold then, and the log says so.
+    Expired = 0x13,
     /// store · type · object id: its ordinal.
     Ordinal = 0x20,
     /// store · type · ordinal: its object id.
@@ -48,16 +53,20 @@ pub(crate) enum Kind {
     StagedName = 0x62,
     /// bulk: how far it has been rolled forward.
     Progress = 0x63,
+    /// store · name: what is kept beside the relationships.
+    Kept = 0x70,
     /// revision · piece: a commit in the log; piece 0 is its header.
     Log = 0x80,
 }
 
 impl Kind {
     /// All kinds.
-    pub(crate) const ALL: [Kind; 20] = [
+    pub(crate) const ALL: [Kind; 23] = [
         Kind::Meta,
         Kind::Forward,
         Kind::Reverse,
+        Kind::Ahead,
+        Kind::Expired,
         Kind::Ordinal,
         Kind::ObjectId,
         Kind::Suspect,
@@ -74,6 +83,7 @@ impl Kind {
         Kind::Staged,
         Kind::StagedName,
         Kind::Progress,
+        Kind::Kept,
         Kind::Log,
     ];
 }
@@ -139,6 +149,35 @@ pub(crate) fn read_edge_version(direction: Direction, key: &[u8]) -> Option<(Edg
     let mut rest = key.get(1..)?;
     let (store, table) = (StoreId(read_u32(&mut rest)?), TableId(read_u32(&mut rest)?));
     Some((EdgeKey::at(store, table, direction, at), revision))
+}
+
+/// When something happens to a version of an edge. Sorts by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    pub(crate) time: Timestamp,
+    pub(crate) edge: EdgeKey,
+    pub(crate) written: Revision,
+}
+
+/// A moment, under [`Kind::Ahead`] or [`Kind::Expired`].
+pub(crate) fn moment(kind: Kind, moment: &Moment) -> Vec<u8> {
+    let Moment { time, edge, written } = moment;
+    let at = edge.position(Direction::Forward);
+    Key::new(kind).time(*time).u32(edge.store.0).u32(edge.table.0).position(at).u64(written.0).done()
+}
+
+/// The parts of [`moment`].
+pub(crate) fn read_moment(key: &[u8]) -> Option<Moment> {
+    let (time, mut rest) = key.get(1..)?.split_first_chunk::<16>()?;
+    let (store, table) = (StoreId(read_u32(&mut rest)?), TableId(read_u32(&mut rest)?));
+    let edge = EdgeKey::at(store, table, Direction::Forward, read_position(&mut rest)?);
+    let written = Revision(read_u64(&mut rest)?);
+    rest.is_empty().then_some(Moment { time: timestamp(*time)?, edge, written })
+}
+
+/// What is kept under a name.
+pub(crate) fn kept(store: StoreId, name: &str) -> Vec<u8> {
+    Key::new(Kind::Kept).u32(store.0).text(name).done()
 }
 
 /// The ordinal of an object.
@@ -236,7 +275,7 @@ pub(crate) fn time(time: Timestamp, revision: Revision) -> Vec<u8> {
 pub(crate) fn read_time(key: &[u8]) -> Option<(Timestamp, Revision)> {
     let (time, mut rest) = key.get(1..)?.split_first_chunk::<16>()?;
     let revision = Revision(read_u64(&mut rest)?);
-    rest.is_empty().then_some((moment(*time)?, revision))
+    rest.is_empty().then_some((timestamp(*time)?, revision))
 }
 
 /// The answer to a request.
@@ -260,7 +299,7 @@ pub(crate) fn request_time(time: Timestamp, store: StoreId, id: &str) -> Vec<u8>
 pub(crate) fn read_request_time(key: &[u8]) -> Option<(Timestamp, StoreId, &str)> {
     let (time, mut rest) = key.get(1..)?.split_first_chunk::<16>()?;
     let store = StoreId(read_u32(&mut rest)?);
-    Some((moment(*time)?, store, std::str::from_utf8(rest).ok()?))
+    Some((timestamp(*time)?, store, std::str::from_utf8(rest).ok()?))
 }
 
 /// A bulk.
@@ -437,7 +476,7 @@ fn read_position(rest: &mut &[u8]) -> Option<EdgePosition> {
     })
 }
 
-fn moment(bytes: [u8; 16]) -> Option<Timestamp> {
+fn timestamp(bytes: [u8; 16]) -> Option<Timestamp> {
     Timestamp::from_nanosecond(i128::from_be_bytes(bytes) ^ i128::MIN).ok()
 }
 

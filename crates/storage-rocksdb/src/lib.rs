@@ -11,8 +11,8 @@
 //! A snapshot that is open keeps what it sees: garbage collection moves the floor past it, and removes nothing that it can
 //! read. The directory stays taken until the datastore, its snapshots and its bulks are all dropped.
 //!
-//! Reading order: `keys`, `values`, `database`, `snapshot`, `write`, `apply`, `pending`, `bulk`, `roll`, `gc`, `open`; then
-//! `backup`, `rewind`, `scrub`.
+//! Reading order: `keys`, `values`, `database`, `snapshot`, `write`, `apply`, `pending`, `bulk`, `roll`, `moments`, `gc`,
+//! `open`; then `backup`, `rewind`, `scrub`.
 
 mod apply;
 mod backup;
@@ -23,6 +23,7 @@ mod database;
 mod directory;
 mod gc;
 mod keys;
+mod moments;
 mod names;
 mod open;
 mod options;
@@ -43,8 +44,8 @@ use std::thread::JoinHandle;
 
 use stonetown_storage::upkeep::Progress;
 use stonetown_storage::{
-    BulkMode, BulkWriter, Checkpointed, Collected, CommitError, Committed, Datastore, Follower, LogEntry, Scrubbed,
-    Snapshot, SnapshotError, StorageError, Transaction, Usage,
+    BulkMode, BulkWriter, Checkpointed, Collected, CommitError, Committed, Datastore, Follower, LogEntry, LogPiece,
+    Passed, Scrubbed, Snapshot, SnapshotError, StorageError, Transaction, Usage,
 };
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp};
 
@@ -140,6 +141,10 @@ impl Datastore for RocksDatastore {
         changelog::entries(&self.shared, after, limit)
     }
 
+    fn log_piece(&self, revision: Revision, piece: u32) -> Result<Option<LogPiece>, SnapshotError> {
+        changelog::log_piece(&self.shared, revision, piece)
+    }
+
     fn follow(&self, follower: Arc<dyn Follower>) -> Revision {
         let mut followers = self.shared.followers.lock();
         followers.push(follower);
@@ -152,6 +157,26 @@ impl Datastore for RocksDatastore {
         let stopped = || StorageError::Refused(stopped(&self.shared).to_string());
         sent.map_err(|_| stopped())?;
         answer.recv().unwrap_or_else(|_| Err(stopped()))
+    }
+
+    fn pass_time(&self, now: Timestamp, limit: usize) -> Result<Passed, CommitError> {
+        ask(&self.shared, &self.jobs, |reply| Job::PassTime { now, limit, reply })
+    }
+
+    fn next_moment(&self) -> Option<Timestamp> {
+        self.shared.next_moment()
+    }
+
+    fn remove_expired(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Passed, CommitError> {
+        ask(&self.shared, &self.jobs, |reply| Job::RemoveExpired { now, until, limit, reply })
+    }
+
+    fn kept(&self, store: StoreId, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.shared.database.get(&keys::kept(store, name))?.map(|bytes| bytes.to_vec()))
+    }
+
+    fn keep(&self, store: StoreId, name: &str, bytes: Option<Vec<u8>>) -> Result<(), CommitError> {
+        ask(&self.shared, &self.jobs, |reply| Job::Keep { key: keys::kept(store, name), bytes, reply })
     }
 
     fn revision_at(&self, time: Timestamp) -> Result<Revision, StorageError> {

@@ -15,6 +15,7 @@ use crate::changelog;
 use crate::database::{Batch, Database};
 use crate::directory::Directory;
 use crate::keys::{self, Kind};
+use crate::moments;
 use crate::names::Names;
 use crate::options::Options;
 use crate::shared::{Shared, Start};
@@ -57,6 +58,7 @@ pub(crate) fn start(directory: Directory, options: &Options) -> Result<Opened, S
         floor: Revision(meta.floor),
         log_floor: Revision(meta.log_floor),
         catalogues: catalogues(&database)?,
+        next_moment: moments::first(&database)?,
         last_bulk: bulks.last().map_or(0, |(bulk, _)| *bulk),
     };
     let names = Names::new(options.name_cache_bytes_max);
@@ -79,6 +81,10 @@ pub(crate) fn start(directory: Directory, options: &Options) -> Result<Opened, S
             Some(mark) => return Err(damaged(format!("a bulk is marked {} where {next} is next", mark.revision))),
             None => writer.abandon(bulk)?,
         }
+    }
+    if shared.directory.is_of_older_format()? {
+        moments::put_all(&shared)?;
+        shared.directory.set_newest_format()?;
     }
     shared.directory.set_high_water(shared.head())?;
     writer.acknowledged.revision = shared.head();

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use stonetown_storage::log::EdgeState;
 use stonetown_storage::{
-    CommitError, Direction, Edge, EdgePosition, Ordinal, Provenance, Snapshot, StorageError, StoredSchema, Table,
-    TableId, TypeId,
+    CommitError, Direction, Edge, EdgePosition, Effect, Ordinal, Provenance, Snapshot, StorageError, StoredSchema,
+    Table, TableId, TypeId,
 };
-use stonetown_tuple::{Revision, Source, StoreId};
+use stonetown_tuple::{Revision, Source, StoreId, Timestamp};
 
 use crate::catalogue::Catalogue;
 use crate::keys::{self, EdgeKey};
+use crate::moments;
 use crate::names::read_ordinal;
 use crate::shared::Shared;
 use crate::snapshot::{RocksSnapshot, edge_of};
@@ -40,6 +41,8 @@ pub(crate) struct Pending {
 struct Version {
     written: Revision,
     state: Option<EdgeState>,
+    /// Whether it holds as the log has it: by the clock of the transaction that wrote it.
+    holds: bool,
 }
 
 struct NewNames {
@@ -60,8 +63,8 @@ enum Entry {
 /// What a transaction changed.
 #[derive(Default)]
 pub(crate) struct Changed {
-    /// Each edge once, in the order of first changes, with its state at the end.
-    pub(crate) edges: Vec<(EdgeKey, Option<EdgeState>)>,
+    /// Each edge once, in the order of first changes, with its state at the end and what that means.
+    pub(crate) edges: Vec<(EdgeKey, Option<EdgeState>, Effect)>,
     pub(crate) names: Vec<(StoreId, TypeId, Ordinal, Arc<str>)>,
     pub(crate) types: Vec<(StoreId, TypeId, String)>,
     pub(crate) tables: Vec<(StoreId, Arc<Table>)>,
@@ -110,13 +113,21 @@ impl Pending {
     }
 
     /// Reads off the journal. From here on it cannot be taken back.
-    pub(crate) fn changed(&mut self) -> Changed {
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub(crate) fn changed(&mut self) -> Result<Changed, StorageError> {
         let mut changed = Changed::default();
         for entry in std::mem::take(&mut self.journal) {
             match entry {
-                Entry::Edge(edge, _) => {
-                    let state = self.edges.get(&edge).and_then(|version| version.state.clone());
-                    changed.edges.push((edge, state));
+                Entry::Edge(edge, before) => {
+                    let held = match before {
+                        Some(before) => before.holds,
+                        None => self.held(&edge)?,
+                    };
+                    let newest = self.edges.get(&edge);
+                    let effect = Effect::of(held, newest.is_some_and(|version| version.holds));
+                    changed.edges.push((edge, newest.and_then(|version| version.state.clone()), effect));
                 }
                 Entry::Name(store, object_type, ordinal, id) => changed.names.push((store, object_type, ordinal, id)),
                 Entry::Type(store, id, name) => changed.types.push((store, id, name)),
@@ -124,7 +135,21 @@ impl Pending {
                 Entry::Catalogue(store, _) => changed.schema = self.catalogue(store).schema().cloned(),
             }
         }
-        changed
+        Ok(changed)
+    }
+
+    /// Whether an edge of which nothing is pending holds as the log has it.
+    fn held(&self, edge: &EdgeKey) -> Result<bool, StorageError> {
+        let catalogue = self.catalogue(edge.store);
+        let is_new = |object_type, ordinal| self.is_new(edge.store, object_type, ordinal);
+        if catalogue
+            .table(edge.table)
+            .is_some_and(|table| is_new(table.resource_type, edge.resource) || is_new(table.subject_type, edge.subject))
+        {
+            return Ok(false);
+        }
+        let newest = RocksSnapshot::head(&self.shared, edge.store).version(edge)?;
+        newest.map_or(Ok(false), |(written, state)| moments::holds(&self.shared.database, edge, written, &state))
     }
 
     /// Makes the changed catalogues those of the datastore.
@@ -224,9 +249,10 @@ impl Pending {
             .map(|(edge, _)| edge)
     }
 
-    pub(crate) fn put(&mut self, edge: EdgeKey, written: Revision, state: Option<EdgeState>) {
+    pub(crate) fn put(&mut self, edge: EdgeKey, written: Revision, now: Timestamp, state: Option<EdgeState>) {
+        let holds = state.as_ref().is_some_and(|state| state.is_live(now));
         self.reverse.insert((edge.store, edge.table, edge.position(Direction::Reverse)));
-        let before = self.edges.insert(edge, Version { written, state });
+        let before = self.edges.insert(edge, Version { written, state, holds });
         if before.as_ref().is_none_or(|before| before.written != written) {
             self.journal.push(Entry::Edge(edge, before));
         }

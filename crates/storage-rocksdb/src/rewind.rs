@@ -13,6 +13,7 @@ use crate::backup::Until;
 use crate::changelog;
 use crate::database::Batch;
 use crate::keys::{self, EdgeKey, Kind};
+use crate::moments;
 use crate::values::{Answered, Cursor, LogHeader, damaged, decode};
 use crate::write::Writer;
 
@@ -73,6 +74,8 @@ impl Writer {
         self.put_meta(&mut batch, &self.meta)?;
         self.shared.database.write(batch, true)?;
         self.shared.publish(revision);
+        // Which moments the log had been told of by then nobody knows any more: it is told of all again.
+        moments::put_all(&self.shared)?;
         Ok(InstanceId(self.meta.instance))
     }
 

@@ -7,13 +7,14 @@
 
 use std::ops::ControlFlow;
 
-use stonetown_storage::{Change, LogPart, StorageError};
+use stonetown_storage::{Change, Effect, LogPart, StorageError};
 use stonetown_tuple::{Revision, StoreId};
 
 use crate::bulk::BATCH_CHANGES;
 use crate::changelog;
 use crate::database::Batch;
 use crate::keys;
+use crate::moments::{self, Before};
 use crate::values::{LogHeader, Mark, Progress, StateReader, StoredBulk, damaged, decode, encode};
 use crate::write::{SYNC, Writer, change, put_end, put_version};
 
@@ -77,16 +78,20 @@ impl Writer {
         progress: &mut Progress,
     ) -> Result<ControlFlow<()>, StorageError> {
         let revision = Revision(mark.revision);
+        let now = mark.provenance.clone().read()?.time;
         let mut batch = Batch::default();
         let mut changes: Vec<Change> = Vec::new();
         let mut states = StateReader::default();
+        let mut before = Before::new(&self.shared.database);
         let after = Some(progress.last.clone()).filter(|last| !last.is_empty());
         self.scan_staged(bulk, store, after.as_deref(), &mut |edge, key, value| {
             put_version(&mut batch, &edge, revision, value);
             let state = states.read(value)?;
             progress.versions += u64::from(state.is_some());
             progress.last = key.to_vec();
-            changes.push(change((edge, state)));
+            moments::put(&mut batch, &self.shared, &edge, revision, state.as_ref(), now);
+            let holds = state.as_ref().is_some_and(|state| state.is_live(now));
+            changes.push(change((edge, state, Effect::of(before.held(&edge, revision)?, holds))));
             Ok(if changes.len() < BATCH_CHANGES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         for piece in changes.chunks(changelog::CHANGES_PER_PIECE) {
@@ -106,6 +111,7 @@ impl Writer {
             schema_changed: mark.schema_changed,
             provenance: mark.provenance.clone(),
             pieces: progress.pieces,
+            time_only: false,
         };
         let time = self.last_time.max(mark.provenance.clone().read()?.time);
         let mut meta = self.meta.clone();

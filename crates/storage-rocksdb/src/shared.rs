@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 use stonetown_storage::{CommitError, Follower, SnapshotError};
-use stonetown_tuple::{InstanceId, Revision, StoreId};
+use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp};
 
 use crate::catalogue::Catalogue;
 use crate::database::Database;
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     latch: OnceLock<String>,
     /// Transactions handed to the writer and not taken up yet.
     pub(crate) queued: AtomicUsize,
+    /// Nothing begins or ceases to hold before this moment.
+    next_moment: Mutex<Option<Timestamp>>,
     /// The last number given to a bulk.
     last_bulk: AtomicU64,
     /// Held while a copy is made.
@@ -57,6 +59,7 @@ pub(crate) struct Start {
     pub(crate) floor: Revision,
     pub(crate) log_floor: Revision,
     pub(crate) catalogues: FxHashMap<StoreId, Arc<Catalogue>>,
+    pub(crate) next_moment: Option<Timestamp>,
     pub(crate) last_bulk: u64,
 }
 
@@ -72,6 +75,7 @@ impl Shared {
             followers: Mutex::default(),
             latch: OnceLock::new(),
             queued: AtomicUsize::new(0),
+            next_moment: Mutex::new(start.next_moment),
             last_bulk: AtomicU64::new(start.last_bulk),
             checkpointing: Mutex::new(()),
             directory,
@@ -130,6 +134,21 @@ impl Shared {
     /// A number that no bulk has had since the datastore was opened, nor has one that was left over then.
     pub(crate) fn next_bulk(&self) -> u64 {
         self.last_bulk.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn next_moment(&self) -> Option<Timestamp> {
+        *self.next_moment.lock()
+    }
+
+    /// Notes a moment that lies ahead.
+    pub(crate) fn expect_moment(&self, time: Timestamp) {
+        let mut next = self.next_moment.lock();
+        *next = Some(next.map_or(time, |next| next.min(time)));
+    }
+
+    /// Notes which moment is next, where all before it have passed.
+    pub(crate) fn set_next_moment(&self, next: Option<Timestamp>) {
+        *self.next_moment.lock() = next;
     }
 
     /// Takes no more writes.

@@ -46,12 +46,20 @@ impl RocksSnapshot {
 
     /// The newest version of an edge up to this revision.
     pub(crate) fn state(&self, edge: &EdgeKey) -> Result<Option<EdgeState>, StorageError> {
+        Ok(self.version(edge)?.map(|(_, state)| state))
+    }
+
+    /// The newest version of an edge up to this revision, and the revision that wrote it.
+    pub(crate) fn version(&self, edge: &EdgeKey) -> Result<Option<(Revision, EdgeState)>, StorageError> {
         let prefix = keys::edge_versions(Direction::Forward, edge);
         let mut cursor = self.shared.database.row_cursor(&prefix);
         cursor.seek(keys::version(Direction::Forward, edge, self.revision));
         cursor.status().map_err(storage_error)?;
         match cursor.item() {
-            Some((key, value)) if key.starts_with(&prefix) => StateReader::default().read(value),
+            Some((key, value)) if key.starts_with(&prefix) => {
+                let (_, written) = keys::read_version(key).ok_or_else(|| damaged("key of a version"))?;
+                Ok(StateReader::default().read(value)?.map(|state| (written, state)))
+            }
             _ => Ok(None),
         }
     }

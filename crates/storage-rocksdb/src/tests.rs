@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use stonetown_storage::conformance::random::random_history;
+use stonetown_storage::conformance::time::random_times;
 use stonetown_storage::{Direction, Guard, LogPart, Ordinal, RequestId, SchemaWrite, StoredUpdate, TableKey, TypeId};
 use stonetown_tuple::{Operation, Relationship, Source};
 use tempfile::TempDir;
@@ -61,6 +62,59 @@ fn edges(datastore: &RocksDatastore, at: Revision) -> Result<usize, StorageError
         })?;
     }
     Ok(count)
+}
+
+#[test]
+fn effects_add_up_over_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Arc::new(RocksDatastore::open(directory.path(), Options::default()).unwrap()) as Arc<dyn Datastore>;
+    random_times(open(), &mut |datastore| {
+        drop(datastore);
+        open()
+    });
+}
+
+/// A directory of format 1 has no moments: they are found when it is opened, once.
+#[test]
+fn a_directory_of_format_1_is_brought_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let datastore = open(&directory);
+    let time = |seconds: i64| Timestamp::from_second(seconds).unwrap();
+    for (text, seconds) in [("gone", -5), ("later", 100), ("kept", 0)] {
+        let relationship = Relationship {
+            expires_at: (seconds != 0).then(|| time(seconds)),
+            ..format!("document:{text}#viewer@user:eve").parse().unwrap()
+        };
+        let update = StoredUpdate { operation: Operation::Touch, relationship, source: Source::STANDING };
+        let schema =
+            SchemaWrite { bytes: vec![1], tables: vec![TableKey::of(&update.relationship)], types: Vec::new() };
+        let transaction =
+            Transaction { schema: Some(schema), updates: vec![update], ..Transaction::new(STORE, time(-10)) };
+        datastore.commit(transaction).unwrap();
+    }
+    write(&datastore, Operation::Touch, "document:last#viewer@user:eve").unwrap();
+    let mut batch = Batch::default();
+    batch.delete_all(&keys::all(Kind::Ahead));
+    datastore.shared.database.write(batch, true).unwrap();
+    drop(datastore);
+    fs::write(directory.path().join("FORMAT"), "stonetown format 1\n").unwrap();
+
+    for _ in 0..2 {
+        let datastore = open(&directory);
+        assert_eq!(fs::read_to_string(directory.path().join("FORMAT")).unwrap(), "stonetown format 2\n");
+        assert_eq!(datastore.next_moment(), Some(time(-5)));
+    }
+    let datastore = open(&directory);
+    assert_eq!(datastore.pass_time(time(200), 10).unwrap().edges, 2);
+    assert_eq!(datastore.remove_expired(time(200), time(200), 10).unwrap().edges, 2);
+    assert_eq!(edges(&datastore, datastore.head()).unwrap(), 2);
+}
+
+#[test]
+fn what_is_kept_survives_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    open(&directory).keep(STORE, "counters", Some(vec![1, 2])).unwrap();
+    assert_eq!(open(&directory).kept(STORE, "counters").unwrap(), Some(vec![1, 2]));
 }
 
 #[test]

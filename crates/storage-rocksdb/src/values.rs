@@ -9,13 +9,15 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use stonetown_storage::log::EdgeState;
-use stonetown_storage::{Change, Committed, Ordinal, Provenance, StorageError, TableId};
+use stonetown_storage::{Change, Committed, Effect, Ordinal, Provenance, StorageError, TableId};
 use stonetown_tuple::{CaveatName, CaveatRef, Revision, Source, StoreId, Timestamp};
 
 use crate::keys::EdgeKey;
 
-/// The form of all values of format 1.
+/// The form of values, of format 1 and since.
 const VERSION: u8 = 1;
+/// The form of the log since format 2: headers and changes say more.
+const LOG_VERSION: u8 = 2;
 
 /// Deepest nesting of a caveat's context that can be read back.
 const CONTEXT_DEPTH_MAX: usize = 100;
@@ -28,7 +30,11 @@ const CAVEATS_MAX: usize = 1_024;
 /// # Errors
 /// When a value refuses to be written.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StorageError> {
-    postcard::to_extend(value, vec![VERSION]).map_err(|error| StorageError::Io(format!("cannot encode: {error}")))
+    encode_as(VERSION, value)
+}
+
+fn encode_as<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, StorageError> {
+    postcard::to_extend(value, vec![version]).map_err(|error| StorageError::Io(format!("cannot encode: {error}")))
 }
 
 /// The value of a stored form, whole.
@@ -37,13 +43,29 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StorageError> {
 /// [`StorageError::Damaged`] when the bytes are of another version or no such value.
 pub(crate) fn decode<'b, T: Deserialize<'b>>(what: &str, bytes: &'b [u8]) -> Result<T, StorageError> {
     match bytes.split_first() {
-        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
-            Ok((value, [])) => Ok(value),
-            Ok(_) => Err(damaged(format!("{what}: bytes are left over"))),
-            Err(error) => Err(damaged(format!("{what}: {error}"))),
-        },
+        Some((&VERSION, body)) => decode_body(what, body),
         Some((version, _)) => Err(damaged(format!("{what}: unknown version {version}"))),
         None => Err(damaged(format!("{what}: empty"))),
+    }
+}
+
+/// As [`decode`], for a form that the log has since format 2 and one that it had before.
+fn decode_log<'b, New: Deserialize<'b>, Old: Deserialize<'b>>(
+    what: &str,
+    bytes: &'b [u8],
+    older: impl FnOnce(Old) -> New,
+) -> Result<New, StorageError> {
+    match bytes.split_first() {
+        Some((&LOG_VERSION, body)) => decode_body(what, body),
+        _ => decode(what, bytes).map(older),
+    }
+}
+
+fn decode_body<'b, T: Deserialize<'b>>(what: &str, body: &'b [u8]) -> Result<T, StorageError> {
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(damaged(format!("{what}: bytes are left over"))),
+        Err(error) => Err(damaged(format!("{what}: {error}"))),
     }
 }
 
@@ -220,11 +242,55 @@ pub(crate) struct LogHeader {
     pub(crate) provenance: StoredProvenance,
     /// How many pieces of changes follow, from 1 on.
     pub(crate) pieces: u32,
+    /// Whether it only logs that time has passed: no version of it is stored.
+    pub(crate) time_only: bool,
+}
+
+/// A [`LogHeader`] of format 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OldLogHeader {
+    store: u32,
+    schema_changed: bool,
+    provenance: StoredProvenance,
+    pieces: u32,
+}
+
+impl LogHeader {
+    /// The stored form.
+    ///
+    /// # Errors
+    /// When it refuses to be written.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, StorageError> {
+        encode_as(LOG_VERSION, self)
+    }
+
+    /// The header in its stored form.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`].
+    pub(crate) fn decode(bytes: &[u8]) -> Result<LogHeader, StorageError> {
+        decode_log("header of a commit", bytes, |old: OldLogHeader| {
+            let OldLogHeader { store, schema_changed, provenance, pieces } = old;
+            LogHeader { store, schema_changed, provenance, pieces, time_only: false }
+        })
+    }
 }
 
 /// A change in the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct StoredChange<'b> {
+struct StoredChange<'b> {
+    #[serde(borrow)]
+    change: OldStoredChange<'b>,
+    /// The place of the effect in [`EFFECTS`].
+    effect: u8,
+}
+
+/// The effects by the numbers they are stored as.
+const EFFECTS: [Effect; 4] = [Effect::Begins, Effect::Continues, Effect::Ends, Effect::Silent];
+
+/// A change of format 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OldStoredChange<'b> {
     table: u32,
     resource: u32,
     subject: u32,
@@ -233,21 +299,32 @@ pub(crate) struct StoredChange<'b> {
     state: StoredState<'b>,
 }
 
+/// What format 1 did not tell, as well as the change alone says it: what is there begins, what is not ends.
+fn old_changes(changes: Vec<OldStoredChange<'_>>) -> Vec<StoredChange<'_>> {
+    let effect = |there| effect_number(if there { Effect::Begins } else { Effect::Ends });
+    changes.into_iter().map(|change| StoredChange { effect: effect(change.state.is_some()), change }).collect()
+}
+
+fn effect_number(effect: Effect) -> u8 {
+    EFFECTS.iter().zip(0..).find(|(candidate, _)| **candidate == effect).map_or(0, |(_, number)| number)
+}
+
 /// The stored form of a piece of changes.
 ///
 /// # Errors
 /// As [`stored_state`].
 pub(crate) fn encode_changes(changes: &[Change]) -> Result<Vec<u8>, StorageError> {
     let stored = changes.iter().map(|change| {
-        Ok(StoredChange {
+        let stored = OldStoredChange {
             table: change.table.0,
             resource: change.resource.0,
             subject: change.subject.0,
             source: change.source.0,
             state: stored_state(change.state.as_ref())?,
-        })
+        };
+        Ok(StoredChange { change: stored, effect: effect_number(change.effect) })
     });
-    encode(&stored.collect::<Result<Vec<_>, StorageError>>()?)
+    encode_as(LOG_VERSION, &stored.collect::<Result<Vec<_>, StorageError>>()?)
 }
 
 /// The changes of a piece.
@@ -255,14 +332,16 @@ pub(crate) fn encode_changes(changes: &[Change]) -> Result<Vec<u8>, StorageError
 /// # Errors
 /// [`StorageError::Damaged`].
 pub(crate) fn decode_changes(bytes: &[u8], states: &mut StateReader) -> Result<Vec<Change>, StorageError> {
-    let stored: Vec<StoredChange<'_>> = decode("piece of the log", bytes)?;
-    let change = |stored: StoredChange<'_>| {
+    let stored: Vec<StoredChange<'_>> = decode_log("piece of the log", bytes, old_changes)?;
+    let change = |StoredChange { change: stored, effect }: StoredChange<'_>| {
+        let effect = EFFECTS.get(usize::from(effect)).ok_or_else(|| damaged(format!("effect {effect} in the log")))?;
         Ok(Change {
             table: TableId(stored.table),
             resource: Ordinal(stored.resource),
             subject: Ordinal(stored.subject),
             source: Source(stored.source),
             state: stored.state.map(|state| states.state(state)).transpose()?,
+            effect: *effect,
         })
     };
     stored.into_iter().map(change).collect()
@@ -298,8 +377,9 @@ impl RawChange {
 /// # Errors
 /// [`StorageError::Damaged`].
 pub(crate) fn raw_changes(bytes: &[u8]) -> Result<Vec<RawChange>, StorageError> {
-    let stored: Vec<StoredChange<'_>> = decode("piece of the log", bytes)?;
-    let raw = |StoredChange { table, resource, subject, source, state }: StoredChange<'_>| {
+    let stored: Vec<StoredChange<'_>> = decode_log("piece of the log", bytes, old_changes)?;
+    let raw = |StoredChange { change, .. }: StoredChange<'_>| {
+        let OldStoredChange { table, resource, subject, source, state } = change;
         let is_end = state.is_none();
         Ok(RawChange { table, resource, subject, source, state: encode(&state)?, is_end })
     };

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashSet;
 use stonetown_storage::{
-    BulkMode, Change, Collected, CommitError, Committed, LogPart, Provenance, RequestId, StorageError, Transaction,
+    BulkMode, Change, Collected, CommitError, Committed, EdgeState, Effect, LogPart, Passed, Provenance, RequestId,
+    StorageError, Transaction,
 };
 use stonetown_tuple::{Relationship, Revision, StoreId, Timestamp};
 
@@ -23,6 +24,7 @@ use crate::apply::{Deleted, Draft};
 use crate::changelog::{self, CHANGES_PER_PIECE};
 use crate::database::Batch;
 use crate::keys::{self, EdgeKey};
+use crate::moments;
 use crate::pending::{Changed, Pending};
 use crate::shared::Shared;
 use crate::values::{Answered, LogHeader, Meta, StoredProvenance, StoredTable, decode, encode, stored_state};
@@ -43,6 +45,9 @@ pub(crate) enum Job {
     Stage(u64, Staging, Vec<Relationship>, Reply<(), CommitError>),
     Publish(u64, Staging, Publication, Reply<Committed, CommitError>),
     Abandon(u64),
+    PassTime { now: Timestamp, limit: usize, reply: Reply<Passed, CommitError> },
+    RemoveExpired { now: Timestamp, until: Timestamp, limit: usize, reply: Reply<Passed, CommitError> },
+    Keep { key: Vec<u8>, bytes: Option<Vec<u8>>, reply: Reply<(), CommitError> },
     Collect { floor: Revision, log_floor: Revision, limit: usize, reply: Reply<Collected, StorageError> },
     Stop,
 }
@@ -139,6 +144,13 @@ impl Writer {
                 };
                 answer(&reply, collected);
             }
+            Job::PassTime { now, limit, reply } => {
+                answer(&reply, self.guarded(|writer| writer.pass_time(now, limit)));
+            }
+            Job::RemoveExpired { now, until, limit, reply } => {
+                answer(&reply, self.guarded(|writer| writer.remove_expired(now, until, limit)));
+            }
+            Job::Keep { key, bytes, reply } => answer(&reply, self.guarded(|writer| Ok(writer.keep(&key, bytes)?))),
             Job::Stop => {}
         }
         None
@@ -208,7 +220,7 @@ impl Writer {
         None
     }
 
-    fn write_group(&mut self, group: Group) {
+    pub(crate) fn write_group(&mut self, group: Group) {
         let Group { pending, mut batch, meta, last_time, parts, replies, broken } = group;
         if meta.head == self.meta.head && broken.is_none() {
             return replies.into_iter().for_each(|(reply, outcome)| answer(&reply, outcome));
@@ -248,6 +260,15 @@ impl Writer {
         }
     }
 
+    fn keep(&mut self, key: &[u8], bytes: Option<Vec<u8>>) -> Result<(), StorageError> {
+        let mut batch = Batch::default();
+        match bytes {
+            Some(bytes) => batch.put(key, bytes),
+            None => batch.delete(key),
+        }
+        self.shared.database.write(batch, SYNC).map_err(|error| self.fail(&error))
+    }
+
     /// Puts the state of the whole into a batch.
     pub(crate) fn put_meta(&self, batch: &mut Batch, meta: &Meta) -> Result<(), StorageError> {
         batch.put(keys::meta(), encode(meta)?);
@@ -285,11 +306,11 @@ impl Writer {
 pub(crate) const SYNC: bool = !cfg!(feature = "fault-ack-before-sync");
 
 /// Transactions that are written at once.
-struct Group {
+pub(crate) struct Group {
     pending: Pending,
-    batch: Batch,
-    meta: Meta,
-    last_time: Timestamp,
+    pub(crate) batch: Batch,
+    pub(crate) meta: Meta,
+    pub(crate) last_time: Timestamp,
     parts: Vec<Told>,
     replies: Vec<(Reply<Committed, CommitError>, Result<Committed, CommitError>)>,
     /// Set when a tested transaction could not be put into the batch, which is then worth nothing.
@@ -353,7 +374,7 @@ pub(crate) fn answered(pending: &Pending, transaction: &Transaction) -> Result<O
 }
 
 impl Group {
-    fn new(writer: &Writer) -> Self {
+    pub(crate) fn new(writer: &Writer) -> Self {
         Group {
             pending: Pending::new(&writer.shared),
             batch: Batch::default(),
@@ -365,18 +386,28 @@ impl Group {
         }
     }
 
+    /// Has followers told of a commit whose changes are in the batch.
+    pub(crate) fn tell(&mut self, revision: Revision, store: StoreId, changes: Vec<Change>) {
+        self.parts.push(Told { revision, store, schema_changed: false, changes });
+    }
+
     /// Puts a transaction that has passed into the batch.
     fn put(&mut self, shared: &Shared, transaction: Transaction, deleted: Deleted) -> Result<Committed, CommitError> {
         self.meta.head += 1;
         let revision = Revision(self.meta.head);
         self.last_time = self.last_time.max(transaction.now);
         let committed = Committed { revision, count: deleted.count, partial: deleted.partial, replayed: false };
-        let changed = self.pending.changed();
-        let put = put_transaction(&mut self.batch, shared, &changed, &transaction, self.last_time, &committed);
-        if let Err(error) = put {
-            self.broken = Some(error.clone());
-            return Err(error.into());
-        }
+        let put = self.pending.changed().and_then(|changed| {
+            put_transaction(&mut self.batch, shared, &changed, &transaction, self.last_time, &committed)?;
+            Ok(changed)
+        });
+        let changed = match put {
+            Ok(changed) => changed,
+            Err(error) => {
+                self.broken = Some(error.clone());
+                return Err(error.into());
+            }
+        };
         if let Some(RequestId { id, fingerprint }) = transaction.request_id {
             let answered = Answered::new(fingerprint, transaction.now, &committed);
             self.pending.requests.insert((transaction.store, id), answered);
@@ -402,9 +433,10 @@ fn put_transaction(
     let revision = committed.revision;
     put_records(batch, changed, transaction, committed)?;
     let mut versions = 0;
-    for (edge, state) in &changed.edges {
+    for (edge, state, _) in &changed.edges {
         versions += u64::from(state.is_some());
         put_version(batch, edge, revision, &encode(&stored_state(state.as_ref())?)?);
+        moments::put(batch, shared, edge, revision, state.as_ref(), transaction.now);
     }
     let changes: Vec<Change> = changed.edges.iter().cloned().map(change).collect();
     let header = LogHeader {
@@ -412,6 +444,7 @@ fn put_transaction(
         schema_changed: changed.schema.is_some(),
         provenance: provenance(transaction),
         pieces: changelog::put_changes(&shared.database, batch, revision, &changes)?,
+        time_only: false,
     };
     put_end(batch, shared, revision, &header, versions, time)
 }
@@ -488,9 +521,9 @@ pub(crate) fn provenance(transaction: &Transaction) -> StoredProvenance {
 }
 
 /// The change of an edge, for the log.
-pub(crate) fn change((edge, state): (EdgeKey, Option<stonetown_storage::log::EdgeState>)) -> Change {
+pub(crate) fn change((edge, state, effect): (EdgeKey, Option<EdgeState>, Effect)) -> Change {
     let EdgeKey { table, resource, subject, source, .. } = edge;
-    Change { table, resource, subject, source, state }
+    Change { table, resource, subject, source, state, effect }
 }
 
 fn answer<T, E>(reply: &Reply<T, E>, outcome: Result<T, E>) {

@@ -11,6 +11,7 @@ pub mod conditions;
 pub mod history;
 pub mod random;
 pub mod reading;
+pub mod time;
 pub mod writes;
 
 mod model;
@@ -50,7 +51,7 @@ macro_rules! conformance_tests {
                 delete_by_filter_skips_what_expired;
             history: a_snapshot_never_changes, revisions_have_one_order_for_all_stores, stores_are_isolated,
                 snapshots_outside_the_window_are_refused, schemas_are_versioned, types_and_tables_keep_their_numbers,
-                the_log_tells_every_change, the_log_comes_in_pages, followers_hear_before_the_head_moves,
+                the_log_tells_every_change, the_log_comes_in_pages, the_log_comes_in_pieces, followers_hear_before_the_head_moves,
                 followers_hear_what_the_log_tells, provenance_is_kept, a_time_names_the_revision_that_was_head,
                 concurrent_commits_have_one_order;
             reading: filters_select_what_they_name, every_filter_agrees_with_its_definition,
@@ -65,6 +66,9 @@ macro_rules! conformance_tests {
                 an_open_snapshot_keeps_what_it_sees, dead_names_go_and_come_back_anew, the_log_keeps_names,
                 the_log_is_cut, provenance_goes_with_its_last_edge, collecting_in_small_steps_ends_the_same,
                 old_schemas_go, forgotten_requests_go;
+            time: effects_tell_what_holds, moments_are_logged_once, moments_of_replaced_versions_are_forgotten,
+                moments_pass_in_bounded_steps, what_has_expired_is_removed, collecting_over_moments_removes_nothing,
+                effects_add_up, what_is_kept_is_there;
             random: random_histories_agree_with_a_model;
         }
     };

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use stonetown_tuple::{CaveatRef, InstanceId, Relationship, Revision, Source, StoreId, Timestamp};
 
-pub use log::{Change, EdgeState, Follower, LogEntry, LogPart};
+pub use log::{Change, EdgeState, Effect, Follower, LogEntry, LogPart, LogPiece, Moments};
 pub use memory::MemoryDatastore;
 pub use read_only::ReadOnly;
 pub use transaction::{
@@ -196,6 +196,29 @@ pub struct Collected {
     pub more: bool,
 }
 
+/// What [`Datastore::pass_time`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// The commit that logs what began or ceased to hold, if anything did.
+    pub revision: Option<Revision>,
+    /// How many edges began or ceased to hold.
+    pub edges: u64,
+    /// Whether it stopped at its bound and has more to do.
+    pub more: bool,
+    /// A revision and a time at which the log and the clock agree, where they do; only told by [`Datastore::pass_time`].
+    pub settled: Option<Settled>,
+}
+
+/// At this revision an edge holds, as the log has it, exactly if it is live at this time. What follows the log from here on
+/// can start from a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The revision.
+    pub revision: Revision,
+    /// The time.
+    pub time: Timestamp,
+}
+
 /// Storage itself has failed: nothing that a caller did.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageError {
@@ -275,6 +298,14 @@ pub trait Datastore: Send + Sync + 'static {
     /// [`SnapshotError::Expired`] when the log has been cut after that revision.
     fn log(&self, after: Revision, limit: usize) -> Result<Vec<LogEntry>, SnapshotError>;
 
+    /// One piece of a commit in the log, counted from 0: what follows a log of commits of any size in bounded memory. `None`
+    /// when the commit has not been published; a commit without changes has one piece.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Expired`] when the log has been cut behind that revision, and [`StorageError::Damaged`] for a piece
+    /// that the commit does not have.
+    fn log_piece(&self, revision: Revision, piece: u32) -> Result<Option<LogPiece>, SnapshotError>;
+
     /// Has `follower` told of every commit after the returned revision, before the commit is published.
     fn follow(&self, follower: Arc<dyn Follower>) -> Revision;
 
@@ -284,6 +315,39 @@ pub trait Datastore: Send + Sync + 'static {
     /// # Errors
     /// When storage fails; what was removed before stays removed, forward and reverse alike.
     fn collect_garbage(&self, floor: Revision, log_floor: Revision, limit: usize) -> Result<Collected, StorageError>;
+
+    /// Logs that edges have begun or ceased to hold by `now`: at most `limit` of them in one commit, in the order of the
+    /// moments. What is stored does not change; each moment is logged once, and those of a version that was replaced
+    /// before its moment never. Log and clock are settled after it unless there is more, or a commit was made by a later
+    /// clock than `now`.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    fn pass_time(&self, now: Timestamp, limit: usize) -> Result<Passed, CommitError>;
+
+    /// A moment before which [`Datastore::pass_time`] has nothing to do; `None` when there is nothing ahead.
+    fn next_moment(&self) -> Option<Timestamp>;
+
+    /// Ends edges that ceased to hold at or before `until` and of which the log says so, at most `limit` of them, as one
+    /// commit at `now` without effects. An edge that was written anew is left alone. Says how many it ended, `more` as in
+    /// [`Datastore::pass_time`].
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    fn remove_expired(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Passed, CommitError>;
+
+    /// What was kept under a name of a store by [`Datastore::keep`].
+    ///
+    /// # Errors
+    /// When storage fails.
+    fn kept(&self, store: StoreId, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// Keeps some bytes, or with `None` no longer keeps any, under a name of a store: for state beside the relationships
+    /// that is no part of their history. Durable when it returns. Names have at most 1,024 bytes.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    fn keep(&self, store: StoreId, name: &str, bytes: Option<Vec<u8>>) -> Result<(), CommitError>;
 
     /// The revision that was head at `time`, or the floor when that lies further back.
     ///

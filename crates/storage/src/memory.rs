@@ -7,6 +7,7 @@
 mod apply;
 mod collect;
 mod state;
+mod time;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -17,8 +18,8 @@ use stonetown_tuple::{InstanceId, Operation, Relationship, Revision, Source, Sto
 
 use crate::transaction::{BulkMode, BulkWriter, CommitError, Committed, StoredUpdate, Transaction};
 use crate::{
-    Collected, Datastore, Direction, Edge, EdgePosition, Follower, LogEntry, LogPart, Ordinal, Provenance, Snapshot,
-    SnapshotError, StorageError, StoredSchema, Table, TableId, TypeId, Usage,
+    Change, Collected, Datastore, Direction, Edge, EdgePosition, Follower, LogEntry, LogPart, LogPiece, Ordinal,
+    Passed, Provenance, Settled, Snapshot, SnapshotError, StorageError, StoredSchema, Table, TableId, TypeId, Usage,
 };
 use state::{Bounds, Catalogue, State, View};
 
@@ -107,6 +108,25 @@ impl Datastore for MemoryDatastore {
         Ok(state.log.range(after.next()..).take(limit.max(1)).map(|(_, entry)| entry.clone()).collect())
     }
 
+    fn log_piece(&self, revision: Revision, piece: u32) -> Result<Option<LogPiece>, SnapshotError> {
+        let state = self.shared.state.read();
+        if revision <= state.log_floor {
+            return Err(SnapshotError::Expired { asked: revision, floor: state.log_floor });
+        }
+        let Some(entry) = state.log.get(&revision) else { return Ok(None) };
+        let pieces = pieces(&entry.changes);
+        let number = piece as usize;
+        let missing = || StorageError::Damaged(format!("the log has no piece {piece} of commit {revision}"));
+        Ok(Some(LogPiece {
+            revision,
+            store: entry.store,
+            schema_changed: entry.schema_changed,
+            provenance: entry.provenance.clone(),
+            changes: pieces.get(number).ok_or_else(missing)?.to_vec(),
+            last: number + 1 == pieces.len(),
+        }))
+    }
+
     fn follow(&self, follower: Arc<dyn Follower>) -> Revision {
         let mut followers = self.shared.commits.lock();
         followers.push(follower);
@@ -116,6 +136,32 @@ impl Datastore for MemoryDatastore {
     fn collect_garbage(&self, floor: Revision, log_floor: Revision, limit: usize) -> Result<Collected, StorageError> {
         let _no_commit_meanwhile = self.shared.commits.lock();
         Ok(self.shared.state.write().collect_garbage(floor, log_floor, limit))
+    }
+
+    fn pass_time(&self, now: Timestamp, limit: usize) -> Result<Passed, CommitError> {
+        self.log_moments(|state| state.pass_time(now, limit))
+    }
+
+    fn next_moment(&self) -> Option<Timestamp> {
+        self.shared.state.read().ahead.first().map(|(time, ..)| *time)
+    }
+
+    fn remove_expired(&self, now: Timestamp, until: Timestamp, limit: usize) -> Result<Passed, CommitError> {
+        let removed = self.log_moments(|state| state.remove_expired(now, until, limit))?;
+        Ok(Passed { settled: None, ..removed })
+    }
+
+    fn kept(&self, store: StoreId, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.shared.state.read().kept.get(&(store, name.to_owned())).cloned())
+    }
+
+    fn keep(&self, store: StoreId, name: &str, bytes: Option<Vec<u8>>) -> Result<(), CommitError> {
+        let kept = &mut self.shared.state.write().kept;
+        match bytes {
+            Some(bytes) => drop(kept.insert((store, name.to_owned()), bytes)),
+            None => drop(kept.remove(&(store, name.to_owned()))),
+        }
+        Ok(())
     }
 
     fn revision_at(&self, time: Timestamp) -> Result<Revision, StorageError> {
@@ -129,11 +175,31 @@ impl Datastore for MemoryDatastore {
     }
 }
 
+impl MemoryDatastore {
+    /// Publishes what `log` found, as a commit if there is any.
+    fn log_moments(&self, log: impl FnOnce(&mut State) -> time::Found) -> Result<Passed, CommitError> {
+        let followers = self.shared.commits.lock();
+        let time::Found { entry, more, now } = log(&mut self.shared.state.write());
+        let mut passed = Passed { more, ..Passed::default() };
+        if let Some(entry) = entry {
+            passed = Passed { revision: Some(entry.revision), edges: entry.changes.len() as u64, ..passed };
+            tell(&followers, &entry);
+            self.shared.state.write().publish(entry);
+        }
+        let state = self.shared.state.read();
+        let settled = !more && state.times.last_key_value().is_none_or(|(_, newest)| *newest <= now);
+        passed.settled = settled.then_some(Settled { revision: state.head, time: now });
+        Ok(passed)
+    }
+}
+
+/// A commit's changes in pieces, at least one.
+fn pieces(changes: &[Change]) -> Vec<&[Change]> {
+    if changes.is_empty() { vec![changes] } else { changes.chunks(CHANGES_PER_PART).collect() }
+}
+
 fn tell(followers: &[Arc<dyn Follower>], entry: &LogEntry) {
-    let pieces: Vec<_> = match entry.changes.len() {
-        0 => vec![&entry.changes[..]],
-        _ => entry.changes.chunks(CHANGES_PER_PART).collect(),
-    };
+    let pieces = pieces(&entry.changes);
     for (number, changes) in pieces.iter().enumerate() {
         let part = LogPart {
             revision: entry.revision,

@@ -158,8 +158,30 @@ pub fn normalize(value: serde_json::Value) -> serde_json::Value {
 fn parse_time<'t>(text: &'t str, prefix: &str) -> Result<Option<(Timestamp, &'t str)>, ParseRelationshipError> {
     let Some(body) = text.strip_prefix(prefix) else { return Ok(None) };
     let (value, rest) = body.split_once(']').ok_or_else(|| ParseRelationshipError::Trait(text.to_owned()))?;
-    let time = value.parse().map_err(|_| ParseRelationshipError::Time { value: value.to_owned() })?;
+    let refused = || ParseRelationshipError::Time { value: value.to_owned() };
+    let time = match value.parse() {
+        Ok(time) => time,
+        Err(_) if is_last_day(value) => Timestamp::MAX,
+        Err(_) => return Err(refused()),
+    };
     Ok(Some((time, rest)))
+}
+
+/// Whether a text is a moment of the last day of the year 9999, UTC, which stands for "never" with many. Moments are counted
+/// up to some hours before: all those are the last one that is counted, [`Timestamp::MAX`].
+fn is_last_day(text: &str) -> bool {
+    let Some(time) = text.strip_suffix('Z').or_else(|| text.strip_suffix('z')) else { return false };
+    let Ok(time) = time.parse::<jiff::civil::DateTime>() else { return false };
+    time.date() >= jiff::civil::date(9999, 12, 30) && text.as_bytes().get(10).is_some_and(|byte| b"Tt ".contains(byte))
+}
+
+/// A moment as text, the last one that is counted as the last one there is.
+struct MomentText(Timestamp);
+
+impl fmt::Display for MomentText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Timestamp::MAX { f.write_str("9999-12-31T23:59:59.999999999Z") } else { self.0.fmt(f) }
+    }
 }
 
 impl fmt::Display for CaveatRef {
@@ -180,10 +202,10 @@ impl fmt::Display for Relationship {
             write!(f, "[{caveat}]")?;
         }
         if let Some(time) = self.expires_at {
-            write!(f, "[expiration:{time}]")?;
+            write!(f, "[expiration:{}]", MomentText(time))?;
         }
         if let Some(time) = self.not_before {
-            write!(f, "[starts:{time}]")?;
+            write!(f, "[starts:{}]", MomentText(time))?;
         }
         Ok(())
     }
@@ -206,6 +228,21 @@ mod tests {
             r#"document:readme#viewer@user:alice[c:{"a":1}][expiration:2030-01-01T00:00:00Z][starts:2029-01-01T00:00:00Z]"#,
         ] {
             assert_eq!(text.parse::<Relationship>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_last_day_of_the_year_9999_is_the_last_moment() {
+        let last = "document:readme#viewer@user:alice[expiration:9999-12-31T23:59:59.999999999Z]";
+        for time in ["9999-12-31T23:59:59Z", "9999-12-31T00:00:00Z", "9999-12-31T23:59:59.999999999Z"] {
+            let text = format!("document:readme#viewer@user:alice[expiration:{time}]");
+            let relationship: Relationship = text.parse().unwrap();
+            assert_eq!((relationship.expires_at, relationship.to_string().as_str()), (Some(Timestamp::MAX), last));
+        }
+        for refused in ["9999-12-32T00:00:00Z", "9999-12-31", "+010000-01-01T00:00:00Z"] {
+            assert!(
+                format!("document:readme#viewer@user:alice[expiration:{refused}]").parse::<Relationship>().is_err()
+            );
         }
     }
 

@@ -19,6 +19,11 @@ fn the_bytes_of_keys_are_those_of_the_document() {
         (meta(), "01"),
         (version(Direction::Forward, &edge, Revision(6)), forward),
         (version(Direction::Reverse, &edge, Revision(6)), reverse),
+        (
+            moment(Kind::Ahead, &Moment { time: time_, edge, written: Revision(6) }),
+            "12 80000000000000000000000000000001 00000001 00000002 00000003 00000004 0000000000000005 0000000000000006",
+        ),
+        (kept(store, "ab"), "70 00000001 6162"),
         (ordinal(store, object_type, "ab"), "20 00000001 00000002 6162"),
         (object_id(store, object_type, ordinal_), "21 00000001 00000002 00000003"),
         (suspect(store, object_type, ordinal_), "22 00000001 00000002 00000003"),
@@ -81,6 +86,8 @@ fn keys_round_trip_and_sort_as_their_parts() {
         assert_eq!(read_numbered(&table(edge.store, edge.table)), Some((edge.store, edge.table.0)));
         assert_eq!(read_bulk(&bulk(revision.0)), Some(revision.0));
         let moment = Timestamp::from_nanosecond(i128::from(edge.source.0 as i64)).unwrap();
+        let ahead = Moment { time: moment, edge: *edge, written: *revision };
+        assert_eq!(read_moment(&super::moment(Kind::Expired, &ahead)), Some(ahead));
         assert_eq!(read_time(&time(moment, *revision)), Some((moment, *revision)));
         assert_eq!(read_request_time(&request_time(moment, edge.store, "a")), Some((moment, edge.store, "a")));
         assert_eq!(read_request(&request(edge.store, "a")), Some((edge.store, "a")));

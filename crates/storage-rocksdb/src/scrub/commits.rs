@@ -17,7 +17,29 @@ impl Scrub<'_, '_> {
         self.times()?;
         self.schemas()?;
         self.requests()?;
+        self.moments()?;
         self.staged()
+    }
+
+    /// Notes of moments are of commits; what they lead to is found out when they have passed.
+    fn moments(&mut self) -> Result<(), StorageError> {
+        for kind in [Kind::Ahead, Kind::Expired] {
+            self.each(kind, |scrub, key, _| {
+                let Some(moment) = keys::read_moment(key) else {
+                    scrub.unreadable_key("a moment", key);
+                    return Ok(());
+                };
+                if !scrub.is_committed(moment.written) {
+                    let what = format!(
+                        "{} has a moment noted, but is of no commit",
+                        scrub.describe(&moment.edge, moment.written)
+                    );
+                    scrub.differ(DifferenceKind::Version, what);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 
     fn provenance(&mut self) -> Result<(), StorageError> {
@@ -99,7 +121,7 @@ impl Scrub<'_, '_> {
             } else if revision >= scrub.first_logged
                 && revision.0 <= scrub.meta.head
                 && let Some(bytes) = scrub.frozen.get_log(&keys::log(revision, 0))?
-                && let Ok(header) = decode::<LogHeader>("header of a commit", &bytes)
+                && let Ok(header) = LogHeader::decode(&bytes)
                 && (!header.schema_changed || header.store != store.0)
             {
                 scrub.differ(

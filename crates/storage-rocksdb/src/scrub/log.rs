@@ -17,6 +17,8 @@ struct Commit {
     piece: u32,
     /// The last piece that there should be.
     pieces: u32,
+    /// Whether it tells only that time has passed, and so of versions of other commits.
+    time_only: bool,
 }
 
 impl Scrub<'_, '_> {
@@ -49,7 +51,11 @@ impl Scrub<'_, '_> {
                 }
                 current.piece = piece;
                 let store = current.store;
-                self.piece(store, revision, piece, value)?;
+                if current.time_only {
+                    raw_changes(value)?;
+                } else {
+                    self.piece(store, revision, piece, value)?;
+                }
             } else {
                 let what = format!("commit {revision} of the log has piece {piece}, but no header");
                 self.differ(DifferenceKind::Log, what);
@@ -86,7 +92,7 @@ impl Scrub<'_, '_> {
 
     fn header(&mut self, revision: Revision, value: &[u8]) -> Result<Option<Commit>, StorageError> {
         self.report.commits += 1;
-        let header: LogHeader = match decode("header of a commit", value) {
+        let header = match LogHeader::decode(value) {
             Ok(header) => header,
             Err(error) => {
                 self.differ(DifferenceKind::Unreadable, format!("commit {revision}: {error}"));
@@ -114,7 +120,7 @@ impl Scrub<'_, '_> {
         if revision > self.swept && header.schema_changed && !has_schema {
             self.differ(DifferenceKind::Schemas, format!("commit {revision} wrote a schema, which is not there"));
         }
-        Ok(Some(Commit { revision, store, piece: 0, pieces: header.pieces }))
+        Ok(Some(Commit { revision, store, piece: 0, pieces: header.pieces, time_only: header.time_only }))
     }
 
     fn piece(&mut self, store: StoreId, revision: Revision, piece: u32, value: &[u8]) -> Result<(), StorageError> {
@@ -231,7 +237,11 @@ impl Scrub<'_, '_> {
 
     fn store_of(&self, revision: Revision) -> Result<Option<StoreId>, StorageError> {
         match self.frozen.get_log(&keys::log(revision, 0))? {
-            Some(bytes) => Ok(Some(StoreId(decode::<LogHeader>("header of a commit", &bytes)?.store))),
+            Some(bytes) => {
+                let header = LogHeader::decode(&bytes)?;
+                // That time has passed is told of versions of other commits.
+                Ok((!header.time_only).then_some(StoreId(header.store)))
+            }
             None if revision == self.limit => self.store_of_bulk(),
             None => Ok(None),
         }

@@ -298,7 +298,7 @@ fn records_that_should_not_be_are_found() {
     planted.put(keys::schema(STORE, Revision(8)), b"schema");
     planted.finds_only(DifferenceKind::Schemas, &["a schema of revision 8, which is not committed"]);
     let planted = Planted::new();
-    let other: LogHeader = decode("header", &planted.get_log(&keys::log(Revision(5), 0))).unwrap();
+    let other = LogHeader::decode(&planted.get_log(&keys::log(Revision(5), 0))).unwrap();
     planted.put(keys::transaction(Revision(2)), encode(&other.provenance).unwrap());
     planted.finds_only(DifferenceKind::Commits, &["commit 2 has another provenance than the log tells"]);
     let planted = Planted::new();

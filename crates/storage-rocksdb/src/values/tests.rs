@@ -32,14 +32,21 @@ fn the_bytes_of_values_are_those_of_the_document() {
         subject: Ordinal(3),
         source: Source(4),
         state: Some(EdgeState::default()),
+        effect: Effect::Continues,
     };
-    assert_eq!(hex(&encode_changes(&[change]).unwrap()), "01010102030401000000");
+    assert_eq!(hex(&encode_changes(std::slice::from_ref(&change)).unwrap()), "0201010203040100000001");
+    let old = [0x01, 0x01, 0x01, 0x02, 0x03, 0x04, 0x01, 0x00, 0x00, 0x00];
+    let begins = Change { effect: Effect::Begins, ..change };
+    assert_eq!(decode_changes(&old, &mut StateReader::default()).unwrap(), [begins]);
     let provenance =
         Provenance { time: Timestamp::from_nanosecond(1).unwrap(), actor: Some("me".to_owned()), metadata: None };
     let provenance = StoredProvenance::from(&provenance);
     assert_eq!(hex(&encode(&provenance).unwrap()), "010201026d6500");
-    let header = LogHeader { store: 1, schema_changed: true, provenance: provenance.clone(), pieces: 2 };
-    assert_eq!(hex(&encode(&header).unwrap()), "0101010201026d650002");
+    let header =
+        LogHeader { store: 1, schema_changed: true, provenance: provenance.clone(), pieces: 2, time_only: false };
+    assert_eq!(hex(&header.encode().unwrap()), "0201010201026d65000200");
+    let old = [0x01, 0x01, 0x01, 0x02, 0x01, 0x02, 0x6d, 0x65, 0x00, 0x02];
+    assert_eq!(LogHeader::decode(&old).unwrap(), header);
     let table = StoredTable {
         resource_type: 1,
         relation: "abc".to_owned(),

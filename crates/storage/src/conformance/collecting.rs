@@ -160,7 +160,10 @@ pub fn the_log_is_cut(make: Make<'_>) {
     for after in 0..5 {
         let cut = stage.datastore.log(Revision(after), 9);
         assert!(matches!(cut, Err(SnapshotError::Expired { floor: Revision(5), .. })), "{cut:?}");
+        let cut = stage.datastore.log_piece(Revision(after + 1), 0);
+        assert!(matches!(cut, Err(SnapshotError::Expired { floor: Revision(5), .. })), "{cut:?}");
     }
+    assert!(stage.datastore.log_piece(Revision(6), 0).unwrap().is_some());
     assert_eq!(stage.datastore.log(Revision(5), 9).unwrap(), whole[5..]);
     assert_eq!(stage.datastore.usage().log_entries, 2);
     stage.snapshot(Revision(3));

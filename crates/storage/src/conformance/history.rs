@@ -172,6 +172,40 @@ pub fn the_log_comes_in_pages(make: Make<'_>) {
     assert!(stage.datastore.log(Revision(99), 9).unwrap().is_empty());
 }
 
+/// The log is read in pieces, however large a commit is: together they are its entries.
+pub fn the_log_comes_in_pieces(make: Make<'_>) {
+    let stage = Stage::new(make);
+    let mut bulk = stage.datastore.bulk(stage.store, crate::BulkMode::Touch, now()).unwrap();
+    bulk.push((0..2_500).map(|number| rel(&format!("document:d{number}#viewer@user:eve"))).collect()).unwrap();
+    bulk.publish(None, None, None).unwrap();
+    stage.write(Vec::new());
+    stage.touch(&["document:plan#viewer@user:eve"]);
+    for entry in stage.datastore.log(Revision(0), 100).unwrap() {
+        let mut changes = Vec::new();
+        for number in 0.. {
+            let piece = stage.datastore.log_piece(entry.revision, number).unwrap().unwrap();
+            assert_eq!((piece.revision, piece.store), (entry.revision, entry.store));
+            assert_eq!((piece.schema_changed, &piece.provenance), (entry.schema_changed, &entry.provenance));
+            assert!(piece.changes.len() <= 1_100, "{} changes in one piece", piece.changes.len());
+            changes.extend(piece.changes);
+            if piece.last {
+                assert!(stage.datastore.log_piece(entry.revision, number + 1).is_err(), "a piece after the last");
+                assert_eq!(
+                    number > 0,
+                    entry.changes.len() > 1_100,
+                    "a large commit comes in pieces, a small one in one"
+                );
+                break;
+            }
+        }
+        assert_eq!(changes, entry.changes);
+    }
+    let head = stage.datastore.head();
+    assert!(stage.datastore.log_piece(head.next(), 0).unwrap().is_none());
+    let missing = stage.datastore.log_piece(Revision(0), 0);
+    assert!(matches!(missing, Err(crate::SnapshotError::Expired { .. })), "no commit has revision 0");
+}
+
 /// A follower is told before anybody can read the commit.
 pub fn followers_hear_before_the_head_moves(make: Make<'_>) {
     struct Early {

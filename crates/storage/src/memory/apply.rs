@@ -283,9 +283,11 @@ impl Draft<'_> {
         let touched = std::mem::take(&mut self.touched);
         let mut changes = Vec::with_capacity(touched.len());
         for EdgeKey { table, resource, subject, source } in touched {
-            let state = self.current(&EdgeKey { table, resource, subject, source }).cloned();
+            let key = EdgeKey { table, resource, subject, source };
+            let state = self.current(&key).cloned();
             written += u64::from(state.is_some());
-            changes.push(Change { table, resource, subject, source, state });
+            let effect = self.state.replaced(self.store, key, revision, state.as_ref(), self.now);
+            changes.push(Change { table, resource, subject, source, state, effect });
         }
         if let Some(RequestId { id, fingerprint }) = transaction.request_id {
             let answered = Answered { fingerprint, time: transaction.now, committed };

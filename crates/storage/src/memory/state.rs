@@ -27,7 +27,15 @@ pub(super) struct State {
     pub(super) requests: BTreeMap<(StoreId, String), Answered>,
     pub(super) pins: Pins,
     pub(super) stores: BTreeMap<StoreId, Store>,
+    /// Moments at which versions begin or cease to hold, not logged yet.
+    pub(super) ahead: BTreeSet<Moment>,
+    /// Versions that have ceased to hold, which the log says, by that moment.
+    pub(super) expired: BTreeSet<Moment>,
+    pub(super) kept: BTreeMap<(StoreId, String), Vec<u8>>,
 }
+
+/// When something happens to a version of an edge.
+pub(super) type Moment = (Timestamp, StoreId, EdgeKey, Revision);
 
 /// How a request with an id was answered.
 pub(super) struct Answered {
