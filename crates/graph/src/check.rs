@@ -14,7 +14,7 @@ mod solve;
 mod tests;
 
 use stonetown_storage::Ordinal;
-use stonetown_tuple::{ObjectRef, RelationName, SubjectRef};
+use stonetown_tuple::{ObjectRef, RelationName, SubjectRef, Timestamp};
 
 use crate::conditions::Conditions;
 use crate::error::GraphError;
@@ -34,6 +34,9 @@ pub struct Answer {
     pub membership: Membership,
     /// What it took to find out.
     pub work: Work,
+    /// Before this moment the answer is certain to stay the same, if nothing is written; `None` if it is for ever. Nothing
+    /// says that it changes then: see [`member_until`].
+    pub changes_at: Option<Timestamp>,
 }
 
 /// Whether `subject` is in the relation or permission of `resource`. Objects need not exist; a userset is a member of
@@ -54,7 +57,31 @@ pub fn check(
     let mut checker = Checker::new(evaluation, relations, class, subject);
     let value = checker.member(node, object)?;
     let membership = checker.membership(&value)?;
-    Ok(Answer { membership, work: checker.work() })
+    Ok(Answer { membership, work: checker.work(), changes_at: checker.conditions.changes_at() })
+}
+
+/// Until when (exclusively) a member stays one, if nothing is written; `None` if for ever. `answer` is that of [`check`] to
+/// the same question. The question is put again at the moments at which something that it rests on begins or ends, at most
+/// `steps` times: the moment is exact if that suffices, and too early otherwise, never too late.
+#[must_use]
+pub fn member_until(
+    evaluation: &Evaluation<'_>,
+    resource: &ObjectRef,
+    permission: &RelationName,
+    subject: &SubjectRef,
+    answer: &Answer,
+    steps: usize,
+) -> Option<Timestamp> {
+    let mut next = answer.changes_at?;
+    for _ in 0..steps {
+        let later = Evaluation { now: next, ..*evaluation };
+        match check(&later, resource, permission, subject) {
+            Ok(Answer { membership: Membership::Member, changes_at, .. }) => next = changes_at?,
+            // Also where there is no answer then: that it is yes is certain up to here.
+            Ok(_) | Err(_) => return Some(next),
+        }
+    }
+    Some(next)
 }
 
 /// A node and an object, packed.

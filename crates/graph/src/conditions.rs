@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use stonetown_caveat::{Arguments, ContextError, Outcome};
 use stonetown_schema::Schema;
 use stonetown_tuple::{CaveatContext, CaveatRef, Timestamp};
 
-use crate::edges::Terms;
+use crate::edges::{Term, Terms};
 use crate::error::GraphError;
 use crate::evaluation::Evaluation;
 use crate::fault::{PlantedFault, planted};
@@ -27,6 +28,8 @@ pub struct Conditions<'a> {
     schema: &'a Schema,
     context: &'a CaveatContext,
     now: Timestamp,
+    /// The first moment at which one of the edges that were looked at begins or ends.
+    changes_at: Cell<Option<Timestamp>>,
     /// Parameters that were missing, by their numbers in [`Missing`].
     names: Vec<String>,
     /// The request's context as arguments, by the caveat.
@@ -44,6 +47,7 @@ impl<'a> Conditions<'a> {
             schema: evaluation.plan.schema(),
             context: evaluation.context,
             now: evaluation.now,
+            changes_at: Cell::new(None),
             names: Vec::new(),
             requests: FxHashMap::default(),
             by_address: FxHashMap::default(),
@@ -60,7 +64,22 @@ impl<'a> Conditions<'a> {
     /// Whether an edge with these terms is there at the moment, whatever its caveat says.
     #[must_use]
     pub fn is_live(&self, terms: Option<&Terms>) -> bool {
-        terms.is_none_or(|terms| terms.0.iter().any(|term| term.is_live(self.now)))
+        terms.is_none_or(|terms| terms.0.iter().any(|term| self.term_is_live(term)))
+    }
+
+    /// The first moment at which one of the edges that were looked at begins or ends: until then every answer that rests on
+    /// them stays as it is.
+    #[must_use]
+    pub fn changes_at(&self) -> Option<Timestamp> {
+        self.changes_at.get()
+    }
+
+    #[inline]
+    fn term_is_live(&self, term: &Term) -> bool {
+        if let Some(moment) = term.changes_at(self.now) {
+            self.changes_at.set(Some(self.changes_at.get().map_or(moment, |first| first.min(moment))));
+        }
+        term.is_live(self.now)
     }
 
     /// What a value means to a caller.
@@ -90,8 +109,11 @@ impl<'a> Conditions<'a> {
     }
 
     fn value_of(&mut self, terms: &Terms) -> Value {
-        let (mut value, now) = (Value::No, self.now);
-        for term in terms.0.iter().filter(|term| term.is_live(now)) {
+        let mut value = Value::No;
+        for term in &terms.0 {
+            if !self.term_is_live(term) {
+                continue;
+            }
             value = value.or(match &term.caveat {
                 None => Value::Yes,
                 Some(caveat) => self.caveat(caveat),

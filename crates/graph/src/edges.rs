@@ -78,6 +78,12 @@ impl Term {
         let has_ended = self.expires_at.is_some_and(|end| end <= now) && !planted(PlantedFault::ExpiryIgnored);
         has_begun && !has_ended
     }
+
+    /// When that changes next, after `now`.
+    pub(crate) fn changes_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let start = self.not_before.filter(|start| *start > now);
+        start.or(self.expires_at.filter(|end| *end > now))
+    }
 }
 
 impl From<&Edge> for Term {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashSet;
 use stonetown_storage::{Direction, Ordinal};
-use stonetown_tuple::{CaveatContext, CaveatRef, ObjectRef, RelationName, SubjectRef};
+use stonetown_tuple::{CaveatContext, CaveatRef, ObjectRef, RelationName, SubjectRef, Timestamp};
 
 use crate::check::{Answer, Checker, State};
 use crate::edges::Terms;
@@ -45,6 +45,9 @@ pub struct Trace {
     pub cut: bool,
     /// The questions that it led to, up to the one that decided it.
     pub parts: Vec<Trace>,
+    /// Until when (exclusively) a member stays one, where whoever asked the whole question found out
+    /// ([`crate::member_until`]).
+    pub until: Option<Timestamp>,
     /// How long it took to answer, parts and all. What is known already takes no time.
     pub duration_ns: u64,
 }
@@ -103,7 +106,8 @@ pub fn explain(
     };
     let (value, trace) = explainer.trace(node, object, 0)?;
     let membership = explainer.checker.membership(&value)?;
-    Ok((Answer { membership, work: explainer.checker.work() }, trace))
+    let (work, changes_at) = (explainer.checker.work(), explainer.checker.conditions().changes_at());
+    Ok((Answer { membership, work, changes_at }, trace))
 }
 
 struct Explainer<'a> {
@@ -133,6 +137,7 @@ impl Explainer<'_> {
             known: !self.shown.insert(State::new(id, object)),
             cut: false,
             parts: Vec::new(),
+            until: None,
             duration_ns: 0,
         };
         if !trace.known {

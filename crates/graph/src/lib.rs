@@ -33,7 +33,7 @@ mod subject_set;
 #[cfg(test)]
 mod testing;
 
-pub use check::{Answer, check};
+pub use check::{Answer, check, member_until};
 pub use error::GraphError;
 pub use evaluation::{Evaluation, Work};
 pub use expand::{ExpandNode, ExpandOperation, ExpandTree, expand};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use stonetown_graph::reference::{Fault, Reference, Subjects, Value};
 use stonetown_graph::{
     Evaluation, GraphError, Limits, Membership, Overlay, Trace, check, expand, explain, lookup_resources,
-    lookup_subjects,
+    lookup_subjects, member_until,
 };
 use stonetown_tuple::{
     CaveatContext, ObjectId, ObjectRef, ObjectType, RelationName, Relationship, Source, SubjectRef, Timestamp,
@@ -182,7 +182,11 @@ impl Asked {
         match &self.question {
             Question::Check { resource, name, subject } => {
                 if way.detail.is_none() {
-                    return Ok(Answer::Value(value(check(&evaluation, resource, name, subject)?.membership)));
+                    let answer = check(&evaluation, resource, name, subject)?;
+                    return Ok(match changes_elsewhere(&evaluation, (resource, name, subject), &answer) {
+                        None => Answer::Value(value(answer.membership)),
+                        Some(contradiction) => Answer::Error(contradiction),
+                    });
                 }
                 let (answer, trace) = explain(&evaluation, resource, name, subject)?;
                 Ok(match contradiction(&evaluation, &trace, subject) {
@@ -248,6 +252,43 @@ impl Asked {
                 Ok(Answer::Subjects(star, excluded))
             }
         }
+    }
+}
+
+/// What an answer says about later times must be what is answered at those times.
+fn changes_elsewhere(
+    evaluation: &Evaluation<'_>,
+    (resource, name, subject): (&ObjectRef, &RelationName, &SubjectRef),
+    answer: &stonetown_graph::Answer,
+) -> Option<String> {
+    /// More moments than any answer of a scenario rests on.
+    const STEPS: usize = 1_000;
+    let at = |now: Timestamp| check(&Evaluation { now, ..*evaluation }, resource, name, subject);
+    let just_before = |moment: Timestamp| moment.checked_sub(Duration::from_nanos(1)).unwrap_or(moment);
+    let half_way = |from: Timestamp, to: Timestamp| {
+        Timestamp::from_nanosecond((from.as_nanosecond() + to.as_nanosecond()) / 2).unwrap_or(from)
+    };
+    let changes_at = answer.changes_at.unwrap_or(Timestamp::MAX);
+    for time in [half_way(evaluation.now, changes_at), just_before(changes_at)] {
+        match at(time) {
+            Ok(then) if then.membership == answer.membership => {}
+            other => return Some(format!("certain before {changes_at}, and at {time} it is {other:?}")),
+        }
+    }
+    if answer.membership != Membership::Member {
+        return None;
+    }
+    let until = member_until(evaluation, resource, name, subject, answer, STEPS);
+    let end = until.unwrap_or(Timestamp::MAX);
+    for time in [half_way(evaluation.now, end), half_way(changes_at, end), just_before(end)] {
+        match at(time) {
+            Ok(then) if then.membership == Membership::Member => {}
+            other => return Some(format!("a member until {end}, and at {time} it is {other:?}")),
+        }
+    }
+    match until.map(at) {
+        Some(Ok(then)) if then.membership == Membership::Member => Some(format!("still a member at {end}")),
+        _ => None,
     }
 }
 
