@@ -6,7 +6,7 @@ use stonetown_graph::{Answer, Trace};
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, SubjectRef, ZedToken};
 
 use crate::admission::Weight;
-use crate::check::{above, refuse_wildcard};
+use crate::check::{above, refuse_wildcard, until};
 use crate::error::RequestLimit;
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
@@ -78,8 +78,9 @@ impl Authorizer {
         refuse_wildcard(&item.subject, "subject.object_id")?;
         let evaluation = world.evaluation(call, &item.context, None, &self.options.limits.graph);
         if trace {
-            let (answer, trace) =
+            let (answer, mut trace) =
                 stonetown_graph::explain(&evaluation, &item.resource, &item.permission, &item.subject)?;
+            trace.until = until(&evaluation, &item.resource, &item.permission, &item.subject, &answer);
             return Ok((answer, Some(trace)));
         }
         Ok((stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?, None))

@@ -2,8 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use stonetown_graph::{Limits as GraphLimits, Membership, Overlay, Trace, Work};
-use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, Relationship, SubjectRef, ZedToken};
+use stonetown_graph::{Answer as CheckedAnswer, Evaluation, Limits as GraphLimits, Membership, Overlay, Trace, Work};
+use stonetown_tuple::{
+    CaveatContext, Consistency, ObjectRef, RelationName, Relationship, SubjectRef, Timestamp, ZedToken,
+};
 
 use crate::admission::Weight;
 use crate::error::RequestLimit;
@@ -38,6 +40,9 @@ pub struct CheckAnswer {
     pub at: ZedToken,
     /// The answer.
     pub membership: Membership,
+    /// Until when (exclusively) a member stays one if nothing is written, `None` if for ever or if it is none. Exact, or too
+    /// early where too much begins and ends before.
+    pub until: Option<Timestamp>,
     /// What it took.
     pub work: Work,
     /// Why, where asked for.
@@ -78,11 +83,16 @@ impl Authorizer {
             stonetown_graph::check(&evaluation, resource, permission, subject).map(|answer| (answer, None))
         };
         match answered {
-            Ok((answer, trace)) => {
+            Ok((answer, mut trace)) => {
                 let counter = if resident { &self.counters.checks_resident } else { &self.counters.checks_stored };
                 counter.fetch_add(1, Ordering::Relaxed);
                 let schema = trace.is_some().then(|| world.schema().text());
-                Ok(CheckAnswer { at: world.token, membership: answer.membership, work: answer.work, trace, schema })
+                let until = until(&evaluation, resource, permission, subject, &answer);
+                if let Some(trace) = &mut trace {
+                    trace.until = until;
+                }
+                let CheckedAnswer { membership, work, .. } = answer;
+                Ok(CheckAnswer { at: world.token, membership, until, work, trace, schema })
             }
             Err(stonetown_graph::GraphError::LimitExceeded { .. }) if effort == Effort::Inline => {
                 self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
@@ -108,6 +118,22 @@ impl Authorizer {
         }
         Ok(Some(Overlay::new(&world.plan, &*world.snapshot, with)?))
     }
+}
+
+/// Until when a member stays one.
+pub(crate) fn until(
+    evaluation: &Evaluation<'_>,
+    resource: &ObjectRef,
+    permission: &RelationName,
+    subject: &SubjectRef,
+    answer: &CheckedAnswer,
+) -> Option<Timestamp> {
+    /// Moments that are looked at: each costs a check.
+    const STEPS_MAX: usize = 8;
+    if answer.membership != Membership::Member {
+        return None;
+    }
+    stonetown_graph::member_until(evaluation, resource, permission, subject, answer, STEPS_MAX)
 }
 
 /// Refuses a number above its limit.

@@ -108,6 +108,8 @@ pub enum Error {
     InvalidFilter {
         /// What is wrong.
         message: String,
+        /// The filter, in words.
+        filter: String,
     },
     /// A filter that no relationship of this schema can match.
     #[error("{message}")]
@@ -193,6 +195,29 @@ pub enum Error {
     /// Too many writes wait.
     #[error("too many writes are waiting: try again later")]
     WritesOverloaded,
+    /// A counter of that name is there already.
+    #[error("relationship counter `{name}` is registered already")]
+    CounterRegistered {
+        /// Its name.
+        name: String,
+        /// What it counts.
+        filter: Box<RelationshipFilter>,
+    },
+    /// There is no counter of that name.
+    #[error("relationship counter `{name}` is not registered")]
+    CounterNotRegistered {
+        /// The name.
+        name: String,
+    },
+    /// No more counters are taken.
+    #[error("no more than {limit} relationship counters can be registered")]
+    TooManyCounters {
+        /// The limit.
+        limit: usize,
+    },
+    /// The server has no watch.
+    #[error("watching is turned off on this server")]
+    WatchDisabled,
     /// The caller has too many calls running.
     #[error("too many calls at once: at most {limit}")]
     TooManyCalls {
@@ -279,6 +304,11 @@ fn describe(precondition: &Precondition) -> String {
         Precondition::MustMatch(filter) => ("no relationship matches", filter),
         Precondition::MustNotMatch(filter) => ("a relationship matches", filter),
     };
+    format!("{kind} {}", describe_filter(filter))
+}
+
+/// The conditions that a filter sets, in words.
+pub(crate) fn describe_filter(filter: &RelationshipFilter) -> String {
     let mut parts = Vec::new();
     let mut part = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -293,7 +323,7 @@ fn describe(precondition: &Precondition) -> String {
         part("subject type", Some(subject.subject_type.as_ref()));
         part("subject id", subject.subject_id.as_ref().map(|id| id.as_str()));
     }
-    format!("{kind} {}", parts.join(", "))
+    parts.join(", ")
 }
 
 impl From<StorageError> for Error {

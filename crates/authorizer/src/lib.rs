@@ -14,11 +14,13 @@ pub mod check;
 pub mod clock;
 pub mod computable;
 pub mod count;
+pub mod counters;
 pub mod dependent;
 pub mod diff;
 pub mod error;
 pub mod expand;
 pub mod export;
+pub mod follow;
 pub mod import;
 pub mod limits;
 pub mod lookup;
@@ -28,6 +30,7 @@ pub mod reflect;
 pub mod schema;
 pub mod upkeep;
 pub mod validation;
+pub mod watch;
 pub mod world;
 pub mod write;
 
@@ -42,7 +45,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use stonetown_graph::{Index, Plan};
-use stonetown_storage::{Datastore, StorageError};
+use stonetown_storage::{Datastore, Follower, StorageError};
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
 
 pub use admission::Admission;
@@ -60,6 +63,8 @@ pub use stonetown_graph::{IndexOptions, IndexStats};
 pub use stonetown_storage::BulkMode;
 /// What upkeep of the store tells.
 pub use stonetown_storage::{Checkpointed, Difference, DifferenceKind, Scrubbed};
+/// What a change means for who keeps the relationships that hold.
+pub use stonetown_storage::Effect;
 /// What the position of a read is made of, for those who keep it in a cursor.
 pub use stonetown_storage::{EdgePosition, Ordinal, TableId, read::ReadPosition};
 
@@ -107,6 +112,8 @@ pub struct Options {
     pub checkpoints: Option<PathBuf>,
     /// The permissions that are kept as sets for clients to join.
     pub materialize: Arc<[materialize::Watched]>,
+    /// Whether nothing can be watched.
+    pub watch_disabled: bool,
 }
 
 /// Answers authorization questions from one datastore.
@@ -116,6 +123,9 @@ pub struct Authorizer {
     plans: ArcSwap<HashMap<(StoreId, Revision), Arc<Plan>>>,
     clock: Clock,
     admission: Admission,
+    commits: Arc<follow::Commits>,
+    watchers: watch::Watchers,
+    relationship_counters: counters::CounterSets,
     options: Options,
     counters: Counters,
     /// Held by what reads or copies everything: one at a time.
@@ -134,6 +144,10 @@ pub struct Counters {
     pub checks_resident: AtomicU64,
     /// Checks answered from the datastore.
     pub checks_stored: AtomicU64,
+    /// Relationships that began or ended by the passing of time, which the log was told of.
+    pub moments_passed: AtomicU64,
+    /// Relationships that were removed from storage after they had ended.
+    pub expired_removed: AtomicU64,
 }
 
 impl Authorizer {
@@ -143,6 +157,8 @@ impl Authorizer {
     /// When the datastore cannot be read.
     pub fn open(datastore: Arc<dyn Datastore>, options: Options) -> Result<Authorizer, StorageError> {
         let index = Index::load(&datastore, options.index.clone())?;
+        let commits = Arc::<follow::Commits>::default();
+        datastore.follow(Arc::clone(&commits) as Arc<dyn Follower>);
         Ok(Authorizer {
             index,
             plans: ArcSwap::default(),
@@ -151,6 +167,9 @@ impl Authorizer {
             counters: Counters::default(),
             upkeep: Mutex::new(()),
             sets_stats: materialize::SetsStats::default(),
+            commits,
+            watchers: watch::Watchers::default(),
+            relationship_counters: counters::CounterSets::default(),
             datastore,
             options,
         })
@@ -214,8 +233,8 @@ impl Authorizer {
         keep_since: Timestamp,
         keep_log_since: Timestamp,
     ) -> Result<stonetown_storage::Collected, StorageError> {
-        /// Versions removed in one step, so that a step takes tens of milliseconds.
-        const STEP: usize = 20_000;
+        /// Versions removed in one step, so that commits, which wait for it, never wait long.
+        const STEP: usize = 1_000;
         let floor = self.datastore.revision_at(keep_since)?;
         let log_floor = self.datastore.revision_at(keep_log_since)?;
         self.datastore.collect_garbage(floor, log_floor, STEP)

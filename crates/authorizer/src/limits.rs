@@ -36,6 +36,12 @@ pub struct Limits {
     pub calls_per_caller_max: u32,
     /// Lookups, reads, expansions, exports, imports and bulk checks of one caller at the same time.
     pub heavy_calls_per_caller_max: u32,
+    /// Relationship counters of one store.
+    pub counters_max: usize,
+    /// Watches at the same time.
+    pub watchers_max: u32,
+    /// Watches of one caller at the same time.
+    pub watchers_per_caller_max: u32,
     /// Bytes of memory the process should stay under; 0 for no gate. Heavy calls are shed at 75 %, all at 85 %.
     pub memory_bytes_max: u64,
     /// Entries of the directory for checkpoints.
@@ -67,7 +73,10 @@ impl Default for Limits {
             overlay_max: 1000,
             write_retries_max: 10,
             calls_per_caller_max: 10_000,
-            heavy_calls_per_caller_max: 256,
+            heavy_calls_per_caller_max: 64,
+            counters_max: 100,
+            watchers_max: 1000,
+            watchers_per_caller_max: 100,
             memory_bytes_max: 0,
             checkpoints_max: 100,
             inline_edges_max: 2_000,

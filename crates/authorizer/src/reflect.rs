@@ -63,7 +63,9 @@ impl Authorizer {
 
 impl ReflectFilter {
     fn check(&self) -> Result<(), Error> {
-        let wrong = |message: &str| Err(Error::InvalidFilter { message: message.to_owned() });
+        let parts = [&self.definition, &self.caveat, &self.relation, &self.permission];
+        let filter = || parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let wrong = |message: &str| Err(Error::InvalidFilter { message: message.to_owned(), filter: filter() });
         let of_definition = self.relation.is_some() || self.permission.is_some();
         match (&self.definition, &self.caveat) {
             (Some(_), Some(_)) => wrong("a filter is about definitions or about caveats, not both"),

@@ -9,7 +9,7 @@ use stonetown_tuple::{Precondition, RelationshipFilter, RelationshipUpdate, Sour
 
 use crate::admission::Weight;
 use crate::check::above;
-use crate::error::RequestLimit;
+use crate::error::{RequestLimit, describe_filter};
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
 
@@ -174,10 +174,16 @@ fn check_precondition(schema: &Schema, precondition: &Precondition) -> Result<()
 /// Refuses a filter without conditions, one that contradicts itself, and one that names what the schema has not.
 pub(crate) fn check_filter(schema: &Schema, filter: &RelationshipFilter) -> Result<(), Error> {
     if filter.is_empty() {
-        return Err(Error::InvalidFilter { message: "at least one field must be set".to_owned() });
+        return Err(Error::InvalidFilter {
+            message: "at least one field must be set".to_owned(),
+            filter: describe_filter(filter),
+        });
     }
     if filter.resource_id.is_some() && filter.resource_id_prefix.is_some() {
-        return Err(Error::InvalidFilter { message: "a resource id and a prefix of it cannot both be set".to_owned() });
+        return Err(Error::InvalidFilter {
+            message: "a resource id and a prefix of it cannot both be set".to_owned(),
+            filter: describe_filter(filter),
+        });
     }
     let definition =
         |name: &str| schema.definition(name).ok_or_else(|| Error::UnknownDefinition { name: name.to_owned() });
