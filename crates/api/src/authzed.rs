@@ -4,6 +4,7 @@
 mod bulk;
 mod check;
 mod computable;
+mod counters;
 mod delete;
 mod dependent;
 mod diff;
@@ -18,7 +19,7 @@ mod read;
 mod reflect;
 mod schema;
 mod schemas;
-mod watch;
+pub(crate) mod watch;
 mod write;
 
 #[cfg(test)]

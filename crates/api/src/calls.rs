@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
+use crate::authzed::watch::Watching;
 use crate::incoming::{CancelOnDrop, Incoming};
 use crate::materialize::Materialize;
 use crate::settings::ApiSettings;
@@ -32,6 +33,7 @@ pub(crate) struct Calls {
     stream_idle_max: Duration,
     version: Option<String>,
     materialize: Materialize,
+    watching: Watching,
 }
 
 /// Which places a call needs.
@@ -46,6 +48,7 @@ pub(crate) enum Pool {
 impl Calls {
     pub(crate) fn new(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Calls {
         Calls {
+            watching: Watching::new(&authorizer, settings),
             authorizer,
             light: Arc::new(Semaphore::new(settings.light_calls_max)),
             heavy: Arc::new(Semaphore::new(settings.heavy_calls_max)),
@@ -80,6 +83,11 @@ impl Calls {
     /// What the services of materialized permissions share.
     pub(crate) fn materialize(&self) -> &Materialize {
         &self.materialize
+    }
+
+    /// What watches share.
+    pub(crate) fn watching(&self) -> &Watching {
+        &self.watching
     }
 
     /// How long a stream may stand still.

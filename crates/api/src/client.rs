@@ -36,3 +36,11 @@ pub fn context_to_wire(context: CaveatContext) -> prost_types::Struct {
 pub fn relationship_from_wire(relationship: wire::Relationship) -> Result<Relationship, String> {
     convert::relationship(relationship).map_err(|error| format!("{}: {}", error.field, error.message))
 }
+
+/// A caveat context, or transaction metadata, as the domain has it.
+///
+/// # Errors
+/// What is wrong with it, and in which field.
+pub fn context_from_wire(context: prost_types::Struct) -> Result<CaveatContext, String> {
+    convert::context::from_wire(Some(context)).map_err(|error| format!("{}: {}", error.field, error.message))
+}

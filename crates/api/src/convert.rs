@@ -17,6 +17,9 @@ use stonetown_tuple::{
 use crate::proto::authzed::api::v1 as wire;
 use crate::token;
 
+/// 9999-12-31T23:59:59Z, the last second that the wire has.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// A field that cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}`: {message}")]
@@ -151,6 +154,10 @@ pub(crate) fn timestamp_from_wire(time: prost_types::Timestamp) -> Result<Timest
     if !(0..1_000_000_000).contains(&time.nanos) {
         return Err(FieldError::new("must be from 0 to 999999999")).at("nanos");
     }
+    // The last day of the year 9999, which stands for "never" with many, lies just behind the last moment that is counted.
+    if (Timestamp::MAX.as_second()..=LAST_SECOND).contains(&time.seconds) {
+        return Ok(Timestamp::MAX);
+    }
     Timestamp::new(time.seconds, time.nanos)
         .map_err(|_| FieldError::new("lies outside of the years -9999 to 9999"))
         .at("seconds")
@@ -247,6 +254,9 @@ pub(crate) fn relationship_to_wire(relationship: Relationship) -> wire::Relation
 }
 
 pub(crate) fn timestamp_to_wire(time: Timestamp) -> prost_types::Timestamp {
+    if time == Timestamp::MAX {
+        return prost_types::Timestamp { seconds: LAST_SECOND, nanos: 999_999_999 };
+    }
     // The domain counts nanoseconds towards zero, the wire always forward.
     let (seconds, nanos) = (time.as_second(), time.subsec_nanosecond());
     if nanos < 0 {

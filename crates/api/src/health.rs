@@ -11,15 +11,17 @@ use crate::proto::authzed::api::materialize::v0::watch_permission_sets_service_s
 use crate::proto::authzed::api::materialize::v0::watch_permissions_service_server::WatchPermissionsServiceServer;
 use crate::proto::authzed::api::v1::permissions_service_server::PermissionsServiceServer;
 use crate::proto::authzed::api::v1::schema_service_server::SchemaServiceServer;
+use crate::proto::authzed::api::v1::watch_service_server::WatchServiceServer;
 
 /// What health says: `""` for the server, and the services by their full names. Others are not found.
-const REPORTED: [&str; 6] = [
+const REPORTED: [&str; 7] = [
     "",
     PermissionsServiceServer::<Calls>::NAME,
     SchemaServiceServer::<Calls>::NAME,
     RelationshipsServiceServer::<Calls>::NAME,
     WatchPermissionSetsServiceServer::<Calls>::NAME,
     WatchPermissionsServiceServer::<Calls>::NAME,
+    WatchServiceServer::<Calls>::NAME,
 ];
 
 /// Sets what the health service answers. Clones set the same.
@@ -59,7 +61,9 @@ mod tests {
         let (health, routes) = Health::new().await;
         let mut client = HealthClient::new(routes);
         let check = |service: &str| HealthCheckRequest { service: service.to_owned() };
-        for service in ["", "authzed.api.v1.PermissionsService", "authzed.api.v1.SchemaService"] {
+        for service in
+            ["", "authzed.api.v1.PermissionsService", "authzed.api.v1.SchemaService", "authzed.api.v1.WatchService"]
+        {
             health.set_serving(false).await;
             let answer = client.check(check(service)).await.unwrap().into_inner();
             assert_eq!(answer.status(), health_check_response::ServingStatus::NotServing);
@@ -67,7 +71,7 @@ mod tests {
             let answer = client.check(check(service)).await.unwrap().into_inner();
             assert_eq!(answer.status(), health_check_response::ServingStatus::Serving);
         }
-        for service in ["authzed.api.v1.WatchService", "nothing"] {
+        for service in ["authzed.api.v1.ExperimentalService", "nothing"] {
             assert_eq!(client.check(check(service)).await.unwrap_err().code(), Code::NotFound, "{service}");
         }
     }

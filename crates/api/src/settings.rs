@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::materialize::Downloads;
 
 /// Settings of the services, with their defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// The largest request, in bytes. The default is gRPC's own, 4 MiB.
     pub request_bytes_max: usize,
@@ -22,6 +22,12 @@ pub struct ApiSettings {
     pub materialize_streams_max: usize,
     /// Where DownloadPermissionSets sends clients; `None` to offer no files.
     pub downloads: Option<Downloads>,
+    /// Time between two checkpoints of a watch on which nothing else happens.
+    pub watch_heartbeat: Duration,
+    /// How long a watch waits for a client that does not read before it ends with `RESOURCE_EXHAUSTED`.
+    pub watch_reader_max: Duration,
+    /// Turns true when the server stops: watches, which would never end by themselves, then end with `UNAVAILABLE`.
+    pub stopping: Option<tokio::sync::watch::Receiver<bool>>,
     /// The version told to clients that ask; `None` to tell nobody.
     pub version: Option<String>,
 }
@@ -36,6 +42,9 @@ impl Default for ApiSettings {
             heavy_calls_max: 256,
             materialize_streams_max: 100,
             downloads: None,
+            watch_heartbeat: Duration::from_secs(1),
+            watch_reader_max: Duration::from_secs(30),
+            stopping: None,
             version: Some(concat!("v", env!("CARGO_PKG_VERSION")).to_owned()),
         }
     }

@@ -55,7 +55,10 @@ fn code(error: &Error) -> Code {
             Some(SchemaErrorKind::Type) => Code::FailedPrecondition,
             Some(SchemaErrorKind::Parse) | None => Code::InvalidArgument,
         },
-        Error::UnknownDefinition { .. }
+        Error::WatchDisabled
+        | Error::CounterRegistered { .. }
+        | Error::CounterNotRegistered { .. }
+        | Error::UnknownDefinition { .. }
         | Error::UnknownRelation { .. }
         | Error::PreconditionFailed(_)
         | Error::ImpossibleFilter { .. }
@@ -66,6 +69,7 @@ fn code(error: &Error) -> Code {
         | Error::Refused(_) => Code::FailedPrecondition,
         Error::WorkLimit { .. }
         | Error::WritesOverloaded
+        | Error::TooManyCounters { .. }
         | Error::TooManyCalls { .. }
         | Error::MemoryPressure { .. } => Code::ResourceExhausted,
         Error::NoSchema => Code::NotFound,
@@ -135,7 +139,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
             metadata.insert("limit".to_owned(), limit.to_string());
             (ErrorReason::TooManyRelationshipsForTransactionalDelete, metadata)
         }
-        Error::InvalidFilter { .. } => (ErrorReason::InvalidFilter, Metadata::new()),
+        Error::InvalidFilter { filter, .. } => (ErrorReason::InvalidFilter, metadata([("filter", filter.clone())])),
         Error::ImpossibleFilter { .. } => (ErrorReason::SchemaTypeError, Metadata::new()),
         Error::AboveLimit { what, actual, max, relationship } => {
             return of_limit(*what, *actual, *max, relationship.as_deref());
@@ -145,9 +149,19 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         Error::Cycle { .. } | Error::WorkLimit { limit: "depth_max", .. } => {
             (ErrorReason::MaximumDepthExceeded, Metadata::new())
         }
+        Error::CounterRegistered { name, filter } => {
+            let mut metadata = of_filter("", filter);
+            metadata.insert("counter_name".to_owned(), name.clone());
+            (ErrorReason::CounterAlreadyRegistered, metadata)
+        }
+        Error::CounterNotRegistered { name } => {
+            (ErrorReason::CounterNotRegistered, metadata([("counter_name", name.clone())]))
+        }
         Error::Serialization => (ErrorReason::SerializationFailure, Metadata::new()),
         Error::ReadOnly(_) => (ErrorReason::ServiceReadOnly, Metadata::new()),
         Error::NoSchema
+        | Error::WatchDisabled
+        | Error::TooManyCounters { .. }
         | Error::WorkLimit { .. }
         | Error::NeedsPool
         | Error::Deadline
@@ -299,11 +313,6 @@ pub(crate) fn to_message(status: &Status) -> rpc::Status {
     rpc::Status { code: status.code() as i32, message: status.message().to_owned(), details }
 }
 
-/// A call that exists in the interface and not yet in this server.
-pub(crate) fn not_served(call: &str) -> Status {
-    Status::unimplemented(format!("`{call}` is not served by this server"))
-}
-
 /// A tree that clients could not decode.
 pub(crate) fn too_deep(levels_max: usize) -> Status {
     let message = format!("the tree is deeper than {levels_max} levels: expand a part of it");
@@ -338,6 +347,18 @@ pub(crate) fn stalled(seconds: u64) -> Status {
 /// The end of a stream whose client takes nothing for too long. It can go on from the last token that it has.
 pub(crate) fn not_read(seconds: u64) -> Status {
     Status::deadline_exceeded(format!("nothing was taken for {seconds} seconds: go on after the last token"))
+}
+
+/// The end of a watch whose client does not read.
+pub(crate) fn watch_not_read(seconds: u64) -> Status {
+    Status::resource_exhausted(format!(
+        "watch disconnected: nothing was read for {seconds} seconds; go on from the last token"
+    ))
+}
+
+/// The end of a watch when the server stops.
+pub(crate) fn stopping() -> Status {
+    Status::unavailable("the server is stopping: go on from the last token")
 }
 
 /// The end of a call that came in without going through authentication.

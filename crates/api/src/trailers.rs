@@ -6,7 +6,7 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -24,6 +24,12 @@ const VERSION_ASKED: HeaderName = HeaderName::from_static("io.spicedb.requestver
 const VERSION: HeaderName = HeaderName::from_static("io.spicedb.debug.version");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
+/// The token of a write whose answer has no field for it.
+const WRITTEN_AT: HeaderName = HeaderName::from_static("stonetown-written-at");
+
+/// How tonic begins to say that a request is too large.
+const TOO_LARGE: &str = "Error, decoded message length too large";
+
 /// Longest request id that is repeated, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 256;
 
@@ -32,6 +38,7 @@ const REQUEST_ID_BYTES_MAX: usize = 256;
 pub(crate) struct Cost {
     dispatched: AtomicU64,
     cached: AtomicU64,
+    written_at: OnceLock<HeaderValue>,
 }
 
 impl Cost {
@@ -39,6 +46,12 @@ impl Cost {
     pub(crate) fn add(&self, dispatched: u64, cached: u64) {
         self.dispatched.fetch_add(dispatched, Ordering::Relaxed);
         self.cached.fetch_add(cached, Ordering::Relaxed);
+    }
+
+    /// Has the token of a write sent as a trailer.
+    pub(crate) fn written_at(&self, token: &str) {
+        // A token is base64, which a header can hold; it is set once.
+        let _ = HeaderValue::from_str(token).map(|token| self.written_at.set(token));
     }
 }
 
@@ -109,9 +122,22 @@ impl Trailers {
         to.insert(REQUEST_ID, request_id);
         to.insert(DISPATCHED, self.cost.dispatched.load(Ordering::Relaxed).into());
         to.insert(CACHED, self.cost.cached.load(Ordering::Relaxed).into());
+        if let Some(token) = self.cost.written_at.get() {
+            to.insert(WRITTEN_AT, token.clone());
+        }
         if let Some(version) = self.version {
             to.insert(VERSION, version);
         }
+    }
+}
+
+/// A request that is too large is refused with the code that clients of SpiceDB, whose server is Go's, expect of it.
+fn say_too_large(headers: &mut HeaderMap) {
+    let refused = Status::from_header_map(headers);
+    if let Some(refused) = refused.filter(|status| status.message().starts_with(TOO_LARGE)) {
+        let text = format!("the request is too large:{}", &refused.message()[TOO_LARGE.len()..]);
+        // A status of a short text is always a header.
+        let _ = Status::resource_exhausted(text).add_header(headers);
     }
 }
 
@@ -132,6 +158,7 @@ where
             Poll::Ready(Ok(mut answer)) => match self.trailers.take() {
                 // An answer without messages is one block of headers, which clients take for trailers.
                 Some(trailers) if answer.headers().contains_key(GRPC_STATUS) => {
+                    say_too_large(answer.headers_mut());
                     trailers.write(answer.headers_mut());
                     answer
                 }

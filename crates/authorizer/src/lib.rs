@@ -61,10 +61,10 @@ pub use stonetown_graph::{
 pub use stonetown_graph::{IndexOptions, IndexStats};
 /// How an import treats relationships that are there already.
 pub use stonetown_storage::BulkMode;
-/// What upkeep of the store tells.
-pub use stonetown_storage::{Checkpointed, Difference, DifferenceKind, Scrubbed};
 /// What a change means for who keeps the relationships that hold.
 pub use stonetown_storage::Effect;
+/// What upkeep of the store tells.
+pub use stonetown_storage::{Checkpointed, Difference, DifferenceKind, Scrubbed};
 /// What the position of a read is made of, for those who keep it in a cursor.
 pub use stonetown_storage::{EdgePosition, Ordinal, TableId, read::ReadPosition};
 

@@ -52,6 +52,10 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_GRPC_SHUTDOWN_GRACE_PERIOD", default_value = "5s", value_name = "TIME")]
     pub grpc_shutdown_grace_period: Period,
 
+    /// Largest request message, in bytes.
+    #[arg(long, env = "STONETOWN_GRPC_MAX_RECV_MSG_SIZE", default_value_t = 4 << 20, value_name = "BYTES")]
+    pub grpc_max_recv_msg_size: usize,
+
     /// Whether gRPC reflection is left out.
     #[arg(long, env = "STONETOWN_DISABLE_REFLECTION")]
     pub disable_reflection: bool,
@@ -120,6 +124,31 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_MEMORY_LIMIT_MIB", default_value_t = 0, value_name = "MIB")]
     pub memory_limit_mib: u64,
 
+    /// Time after which an expired relationship is removed from storage; nothing is removed in the first such time after a
+    /// start, so that a wrong clock can be seen before it does harm.
+    #[arg(long, env = "STONETOWN_EXPIRED_RETENTION", default_value = "1h", value_name = "TIME")]
+    pub expired_retention: Period,
+
+    /// Whether nothing can be watched.
+    #[arg(long, env = "STONETOWN_DATASTORE_DISABLE_WATCH_SUPPORT")]
+    pub datastore_disable_watch_support: bool,
+
+    /// Time between two checkpoints of a watch on which nothing else happens.
+    #[arg(long, env = "STONETOWN_WATCH_API_HEARTBEAT", default_value = "1s", value_name = "TIME")]
+    pub watch_api_heartbeat: Period,
+
+    /// Time after which a watch that is not read is disconnected.
+    #[arg(long, env = "STONETOWN_WATCH_READER_TIMEOUT", default_value = "30s", value_name = "TIME")]
+    pub watch_reader_timeout: Period,
+
+    /// Most watches at the same time.
+    #[arg(long, env = "STONETOWN_MAX_WATCHERS", default_value_t = 1000, value_name = "N")]
+    pub max_watchers: u32,
+
+    /// Most watches of one caller at the same time.
+    #[arg(long, env = "STONETOWN_MAX_WATCHERS_PER_CALLER", default_value_t = 100, value_name = "N")]
+    pub max_watchers_per_caller: u32,
+
     /// Validation files whose schemas and relationships are loaded at the start, all as one, if the store has no schema.
     /// Repeat the flag, or separate files by commas, for several.
     #[arg(
@@ -166,7 +195,7 @@ pub struct Config {
     pub max_calls_per_caller: u32,
 
     /// Most lookups, reads, expansions, exports, imports and bulk checks of one caller at the same time.
-    #[arg(long, env = "STONETOWN_MAX_HEAVY_CALLS_PER_CALLER", default_value_t = 256, value_name = "N")]
+    #[arg(long, env = "STONETOWN_MAX_HEAVY_CALLS_PER_CALLER", default_value_t = 64, value_name = "N")]
     pub max_heavy_calls_per_caller: u32,
 
     /// Time after which a stream on which nothing moved is ended.
@@ -249,6 +278,8 @@ impl Config {
         let limits = stonetown_authorizer::Limits {
             calls_per_caller_max: self.max_calls_per_caller,
             heavy_calls_per_caller_max: self.max_heavy_calls_per_caller,
+            watchers_max: self.max_watchers,
+            watchers_per_caller_max: self.max_watchers_per_caller,
             memory_bytes_max: self.memory_limit_bytes(),
             ..self.limits.of_authorizer()
         };
@@ -260,6 +291,7 @@ impl Config {
             },
             schema_prefixes_required: self.schema_prefixes_required,
             materialize: self.materialize_permission.clone().into(),
+            watch_disabled: self.datastore_disable_watch_support,
             foreign_tokens_refused: self.mismatch_zed_token_behavior == ForeignToken::Error,
             checkpoints: self.checkpoints(),
         }

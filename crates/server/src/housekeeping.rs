@@ -1,7 +1,8 @@
-//! What runs beside the calls: garbage collection behind the retention windows, and the reading of the memory gate.
+//! What runs beside the calls: the passing of time, garbage collection behind the retention windows, and the reading of the
+//! memory gate.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::materialize::Keeper;
@@ -9,6 +10,10 @@ use tokio::sync::watch;
 
 use crate::Config;
 
+/// Time between two looks at what has begun or ended: how late a watch hears of it.
+const MOMENTS_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two runs of the removal of what has expired.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Time between two readings of the process's memory.
 const MEMORY_READ_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -87,6 +92,71 @@ pub(crate) async fn keep_sets(authorizer: Arc<Authorizer>, mut stop: watch::Rece
                 SETS_RETRY_INTERVAL
             }
         };
+    }
+}
+
+/// Tells the log what begins and ends by the passing of time, and removes what ended longer than `retention` ago, until
+/// `stop` turns true.
+pub(crate) async fn pass_time(authorizer: Arc<Authorizer>, retention: Duration, mut stop: watch::Receiver<bool>) {
+    let begun = Instant::now();
+    let mut swept = begun;
+    let mut failed = false;
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(MOMENTS_INTERVAL) => {}
+        }
+        // A clock that is wrong from the start must not end grants for good before somebody can see it.
+        let sweep = begun.elapsed() >= retention && swept.elapsed() >= SWEEP_INTERVAL;
+        let authorizer = Arc::clone(&authorizer);
+        let run = tokio::task::spawn_blocking(move || -> Result<(u64, bool), stonetown_authorizer::Error> {
+            while authorizer.pass_time()? {}
+            if !sweep {
+                return Ok((0, true));
+            }
+            let now = authorizer.clock().now();
+            authorizer.remove_expired(now.saturating_sub(retention).unwrap_or(now))
+        });
+        match run.await {
+            Ok(Ok((removed, more))) => {
+                failed = false;
+                if !more {
+                    swept = Instant::now();
+                }
+                if removed > 0 {
+                    tracing::info!(removed, "expired relationships removed");
+                }
+            }
+            // Told once: without writes it fails each time.
+            Ok(Err(error)) if !failed => {
+                failed = true;
+                tracing::error!(%error, "what began or ended could not be logged");
+            }
+            Ok(Err(_)) => {}
+            Err(error) => tracing::error!(%error, "the passing of time ended early"),
+        }
+    }
+}
+
+/// Keeps the relationship counters in step with the log until `stop` turns true.
+pub(crate) async fn advance_counters(authorizer: Arc<Authorizer>, mut stop: watch::Receiver<bool>) {
+    let mut failed = false;
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(MOMENTS_INTERVAL) => {}
+        }
+        let authorizer = Arc::clone(&authorizer);
+        match tokio::task::spawn_blocking(move || authorizer.advance_counters()).await {
+            Ok(Ok(_)) => failed = false,
+            // Told once: what failed is tried again each time.
+            Ok(Err(error)) if !failed => {
+                failed = true;
+                tracing::error!(%error, "the relationship counters cannot be kept");
+            }
+            Ok(Err(_)) => {}
+            Err(error) => tracing::error!(%error, "keeping the relationship counters ended early"),
+        }
     }
 }
 

@@ -119,7 +119,10 @@ impl Collector for State {
         let head = datastore.head().0;
         let completed = sets.completed.load(Ordering::Relaxed);
         let lag = if authorizer.materialized().is_empty() { 0 } else { head.saturating_sub(completed) };
-        let gauges: [(&str, &str, u64); 13] = [
+        let watches = authorizer.watchers().stats();
+        let watch_lag = watches.slowest.map_or(0, |slowest| datastore.head().0.saturating_sub(slowest.0));
+        let (relationship_counters, counter_lag) = authorizer.counter_stats();
+        let gauges: [(&str, &str, u64); 17] = [
             ("materialize_sets", "Permission sets that have a child", set_gauge(&sets.sets)),
             ("materialize_children", "Members and child sets of permission sets", set_gauge(&sets.members)),
             (
@@ -128,6 +131,10 @@ impl Collector for State {
                 set_gauge(&sets.undecided),
             ),
             ("materialize_lag_revisions", "Revisions that the counts of permission sets are behind", lag),
+            ("relationship_counters", "Relationship counters registered", relationship_counters),
+            ("relationship_counter_lag_revisions", "Revisions that the counters are behind the newest", counter_lag),
+            ("watchers", "Watches under way", watches.watchers),
+            ("watch_lag_revisions", "Revisions that the slowest watch is behind the newest", watch_lag),
             ("revision_head", "Newest revision", datastore.head().0),
             ("revision_floor", "Oldest readable revision", datastore.floor().0),
             ("datastore_disk_bytes", "Bytes of the data on disk", usage.disk_bytes),
@@ -142,8 +149,20 @@ impl Collector for State {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        let counts: [(&str, &str, u64); 8] = [
+        let counts: [(&str, &str, u64); 12] = [
             ("materialize_failures", "Changes of permission sets that could not be followed", failures),
+            ("watch_events", "Updates handed to watches", watches.events),
+            ("watch_disconnects", "Watches ended because nobody read them", watches.disconnected),
+            (
+                "moments_passed",
+                "Relationships that began or ended by the passing of time",
+                counters.moments_passed.load(Ordering::Relaxed),
+            ),
+            (
+                "expired_removed",
+                "Expired relationships removed from storage",
+                counters.expired_removed.load(Ordering::Relaxed),
+            ),
             ("calls_refused", "Calls refused for concurrency or memory", refused),
             ("checks_resident", "Checks answered from the index", counters.checks_resident.load(Ordering::Relaxed)),
             ("checks_stored", "Checks answered from the store", counters.checks_stored.load(Ordering::Relaxed)),

@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use crate::metrics::Metrics;
 
 /// The methods that are counted by name; all others are `other`, as a caller can make up any path.
-const METHODS: [&str; 31] = [
+const METHODS: [&str; 34] = [
     "PermissionsService/CheckPermission",
     "PermissionsService/CheckBulkPermissions",
     "PermissionsService/ReadRelationships",
@@ -43,6 +43,9 @@ const METHODS: [&str; 31] = [
     "WatchPermissionSetsService/LookupPermissionSets",
     "WatchPermissionSetsService/DownloadPermissionSets",
     "RelationshipsService/ExperimentalCountRelationshipsByFilter",
+    "ExperimentalService/ExperimentalRegisterRelationshipCounter",
+    "ExperimentalService/ExperimentalCountRelationships",
+    "ExperimentalService/ExperimentalUnregisterRelationshipCounter",
     "Health/Check",
     "Health/Watch",
 ];

@@ -27,6 +27,8 @@ use crate::{bootstrap, cors, housekeeping, tls};
 
 /// The shortest time after which a stream may be ended for standing still.
 const STREAM_IDLE_MIN: Duration = Duration::from_secs(1);
+/// The shortest time between two checkpoints of a watch.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +99,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let metrics = Metrics::new(Arc::clone(&authorizer));
     let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
     let downloads = downloads(&config, own_addr(&grpc), http.as_ref().map(own_addr))?;
-    let settings = ApiSettings { downloads: Some(downloads.clone()), ..api_settings(&config) };
+    let settings = ApiSettings { downloads: Some(downloads.clone()), ..api_settings(&config, stopped.clone()) };
     let (health, routes) = routes(&authorizer, &config, &settings).await?;
     let gateway = GatewayLayer::new(&settings).map_err(|error| ServeError::Internal(error.to_string()))?;
     let service = ServiceBuilder::new()
@@ -120,6 +122,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         tokio::spawn(accept(grpc, service.clone(), connections.clone(), stopped.clone())),
         tokio::spawn(housekeeping::watch_memory(Arc::clone(&authorizer), stopped.clone())),
         tokio::spawn(housekeeping::keep_sets(Arc::clone(&authorizer), stopped.clone())),
+        tokio::spawn(housekeeping::pass_time(Arc::clone(&authorizer), config.expired_retention.0, stopped.clone())),
+        tokio::spawn(housekeeping::advance_counters(Arc::clone(&authorizer), stopped.clone())),
         tokio::spawn(housekeeping::collect_garbage(authorizer, config, stopped.clone())),
     ];
     if let Some(http) = http {
@@ -137,9 +141,13 @@ fn acceptor(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<TlsAccepto
     cert.zip(key).map(|(cert, key)| tls::acceptor(cert, key)).transpose()
 }
 
-fn api_settings(config: &Config) -> ApiSettings {
+fn api_settings(config: &Config, stopping: watch::Receiver<bool>) -> ApiSettings {
     let mut settings = ApiSettings {
         stream_idle_max: config.streaming_api_response_delay_timeout.0.max(STREAM_IDLE_MIN),
+        request_bytes_max: config.grpc_max_recv_msg_size,
+        watch_heartbeat: config.watch_api_heartbeat.0.max(HEARTBEAT_MIN),
+        watch_reader_max: config.watch_reader_timeout.0.max(STREAM_IDLE_MIN),
+        stopping: Some(stopping),
         ..ApiSettings::default()
     };
     if config.disable_version_response {

@@ -67,7 +67,7 @@ fn to_wire(answer: CheckAnswer) -> wire::CheckPermissionResponse {
         permissionship: permissionship.into(),
         partial_caveat_info,
         debug_trace: answer.trace.map(|found| trace::to_wire(found, answer.schema.unwrap_or_default())),
-        optional_expires_at: None,
+        optional_expires_at: answer.until.map(convert::timestamp_to_wire),
     }
 }
 

@@ -5,10 +5,10 @@ use futures::StreamExt;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bulk, computable, dependent, diff, export, import, reflect};
+use super::{bulk, computable, counters, dependent, diff, export, import, reflect};
 use crate::calls::{Calls, Streamed};
 use crate::proto::authzed::api::v1 as wire;
-use crate::status::{lost, not_served};
+use crate::status::lost;
 
 #[tonic::async_trait]
 impl wire::experimental_service_server::ExperimentalService for Calls {
@@ -67,23 +67,23 @@ impl wire::experimental_service_server::ExperimentalService for Calls {
 
     async fn experimental_register_relationship_counter(
         &self,
-        _: Request<wire::ExperimentalRegisterRelationshipCounterRequest>,
+        request: Request<wire::ExperimentalRegisterRelationshipCounterRequest>,
     ) -> Result<Response<wire::ExperimentalRegisterRelationshipCounterResponse>, Status> {
-        Err(not_served("ExperimentalRegisterRelationshipCounter"))
+        counters::register(self, request).await
     }
 
     async fn experimental_count_relationships(
         &self,
-        _: Request<wire::ExperimentalCountRelationshipsRequest>,
+        request: Request<wire::ExperimentalCountRelationshipsRequest>,
     ) -> Result<Response<wire::ExperimentalCountRelationshipsResponse>, Status> {
-        Err(not_served("ExperimentalCountRelationships"))
+        counters::count(self, request).await
     }
 
     async fn experimental_unregister_relationship_counter(
         &self,
-        _: Request<wire::ExperimentalUnregisterRelationshipCounterRequest>,
+        request: Request<wire::ExperimentalUnregisterRelationshipCounterRequest>,
     ) -> Result<Response<wire::ExperimentalUnregisterRelationshipCounterResponse>, Status> {
-        Err(not_served("ExperimentalUnregisterRelationshipCounter"))
+        counters::unregister(self, request).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use stonetown_authorizer::{Authorizer, BulkMode, Call, Error};
-use stonetown_tuple::Relationship;
+use stonetown_tuple::{Relationship, ZedToken};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
@@ -14,6 +14,7 @@ use crate::convert;
 use crate::incoming::{Incoming, import_mode};
 use crate::proto::authzed::api::v1 as wire;
 use crate::status::stalled;
+use crate::token;
 
 /// Batches between the connection and the thread that takes them in.
 const BATCHES_AHEAD: usize = 4;
@@ -41,7 +42,9 @@ where
     // A stream that broke off explains an import that did not end.
     fed?;
     incoming.cost.add(1, 0);
-    Ok(Response::new(wire::ImportBulkRelationshipsResponse { num_loaded: imported? }))
+    let (written_at, num_loaded) = imported?;
+    incoming.cost.written_at(&token::encode(written_at).token);
+    Ok(Response::new(wire::ImportBulkRelationshipsResponse { num_loaded }))
 }
 
 /// Hands the client's batches on, until it ends its stream or the import no longer takes any.
@@ -63,12 +66,17 @@ where
     }
 }
 
-fn import(authorizer: &Authorizer, call: &Call, mode: BulkMode, mut parts: mpsc::Receiver<Part>) -> Result<u64, Error> {
+fn import(
+    authorizer: &Authorizer,
+    call: &Call,
+    mode: BulkMode,
+    mut parts: mpsc::Receiver<Part>,
+) -> Result<(ZedToken, u64), Error> {
     let mut import = authorizer.import(call, mode)?;
     loop {
         match parts.blocking_recv() {
             Some(Part::Batch(relationships)) => import.push(relationships)?,
-            Some(Part::End) => return import.finish().map(|(_, loaded)| loaded),
+            Some(Part::End) => return import.finish(),
             None => return Err(Error::Cancelled),
         }
     }

@@ -20,7 +20,6 @@ use crate::proto::authzed::api::v1::check_permission_response::Permissionship;
 use wire::experimental_service_client::ExperimentalServiceClient;
 use wire::permissions_service_client::PermissionsServiceClient;
 use wire::schema_service_client::SchemaServiceClient;
-use wire::watch_service_client::WatchServiceClient;
 
 const SCHEMA: &str = "
 caveat on_day(day string) { day == \"tuesday\" }
@@ -42,8 +41,15 @@ fn as_a_caller(mut request: Request<()>) -> Result<Request<()>, Status> {
 
 /// A server with [`SCHEMA`] and these relationships.
 async fn server(relationships: &[&str]) -> Client {
-    let authorizer = Authorizer::open(Arc::new(MemoryDatastore::new()), Options::default()).unwrap();
-    let routes = crate::services(Arc::new(authorizer), &crate::ApiSettings::default());
+    server_of(authorizer(Options::default()), relationships).await
+}
+
+fn authorizer(options: Options) -> Arc<Authorizer> {
+    Arc::new(Authorizer::open(Arc::new(MemoryDatastore::new()), options).unwrap())
+}
+
+async fn server_of(authorizer: Arc<Authorizer>, relationships: &[&str]) -> Client {
+    let routes = crate::services(authorizer, &crate::ApiSettings::default());
     let client = InterceptedService::new(routes, as_a_caller as fn(_) -> _);
     let schema = wire::WriteSchemaRequest { schema: SCHEMA.to_owned() };
     SchemaServiceClient::new(client.clone()).write_schema(schema).await.unwrap();
@@ -304,6 +310,82 @@ async fn lookups_find_page_and_exclude() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_takes_relationships_for_itself_only() {
+    let mut client = PermissionsServiceClient::new(server(&["document:d1#viewer@user:tom"]).await);
+    let ask = |with: &[&str]| {
+        let mut request = Request::new(question("document:d1#view@user:eve"));
+        for text in with {
+            request.metadata_mut().append("stonetown-with", text.parse().unwrap());
+        }
+        request
+    };
+    let with = ["document:d2#viewer@user:eve", "document:d1#writer@user:eve"];
+    let answer = client.check_permission(ask(&with)).await.unwrap();
+    assert_eq!(answer.get_ref().permissionship(), Permissionship::HasPermission);
+    let answer = client.check_permission(ask(&[])).await.unwrap();
+    assert_eq!(answer.get_ref().permissionship(), Permissionship::NoPermission, "nothing was stored");
+    let unknown = client.check_permission(ask(&["document:d1#nothing@user:eve"])).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::FailedPrecondition);
+    let broken = client.check_permission(ask(&["document"])).await.unwrap_err();
+    assert_eq!(broken.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_outgrows_its_inline_budget_is_answered_from_the_pool() {
+    let limits = stonetown_authorizer::Limits { inline_edges_max: 1, ..Default::default() };
+    let authorizer = authorizer(Options { limits, ..Options::default() });
+    let client = server_of(Arc::clone(&authorizer), &["document:d1#viewer@user:tom"]).await;
+    let mut client = PermissionsServiceClient::new(client);
+    let answer = client.check_permission(question("document:d1#view@user:tom")).await.unwrap();
+    assert_eq!(answer.get_ref().permissionship(), Permissionship::HasPermission);
+    let answer = client.check_permission(question("document:d1#view@user:eve")).await.unwrap();
+    assert_eq!(answer.get_ref().permissionship(), Permissionship::NoPermission);
+    assert!(authorizer.counters().checks_rerun.load(std::sync::atomic::Ordering::Relaxed) >= 1, "none was rerun");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_until_when() {
+    let schema = "use expiration definition user {} definition document {
+      relation viewer: user | user with expiration
+      permission view = viewer }";
+    let client = server(&[]).await;
+    let schema = wire::WriteSchemaRequest { schema: schema.to_owned() };
+    SchemaServiceClient::new(client.clone()).write_schema(schema).await.unwrap();
+    let mut client = PermissionsServiceClient::new(client);
+    let end = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 7 };
+    let mut leased = touch("document:d1#viewer@user:tom");
+    leased.relationship.as_mut().unwrap().optional_expires_at = Some(end);
+    client.write_relationships(write(vec![leased, touch("document:d1#viewer@user:kept")])).await.unwrap();
+    let mut asked = question("document:d1#view@user:tom");
+    asked.with_tracing = true;
+    let answer = client.check_permission(asked).await.unwrap().into_inner();
+    assert_eq!(answer.optional_expires_at, Some(end));
+    assert_eq!(answer.debug_trace.unwrap().check.unwrap().optional_expires_at, Some(end));
+    let answer = client.check_permission(question("document:d1#view@user:kept")).await.unwrap().into_inner();
+    assert_eq!(answer.optional_expires_at, None);
+    let answer = client.check_permission(question("document:d1#view@user:none")).await.unwrap().into_inner();
+    assert_eq!(answer.optional_expires_at, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_filter_is_told_which_it_was() {
+    let mut client = PermissionsServiceClient::new(server(&[]).await);
+    let filter = wire::RelationshipFilter {
+        optional_resource_id: "d1".to_owned(),
+        optional_resource_id_prefix: "d".to_owned(),
+        ..Default::default()
+    };
+    let request = wire::ReadRelationshipsRequest { relationship_filter: Some(filter), ..Default::default() };
+    let refused = match client.read_relationships(request).await {
+        Ok(answers) => answers.into_inner().next().await.unwrap().unwrap_err(),
+        Err(refused) => refused,
+    };
+    let info = refused.get_error_details().error_info().unwrap().clone();
+    assert_eq!(info.reason, "ERROR_REASON_INVALID_FILTER");
+    assert_eq!(info.metadata["filter"], "resource id `d1`, resource id prefix `d`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_schema_is_read_and_reflected() {
     let mut client = SchemaServiceClient::new(server(&[]).await);
     let text = client.read_schema(wire::ReadSchemaRequest {}).await.unwrap().into_inner().schema_text;
@@ -540,34 +622,5 @@ async fn what_hangs_on_what_is_told_with_its_errors() {
         let refused = refused.unwrap();
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert_eq!(refused.get_error_details().bad_request().unwrap().field_violations[0].field, field);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_that_are_not_served_say_so() {
-    let client = server(&[]).await;
-    let mut watch = WatchServiceClient::new(client.clone());
-    let mut experimental = ExperimentalServiceClient::new(client);
-    let refusals = [
-        watch.watch(wire::WatchRequest::default()).await.err(),
-        experimental
-            .experimental_register_relationship_counter(wire::ExperimentalRegisterRelationshipCounterRequest::default())
-            .await
-            .err(),
-        experimental
-            .experimental_count_relationships(wire::ExperimentalCountRelationshipsRequest::default())
-            .await
-            .err(),
-        experimental
-            .experimental_unregister_relationship_counter(
-                wire::ExperimentalUnregisterRelationshipCounterRequest::default(),
-            )
-            .await
-            .err(),
-    ];
-    for refused in refusals {
-        let refused = refused.unwrap();
-        assert_eq!(refused.code(), Code::Unimplemented);
-        assert!(refused.message().ends_with("is not served by this server"), "{refused:?}");
     }
 }

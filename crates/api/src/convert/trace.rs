@@ -2,7 +2,7 @@
 
 use stonetown_authorizer::{CaveatResult, CaveatTrace, Membership, Trace};
 
-use super::{context, missing, object_to_wire, subject_to_wire};
+use super::{context, missing, object_to_wire, subject_to_wire, timestamp_to_wire};
 use crate::proto::authzed::api::v1 as wire;
 use crate::proto::authzed::api::v1::caveat_eval_info::Result as Evaluated;
 use crate::proto::authzed::api::v1::check_debug_trace::{PermissionType, Permissionship, Resolution, SubProblems};
@@ -24,6 +24,7 @@ fn step(trace: Trace) -> wire::CheckDebugTrace {
         subject: Some(subject_to_wire(&trace.subject)),
         result: permissionship(trace.result.as_ref()).into(),
         duration: Some(duration(trace.duration_ns)),
+        optional_expires_at: trace.until.map(timestamp_to_wire),
         source: SOURCE.to_owned(),
         ..Default::default()
     };
@@ -102,6 +103,7 @@ mod tests {
             known: false,
             cut: false,
             parts: Vec::new(),
+            until: None,
             duration_ns: 1_000_000_001,
         }
     }
