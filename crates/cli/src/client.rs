@@ -9,13 +9,14 @@ use clap::Args;
 use stonetown_api::proto::authzed::api::v1::consistency::Requirement;
 use stonetown_api::proto::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
 use stonetown_api::proto::authzed::api::v1::schema_service_client::SchemaServiceClient;
-use stonetown_api::proto::authzed::api::v1::{Consistency, ZedToken};
+use stonetown_api::proto::authzed::api::v1::watch_service_client::WatchServiceClient;
+use stonetown_api::proto::authzed::api::v1::{Consistency, ReadSchemaRequest, ZedToken};
 use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::Outcome;
 
@@ -74,6 +75,7 @@ pub(crate) struct Client {
     pub(crate) admin: AdminServiceClient<InterceptedService<Channel, Bearer>>,
     pub(crate) permissions: PermissionsServiceClient<InterceptedService<Channel, Bearer>>,
     pub(crate) schema: SchemaServiceClient<InterceptedService<Channel, Bearer>>,
+    pub(crate) watch: WatchServiceClient<InterceptedService<Channel, Bearer>>,
 }
 
 /// Puts the key into each call.
@@ -87,7 +89,30 @@ impl Interceptor for Bearer {
     }
 }
 
+impl Client {
+    /// Waits until the server answers again, for a bounded time. The channel connects anew by itself.
+    pub(crate) async fn reconnect(&mut self) -> Result<(), Status> {
+        /// Tries, and the time between two.
+        const TRIES: u32 = 20;
+        const APART: Duration = Duration::from_millis(500);
+        let mut last = Status::unavailable("the server does not answer");
+        for _ in 0..TRIES {
+            match self.schema.read_schema(ReadSchemaRequest {}).await {
+                Err(status) if status.code() == Code::Unavailable => last = status,
+                _ => return Ok(()),
+            }
+            tokio::time::sleep(APART).await;
+        }
+        Err(last)
+    }
+}
+
 impl Freshness {
+    /// At the newest state.
+    pub(crate) fn newest() -> Consistency {
+        Consistency { requirement: Some(Requirement::FullyConsistent(true)) }
+    }
+
     /// The wire form.
     pub(crate) fn to_wire(&self) -> Consistency {
         let token = |token: &String| ZedToken { token: token.clone() };
@@ -141,7 +166,9 @@ async fn connect(connection: Connection) -> anyhow::Result<Client> {
         admin: AdminServiceClient::with_interceptor(channel.clone(), bearer.clone()),
         permissions: PermissionsServiceClient::with_interceptor(channel.clone(), bearer.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX),
-        schema: SchemaServiceClient::with_interceptor(channel, bearer).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        schema: SchemaServiceClient::with_interceptor(channel.clone(), bearer.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX),
+        watch: WatchServiceClient::with_interceptor(channel, bearer).max_decoding_message_size(MESSAGE_BYTES_MAX),
     })
 }
 

@@ -1,5 +1,8 @@
 //! `stonetown relationship`.
 
+mod bulk_delete;
+mod watch;
+
 use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, bail};
@@ -24,6 +27,10 @@ pub(crate) enum Command {
     Delete(Write),
     /// Print relationships as they are stored.
     Read(Read),
+    /// Delete all relationships that match.
+    BulkDelete(bulk_delete::BulkDelete),
+    /// Print what changes, as it changes.
+    Watch(watch::Watch),
 }
 
 /// Which relationships to write: the arguments, or one per line on standard input.
@@ -49,9 +56,9 @@ pub(crate) struct Write {
     batch_size: usize,
 }
 
-/// Which relationships to read.
+/// Conditions on relationships.
 #[derive(Args)]
-pub(crate) struct Read {
+struct Selection {
     /// The resource's type, perhaps with an id, or the beginning of one and `%`.
     #[arg(value_name = "TYPE[:ID]")]
     resource: String,
@@ -60,6 +67,13 @@ pub(crate) struct Read {
     /// The subject's type, perhaps with an id and a relation.
     #[arg(value_name = "TYPE[:ID[#RELATION]]")]
     subject: Option<String>,
+}
+
+/// Which relationships to read.
+#[derive(Args)]
+pub(crate) struct Read {
+    #[command(flatten)]
+    selection: Selection,
     /// At most so many; 0 for all.
     #[arg(long, default_value_t = 0, value_name = "N")]
     limit: u32,
@@ -77,6 +91,8 @@ pub(crate) async fn run(client: Client, command: Command, output: Output) -> any
         Command::Touch(write) => run_write(client, Operation::Touch, &write, output).await,
         Command::Delete(write) => run_write(client, Operation::Delete, &write, output).await,
         Command::Read(read) => run_read(client, read, output).await,
+        Command::BulkDelete(delete) => bulk_delete::run(client, delete, output).await,
+        Command::Watch(watch) => watch::run(client, watch, output).await,
     }
 }
 
@@ -143,7 +159,7 @@ impl Write {
 async fn run_read(mut client: Client, read: Read, output: Output) -> anyhow::Result<Outcome> {
     let request = pb::ReadRelationshipsRequest {
         consistency: Some(read.freshness.to_wire()),
-        relationship_filter: Some(read.filter()?),
+        relationship_filter: Some(read.selection.filter()?),
         optional_limit: read.limit,
         optional_cursor: read.cursor.map(|token| pb::Cursor { token }),
     };
@@ -157,7 +173,7 @@ async fn run_read(mut client: Client, read: Read, output: Output) -> anyhow::Res
     Ok(Outcome::Done)
 }
 
-impl Read {
+impl Selection {
     fn filter(&self) -> anyhow::Result<pb::RelationshipFilter> {
         let (resource_type, id) = self.resource.split_once(':').unwrap_or((&self.resource, ""));
         let (id, prefix) = match id.strip_suffix('%') {
@@ -184,5 +200,32 @@ impl Read {
             optional_relation: self.relation.clone().unwrap_or_default(),
             optional_subject_filter: subject,
         })
+    }
+}
+
+/// Conditions in one text: `TYPE[:ID] [RELATION [SUBJECT]]`.
+fn filter(text: &str) -> anyhow::Result<pb::RelationshipFilter> {
+    let mut parts = text.split_whitespace().map(str::to_owned);
+    let Some(resource) = parts.next() else { bail!("a filter is empty: expected TYPE[:ID] [RELATION [SUBJECT]]") };
+    let selection = Selection { resource, relation: parts.next(), subject: parts.next() };
+    if let Some(left_over) = parts.next() {
+        bail!("`{left_over}` is too much in a filter: expected TYPE[:ID] [RELATION [SUBJECT]]");
+    }
+    selection.filter()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn a_filter_may_be_one_text() {
+        let whole = filter("document:readme viewer group:eng#member").unwrap();
+        assert_eq!((whole.resource_type.as_str(), whole.optional_resource_id.as_str()), ("document", "readme"));
+        assert_eq!(whole.optional_relation, "viewer");
+        assert_eq!(whole.optional_subject_filter.unwrap().optional_subject_id, "eng");
+        assert_eq!(filter("document:re%").unwrap().optional_resource_id_prefix, "re");
+        assert!(filter(" ").is_err() && filter("a b c d").is_err());
     }
 }

@@ -20,6 +20,11 @@ pub(crate) fn context(context: &CaveatContext) -> prost_types::Struct {
     client::context_to_wire(context.clone())
 }
 
+/// The transaction metadata of a message as JSON.
+pub(crate) fn metadata_json(metadata: prost_types::Struct) -> serde_json::Value {
+    client::context_from_wire(metadata).map_or(serde_json::Value::Null, serde_json::Value::Object)
+}
+
 /// `type:id`.
 pub(crate) fn object_text(object: &pb::ObjectReference) -> String {
     format!("{}:{}", object.object_type, object.object_id)
