@@ -14,9 +14,11 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use wire::consistency::Requirement;
+use wire::experimental_service_client::ExperimentalServiceClient;
 use wire::permissions_service_client::PermissionsServiceClient;
 use wire::relationship_update::Operation;
 use wire::schema_service_client::SchemaServiceClient;
+use wire::watch_service_client::WatchServiceClient;
 
 use crate::server::KEY;
 
@@ -32,6 +34,10 @@ pub struct Client {
     pub permissions: PermissionsServiceClient<InterceptedService<Channel, Bearer>>,
     /// The schema.
     pub schema: SchemaServiceClient<InterceptedService<Channel, Bearer>>,
+    /// What changes.
+    pub watch: WatchServiceClient<InterceptedService<Channel, Bearer>>,
+    /// Counters.
+    pub experimental: ExperimentalServiceClient<InterceptedService<Channel, Bearer>>,
 }
 
 /// Sends the key with each call.
@@ -78,7 +84,9 @@ impl Client {
         let bearer = Bearer::of(key)?;
         Ok(Self {
             permissions: PermissionsServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            schema: SchemaServiceClient::with_interceptor(channel, bearer),
+            schema: SchemaServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            watch: WatchServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            experimental: ExperimentalServiceClient::with_interceptor(channel, bearer),
         })
     }
 

@@ -139,6 +139,16 @@ impl Server {
         self.child.kill().await.context("cannot kill the server")
     }
 
+    /// Asks the process to stop, as an operator would, and leaves it to it.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub async fn terminate(&self) -> Result<()> {
+        let id = self.child.id().context("the server has ended")?;
+        let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
+        if asked.success() { Ok(()) } else { bail!("the server cannot be asked to stop") }
+    }
+
     /// Whether the process has ended by itself.
     ///
     /// # Errors

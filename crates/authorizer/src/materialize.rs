@@ -127,13 +127,13 @@ impl Authorizer {
                 return Ok(moment);
             }
             // Nothing was written for as long as the log is kept.
-            self.pass_time(store)?;
+            self.make_moment(store)?;
         }
         Err(Error::Serialization)
     }
 
     /// Makes a revision that changes nothing but the moment.
-    pub(crate) fn pass_time(&self, store: StoreId) -> Result<(), Error> {
+    fn make_moment(&self, store: StoreId) -> Result<(), Error> {
         self.datastore.commit(stonetown_storage::Transaction::new(store, self.clock.now()))?;
         Ok(())
     }

@@ -94,7 +94,7 @@ impl Keeper {
                 return Ok(());
             }
             // Others may have written meanwhile: only when all of that is known is a revision missing.
-            authorizer.pass_time(self.call.store)?;
+            while authorizer.pass_time()? {}
         }
     }
 }
