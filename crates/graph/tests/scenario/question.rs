@@ -280,7 +280,8 @@ fn changes_elsewhere(
     }
     let until = member_until(evaluation, resource, name, subject, answer, STEPS);
     let end = until.unwrap_or(Timestamp::MAX);
-    for time in [half_way(evaluation.now, end), half_way(changes_at, end), just_before(end)] {
+    let times = [half_way(evaluation.now, end), half_way(changes_at, end), just_before(end)];
+    for time in times.into_iter().filter(|time| *time < end) {
         match at(time) {
             Ok(then) if then.membership == Membership::Member => {}
             other => return Some(format!("a member until {end}, and at {time} it is {other:?}")),
