@@ -225,16 +225,19 @@ impl Authorizer {
             return Ok(Arc::clone(set));
         }
         let damaged = |why: String| Error::Internal(format!("the counters that are kept cannot be read: {why}"));
-        let kept: Vec<KeptCounter> = match self.datastore.kept(store, KEPT_AS)? {
+        let kept: Kept = match self.datastore.kept(store, KEPT_AS)? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?,
-            None => Vec::new(),
+            None => Kept::default(),
         };
+        // A restored backup has a history of its own: what was counted in another means nothing in it.
+        let is_own = kept.instance == self.datastore.instance().0;
         let mut set = CounterSet { store, ..CounterSet::default() };
-        for kept in kept {
+        for kept in kept.counters {
             set.registered += 1;
             let number = set.registered;
             let filter = kept.filter.parse().map_err(damaged)?;
-            let counted = kept.counted.map(|(at, relationships)| Counted { relationships, at: Revision(at) });
+            let counted =
+                kept.counted.filter(|_| is_own).map(|(at, relationships)| Counted { relationships, at: Revision(at) });
             set.counters.insert(kept.name, Counter { number, filter, counted, under_way: 0 });
         }
         let set = Arc::new(Mutex::new(set));
@@ -243,7 +246,8 @@ impl Authorizer {
     }
 
     fn keep(&self, set: &CounterSet) -> Result<(), Error> {
-        let kept: Vec<KeptCounter> = set.counters.iter().map(|(name, counter)| counter.to_kept(name)).collect();
+        let counters = set.counters.iter().map(|(name, counter)| counter.to_kept(name)).collect();
+        let kept = Kept { instance: self.datastore.instance().0, counters };
         let bytes = serde_json::to_vec(&kept).map_err(|error| Error::Internal(error.to_string()))?;
         Ok(self.datastore.keep(set.store, KEPT_AS, Some(bytes))?)
     }
@@ -315,7 +319,14 @@ impl Counter {
     }
 }
 
-/// A counter as it is kept, in JSON; `docs/storage-format.md` lists the fields.
+/// The counters of a store as they are kept, in JSON; `docs/storage-format.md` lists the fields.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    /// The history in which was counted.
+    instance: u64,
+    counters: Vec<KeptCounter>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct KeptCounter {
     name: String,
