@@ -376,3 +376,38 @@ fn what_a_crash_left_of_a_copy_is_replaced_by_the_next() {
     assert!(!left.exists());
     clean(&backup);
 }
+
+/// What passes in time is no damage, and a copy that has gone back knows of every moment that lies ahead of it there.
+#[test]
+fn a_restore_knows_what_begins_and_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let datastore = open(&data);
+    write(&datastore, 0, Operation::Touch, "document:a#viewer@user:eve[expiration:1970-01-01T00:00:10Z]").unwrap();
+    let before = write(
+        &datastore,
+        1,
+        Operation::Touch,
+        "document:b#viewer@user:eve[expiration:1970-01-01T00:00:20Z][starts:1970-01-01T00:00:05Z]",
+    )
+    .unwrap();
+    datastore.pass_time(at(12), 100).unwrap();
+    write(&datastore, 13, Operation::Touch, "document:b#viewer@user:eve").unwrap();
+    datastore.pass_time(at(30), 100).unwrap();
+    datastore.remove_expired(at(30), at(30), 100).unwrap();
+    let report = datastore.scrub(&mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(report.is_clean(), "{:#?}", report.differences);
+    assert_eq!(datastore.next_moment(), None);
+    drop(datastore);
+
+    let back = home.path().join("back");
+    restored(&data, &back, Until::Revision(before)).unwrap();
+    clean(&back);
+    let datastore = open(&back);
+    assert_eq!(datastore.next_moment(), Some(at(5)));
+    assert_eq!(datastore.pass_time(at(15), 100).unwrap().edges, 2, "one begins, one ends");
+    assert_eq!(datastore.pass_time(at(30), 100).unwrap().edges, 1);
+    assert_eq!(datastore.remove_expired(at(30), at(30), 100).unwrap().edges, 2);
+    drop(datastore);
+    clean(&back);
+}
