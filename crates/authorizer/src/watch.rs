@@ -126,7 +126,11 @@ impl Authorizer {
             WatchStart::Head => (world.token.revision, None),
             WatchStart::After(token) => (self.after(token)?, None),
             WatchStart::Everything => {
-                let Settled { revision, time } = self.settle()?;
+                let Settled { revision, time } = match self.settle() {
+                    // Where nothing is written, what has passed and is not in the log may be told again.
+                    Err(Error::ReadOnly(_)) => Settled { revision: self.datastore.head(), time: self.clock.now() },
+                    settled => settled?,
+                };
                 let snapshot = self.datastore.snapshot(call.store, revision)?;
                 (revision, Some(Everything { now: time, snapshot, filter: 0, after: None }))
             }

@@ -1,7 +1,7 @@
 //! What runs beside the calls: the passing of time, garbage collection behind the retention windows, and the reading of the
 //! memory gate.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use stonetown_authorizer::Authorizer;
@@ -156,6 +156,21 @@ pub(crate) async fn advance_counters(authorizer: Arc<Authorizer>, mut stop: watc
             }
             Ok(Err(_)) => {}
             Err(error) => tracing::error!(%error, "keeping the relationship counters ended early"),
+        }
+    }
+}
+
+/// Does for a store that comes and goes what [`pass_time`] and [`advance_counters`] do, until nobody uses it.
+pub(crate) async fn keep_up(authorizer: Weak<Authorizer>) {
+    loop {
+        tokio::time::sleep(MOMENTS_INTERVAL).await;
+        let Some(authorizer) = authorizer.upgrade() else { return };
+        let run = tokio::task::spawn_blocking(move || -> Result<(), stonetown_authorizer::Error> {
+            while authorizer.pass_time()? {}
+            authorizer.advance_counters().map(|_| ())
+        });
+        if !matches!(run.await, Ok(Ok(()))) {
+            tracing::warn!("what began or ended in a test store could not be logged");
         }
     }
 }

@@ -26,6 +26,7 @@ use tower::{Service, ServiceBuilder};
 use crate::auth::is_open;
 use crate::bootstrap;
 use crate::config::{ListenAddr, TestingConfig};
+use crate::housekeeping;
 use crate::listen::{Connections, accept};
 use crate::run::{ServeError, listen};
 
@@ -148,8 +149,10 @@ impl Stores {
         let (options, begin_with) = (self.options.clone(), self.begin_with.clone());
         let made = tokio::task::spawn_blocking(move || doors(&options, begin_with.as_ref())).await;
         let (read_write, read_only) = made.map_err(|error| ServeError::Internal(error.to_string()))??;
-        let services = |authorizer| stonetown_api::services(Arc::new(authorizer), &self.settings).prepare();
-        Ok(Store { read_write: services(read_write), read_only: services(read_only) })
+        let read_write = Arc::new(read_write);
+        tokio::spawn(housekeeping::keep_up(Arc::downgrade(&read_write)));
+        let services = |authorizer| stonetown_api::services(authorizer, &self.settings).prepare();
+        Ok(Store { read_write: services(read_write), read_only: services(Arc::new(read_only)) })
     }
 
     async fn check(&self) -> Result<(), ServeError> {

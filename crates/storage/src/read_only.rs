@@ -5,8 +5,8 @@ use std::sync::Arc;
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp};
 
 use crate::{
-    BulkMode, BulkWriter, Collected, CommitError, Committed, Datastore, Follower, LogEntry, Snapshot, SnapshotError,
-    StorageError, Transaction, Usage,
+    BulkMode, BulkWriter, Collected, CommitError, Committed, Datastore, Follower, LogEntry, LogPiece, Passed, Snapshot,
+    SnapshotError, StorageError, Transaction, Usage,
 };
 
 /// Reads as the datastore behind it, at once what is written there, and refuses every write as [`CommitError::ReadOnly`].
@@ -57,6 +57,10 @@ impl Datastore for ReadOnly {
         self.behind.log(after, limit)
     }
 
+    fn log_piece(&self, revision: Revision, piece: u32) -> Result<Option<LogPiece>, SnapshotError> {
+        self.behind.log_piece(revision, piece)
+    }
+
     fn follow(&self, follower: Arc<dyn Follower>) -> Revision {
         self.behind.follow(follower)
     }
@@ -64,6 +68,28 @@ impl Datastore for ReadOnly {
     /// Collecting is the owner's: nothing is removed through here.
     fn collect_garbage(&self, _: Revision, _: Revision, _: usize) -> Result<Collected, StorageError> {
         Ok(Collected::default())
+    }
+
+    /// Writing what passes is the owner's.
+    fn pass_time(&self, _: Timestamp, _: usize) -> Result<Passed, CommitError> {
+        self.refuse()
+    }
+
+    /// As there is nothing that [`Datastore::pass_time`] could do through here.
+    fn next_moment(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn remove_expired(&self, _: Timestamp, _: Timestamp, _: usize) -> Result<Passed, CommitError> {
+        self.refuse()
+    }
+
+    fn kept(&self, store: StoreId, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.behind.kept(store, name)
+    }
+
+    fn keep(&self, _: StoreId, _: &str, _: Option<Vec<u8>>) -> Result<(), CommitError> {
+        self.refuse()
     }
 
     fn revision_at(&self, time: Timestamp) -> Result<Revision, StorageError> {
