@@ -133,7 +133,7 @@ impl Authorizer {
     }
 
     /// Makes a revision that changes nothing but the moment.
-    fn make_moment(&self, store: StoreId) -> Result<(), Error> {
+    pub(crate) fn make_moment(&self, store: StoreId) -> Result<(), Error> {
         self.datastore.commit(stonetown_storage::Transaction::new(store, self.clock.now()))?;
         Ok(())
     }

@@ -94,7 +94,12 @@ impl Keeper {
                 return Ok(());
             }
             // Others may have written meanwhile: only when all of that is known is a revision missing.
+            let head = authorizer.datastore.head();
             while authorizer.pass_time()? {}
+            // A time of what was written over in the meantime is of no revision.
+            if authorizer.datastore.head() == head {
+                authorizer.make_moment(self.call.store)?;
+            }
         }
     }
 }
