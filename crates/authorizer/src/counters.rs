@@ -94,7 +94,7 @@ impl Authorizer {
     ///
     /// # Errors
     /// [`Error::CounterNotRegistered`], and those of storage.
-    pub fn count(&self, call: &Call, name: &str) -> Result<Count, Error> {
+    pub fn read_counter(&self, call: &Call, name: &str) -> Result<Count, Error> {
         let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
         let set = self.counters_of(call.store)?;
         let is_ready = {

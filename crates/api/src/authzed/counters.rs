@@ -32,7 +32,7 @@ pub(super) async fn count(
     let name = RelationName::new(message.name).at("name")?;
     let _cancel = incoming.cancel_on_drop();
     let call = incoming.call.clone();
-    let count = calls.run(Pool::Heavy, move |authorizer| authorizer.count(&call, name.as_str())).await?;
+    let count = calls.run(Pool::Heavy, move |authorizer| authorizer.read_counter(&call, name.as_str())).await?;
     incoming.cost.add(1, 0);
     let result = match count {
         Count::StillCalculating => CounterResult::CounterStillCalculating(true),
