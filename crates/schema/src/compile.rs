@@ -1,6 +1,6 @@
 //! Text to schema: reads it, folds in imports and partials, checks names, compiles caveats, checks types.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use stonetown_caveat::{Caveat, Parameter, ParameterType};
 use stonetown_tuple::{CaveatName, NameError, ObjectType, RelationName};
@@ -8,7 +8,9 @@ use stonetown_tuple::{CaveatName, NameError, ObjectType, RelationName};
 use crate::check;
 use crate::error::{Place, Reports, SchemaError, SchemaErrorKind, SourceFile};
 use crate::imports;
-use crate::limits::{CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, EXPRESSION_TERMS_MAX, MEMBERS_MAX, SCHEMA_BYTES_MAX};
+use crate::limits::{
+    ARROW_TYPES_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, EXPRESSION_TERMS_MAX, MEMBERS_MAX, SCHEMA_BYTES_MAX,
+};
 use crate::partials;
 use crate::schema::{
     AllowedType, CaveatDefinition, Definition, Expression, MemberKind, Permission, Relation, Schema, SubjectForm,
@@ -131,7 +133,7 @@ fn forget_annotations(block: &mut Block) {
 
 fn check_size(blocks: &[Block], caveats: &[CaveatNode], reports: &mut Reports) {
     let members: usize = blocks.iter().map(|block| block.members.len()).sum();
-    let terms: usize = permissions(blocks).map(|permission| count_terms(&permission.expression)).sum();
+    let terms: usize = permissions(blocks).map(|permission| sum_leaves(&permission.expression, &|_| 1)).sum();
     let start = Place { file: 0, start: 0, end: 0 };
     if members > MEMBERS_MAX {
         reports.at(start, format!("the schema has more than {MEMBERS_MAX} relations and permissions"));
@@ -142,6 +144,26 @@ fn check_size(blocks: &[Block], caveats: &[CaveatNode], reports: &mut Reports) {
     if terms > EXPRESSION_TERMS_MAX {
         reports.at(start, format!("the permissions have more than {EXPRESSION_TERMS_MAX} operands"));
     }
+    if blocks.iter().map(arrow_types).sum::<usize>() > ARROW_TYPES_MAX {
+        reports.at(start, format!("the arrows walk relations with more than {ARROW_TYPES_MAX} allowed types in all"));
+    }
+}
+
+/// The allowed types of the relations that a definition's arrows walk, once for each arrow.
+fn arrow_types(block: &Block) -> usize {
+    let types: HashMap<&str, usize> = block
+        .members
+        .iter()
+        .filter_map(|member| match member {
+            MemberNode::Relation(relation) => Some((&*relation.name.text, relation.types.len())),
+            MemberNode::Permission(_) | MemberNode::Splat(_) => None,
+        })
+        .collect();
+    let of_leaf = |leaf: &ExpressionKind| match leaf {
+        ExpressionKind::Arrow { relation, .. } => types.get(&*relation.text).copied().unwrap_or(0),
+        _ => 0,
+    };
+    permissions(std::slice::from_ref(block)).map(|permission| sum_leaves(&permission.expression, &of_leaf)).sum()
 }
 
 fn permissions(blocks: &[Block]) -> impl Iterator<Item = &PermissionNode> {
@@ -151,13 +173,13 @@ fn permissions(blocks: &[Block]) -> impl Iterator<Item = &PermissionNode> {
     })
 }
 
-fn count_terms(expression: &ExpressionNode) -> usize {
+fn sum_leaves(expression: &ExpressionNode, of_leaf: &dyn Fn(&ExpressionKind) -> usize) -> usize {
     match &expression.kind {
         ExpressionKind::Union(operands) | ExpressionKind::Intersection(operands) => {
-            operands.iter().map(count_terms).sum()
+            operands.iter().map(|operand| sum_leaves(operand, of_leaf)).sum()
         }
-        ExpressionKind::Exclusion(left, right) => count_terms(left) + count_terms(right),
-        _ => 1,
+        ExpressionKind::Exclusion(left, right) => sum_leaves(left, of_leaf) + sum_leaves(right, of_leaf),
+        leaf => of_leaf(leaf),
     }
 }
 

@@ -48,8 +48,8 @@ pub use diff::{CaveatChange, Difference, PermissionChange, RelationChange, diff}
 pub use error::{SchemaError, SchemaErrorKind, Span};
 pub use format::format;
 pub use limits::{
-    ANNOTATION_STEPS_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, ERRORS_MAX, EXCERPT_CHARACTERS_MAX, EXPRESSION_TERMS_MAX,
-    FILES_MAX, MEMBERS_MAX, MESSAGE_CHARACTERS_MAX, NESTING_MAX, SCHEMA_BYTES_MAX, WARNINGS_MAX,
+    ANNOTATION_STEPS_MAX, ARROW_TYPES_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, ERRORS_MAX, EXCERPT_CHARACTERS_MAX,
+    EXPRESSION_TERMS_MAX, FILES_MAX, MEMBERS_MAX, MESSAGE_CHARACTERS_MAX, NESTING_MAX, SCHEMA_BYTES_MAX, WARNINGS_MAX,
 };
 pub use lint::{Warning, lint};
 pub use outline::{Location, Outline, OutlineFile, Symbol, SymbolKind};

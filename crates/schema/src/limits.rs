@@ -6,9 +6,12 @@ pub const SCHEMA_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// each other.
 pub const NESTING_MAX: usize = 100;
 /// Relations and permissions of all definitions together.
-pub const MEMBERS_MAX: usize = 50_000;
+/// What is worked out beforehand about how they depend on each other takes up to a bit for each pair of them.
+pub const MEMBERS_MAX: usize = 20_000;
 /// Operands of all permissions together.
 pub const EXPRESSION_TERMS_MAX: usize = 250_000;
+/// Allowed types of the relations that arrows walk, over all arrows together.
+pub const ARROW_TYPES_MAX: usize = 1_000_000;
 /// Caveats.
 pub const CAVEATS_MAX: usize = 2_000;
 /// Parameters of one caveat; at least one is needed.

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use stonetown_schema::{
-    CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, CompileOptions, ERRORS_MAX, EXPRESSION_TERMS_MAX, Expression, MEMBERS_MAX,
-    MESSAGE_CHARACTERS_MAX, NESTING_MAX, SCHEMA_BYTES_MAX, Schema, SchemaError, format, lint,
+    ARROW_TYPES_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, CompileOptions, ERRORS_MAX, EXPRESSION_TERMS_MAX, Expression,
+    MEMBERS_MAX, MESSAGE_CHARACTERS_MAX, NESTING_MAX, SCHEMA_BYTES_MAX, Schema, SchemaError, format, lint,
 };
 
 fn compile(source: &str) -> Result<Schema, Vec<SchemaError>> {
@@ -83,6 +83,21 @@ fn wide_expressions_are_flat() {
 
     let source = permission(&vec!["rel"; EXPRESSION_TERMS_MAX + 1].join("&"));
     assert!(message(&source).contains(&EXPRESSION_TERMS_MAX.to_string()));
+}
+
+#[test]
+fn arrows_over_relations_of_many_types_are_bounded() {
+    let types = 1_000;
+    let with_arrows = |arrows: usize| {
+        let mut source: String = (0..types).map(|number| format!("definition one{number} {{}}\n")).collect();
+        let allowed: Vec<String> = (0..types).map(|number| format!("one{number}")).collect();
+        let arrows = vec!["rel->all"; arrows].join("+");
+        source
+            .push_str(&format!("definition doc {{ relation rel: {}; permission perm = {arrows} }}", allowed.join("|")));
+        source
+    };
+    assert!(compile(&with_arrows(ARROW_TYPES_MAX / types)).is_ok());
+    assert!(message(&with_arrows(ARROW_TYPES_MAX / types + 1)).contains(&ARROW_TYPES_MAX.to_string()));
 }
 
 #[test]
