@@ -51,6 +51,7 @@ impl wire::admin_service_server::AdminService for Calls {
         let stream = self.stream(incoming, MESSAGES_AHEAD, move |authorizer, call, outlet| {
             let name = Some(message.name.as_str()).filter(|name| !name.is_empty());
             let made = waiting(sign_of_life, outlet, || authorizer.checkpoint(call, name))?;
+            tracing::info!(path = %made.path.display(), revision = made.made.revision.0, "checkpoint made");
             let _nobody_listens = outlet.send(wire::CheckpointResponse { done: Some(done(made)) });
             Ok(())
         });
@@ -116,6 +117,10 @@ fn scrub(
         outlet.send(wire::ScrubResponse { keys, report: None })
     })?;
     let Scrubbed { revision, versions, commits, names, differences, more } = found;
+    match differences.first() {
+        None => tracing::info!(revision = revision.0, "scrubbed: everything agrees"),
+        Some(first) => tracing::error!(revision = revision.0, %first, "scrubbed: what is stored does not agree"),
+    }
     let differences = differences
         .into_iter()
         .map(|difference| wire::Difference { kind: difference.kind.as_str().to_owned(), what: difference.what });

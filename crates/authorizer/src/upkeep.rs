@@ -131,8 +131,40 @@ fn refused(call: &Call, error: StorageError) -> Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
+    use stonetown_storage::MemoryDatastore;
+
     use super::*;
+    use crate::{Limits, Options};
+
+    #[test]
+    fn there_is_room_for_so_many_checkpoints() {
+        let home = tempfile::tempdir().unwrap();
+        let limits = Limits { checkpoints_max: 2, ..Limits::default() };
+        let options = Options { limits, checkpoints: Some(home.path().to_owned()), ..Options::default() };
+        let authorizer = Authorizer::open(Arc::new(MemoryDatastore::new()), options).unwrap();
+        let refused = || authorizer.checkpoint(&Call::new("key-1"), Some("next")).unwrap_err().to_string();
+        std::fs::create_dir(home.path().join("first")).unwrap();
+        assert!(refused().contains("in memory"), "the limit lets it through: {}", refused());
+        std::fs::create_dir(home.path().join("second")).unwrap();
+        assert!(refused().contains("there are 2 checkpoints"), "{}", refused());
+    }
+
+    #[test]
+    fn upkeep_is_done_one_at_a_time_and_ends_with_its_caller() {
+        let authorizer = Authorizer::open(Arc::new(MemoryDatastore::new()), Options::default()).unwrap();
+        let call = Call::new("key-1");
+        let running = authorizer.upkeep.lock();
+        let busy = authorizer.scrub(&call, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(busy.to_string().contains("another checkpoint or scrub"), "{busy}");
+        drop(running);
+        let late = Call { deadline: Some(Instant::now()), ..call };
+        let late = authorizer.scrub(&late, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(late, Error::Deadline), "{late}");
+    }
 
     #[test]
     fn a_checkpoint_has_a_plain_name() {

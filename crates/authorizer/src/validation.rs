@@ -5,6 +5,7 @@
 //! `assertions` (`assertTrue`, `assertCaveated`, `assertFalse`) and `validation`, the complete list of subjects of some
 //! permissions.
 
+mod coverage;
 mod expected;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use stonetown_graph::Membership;
 use stonetown_schema::{CompileOptions, Schema};
 use stonetown_storage::{BulkMode, MemoryDatastore};
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, Relationship, SubjectRef};
+
+pub use coverage::Coverage;
 
 use crate::check::CheckRequest;
 use crate::{Authorizer, Call, Effort, Error, Options};
@@ -36,8 +39,10 @@ pub struct ValidationFile {
 /// One of several files that count as one: it may go without a schema, which another has.
 #[derive(Debug, Clone)]
 pub struct ValidationPart {
-    schema: Option<String>,
-    relationships: Vec<Relationship>,
+    /// The schema's text, if it has one.
+    pub schema: Option<String>,
+    /// Its relationships.
+    pub relationships: Vec<Relationship>,
     assertions: Vec<Assertion>,
     expected: BTreeMap<String, Vec<String>>,
 }

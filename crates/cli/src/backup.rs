@@ -8,7 +8,7 @@ mod ocf;
 mod records;
 mod redact;
 mod restore;
-mod rewrite;
+pub(crate) mod rewrite;
 
 use clap::Subcommand;
 

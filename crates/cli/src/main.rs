@@ -4,17 +4,23 @@
 
 mod backup;
 mod client;
+mod context;
+mod export;
+mod import;
 mod lsp;
 mod output;
 mod permission;
 mod progress;
 mod relationship;
 mod restore;
+mod retry;
 mod schema;
 mod scrub;
 mod serve;
 mod serve_testing;
+mod shell;
 mod validate;
+mod version;
 mod wire;
 
 use std::process::ExitCode;
@@ -63,8 +69,23 @@ enum Command {
     Restore(restore::Args),
     /// Prove that everything stored agrees with itself.
     Scrub(scrub::Args),
-    /// Test a validation file (schema, relationships, assertions) without a server.
+    /// Write schema and relationships of a validation file to a server.
+    Import(import::Args),
+    /// Write a server's schema and relationships as a validation file.
+    Export(export::Args),
+    /// Test validation files (schema, relationships, assertions) and schemas without a server.
     Validate(validate::Args),
+    /// Remember servers by name.
+    #[command(subcommand)]
+    Context(context::Command),
+    /// Use a context from now on, as `context use`.
+    Use(context::Use),
+    /// Print the version, and the server's.
+    Version(version::Args),
+    /// Print a script that completes commands in a shell.
+    Completion(shell::Completion),
+    /// Write manual pages.
+    Man(shell::Man),
     /// Serve editors: the Language Server Protocol for schemas, over standard input and output.
     Lsp,
 }
@@ -95,6 +116,13 @@ fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args, output),
         Command::Lsp => lsp::run(),
         Command::Backup(command) => backup::run(cli.connection, command, output),
+        Command::Import(args) => client::run(cli.connection, |client| import::run(client, args, output)),
+        Command::Export(args) => client::run(cli.connection, |client| export::run(client, args, output)),
+        Command::Context(command) => context::run(cli.connection.into_reach(), command, output),
+        Command::Use(args) => context::run_use(&args, output),
+        Command::Version(args) => version::run(cli.connection, &args, output),
+        Command::Completion(args) => Ok(shell::completion(&args, command())),
+        Command::Man(args) => shell::man(&args, command()),
         Command::Restore(args) => restore::run(&args, output),
         Command::Scrub(args) => scrub::run(cli.connection, &args, output),
         Command::Schema(command) => schema::run(cli.connection, command, output),
@@ -121,6 +149,46 @@ fn command() -> clap::Command {
 
 #[cfg(test)]
 mod tests {
+    /// Commands whose help is reviewed as a text: what is said to those who back up, move and test.
+    const REVIEWED: [&str; 11] = [
+        "backup",
+        "restore",
+        "scrub",
+        "import",
+        "export",
+        "validate",
+        "context",
+        "use",
+        "version",
+        "completion",
+        "man",
+    ];
+
+    /// `UPDATE_HELP=1` writes the text anew.
+    #[test]
+    fn the_help_is_as_it_was_reviewed() {
+        fn write(command: &clap::Command, path: &str, text: &mut String) {
+            // Apart from its parent: without the flags that all commands have.
+            let help = command.clone().bin_name(path.to_owned()).term_width(100).render_long_help();
+            let lines: Vec<_> = help.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
+            text.push_str(&format!("# {path}\n\n{}\n\n", lines.join("\n").trim_end()));
+            for inner in command.get_subcommands() {
+                write(inner, &format!("{path} {}", inner.get_name()), text);
+            }
+        }
+        let mut text = String::new();
+        for name in REVIEWED {
+            let command = super::command();
+            let command = command.find_subcommand(name).expect(name);
+            write(command, &format!("stonetown {name}"), &mut text);
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt");
+        if std::env::var_os("UPDATE_HELP").is_some() {
+            std::fs::write(file, &text).expect(file);
+        }
+        assert_eq!(text, std::fs::read_to_string(file).expect(file), "UPDATE_HELP=1 writes {file} anew");
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         super::command().debug_assert();

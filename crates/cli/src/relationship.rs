@@ -67,6 +67,9 @@ struct Selection {
     /// The subject's type, perhaps with an id and a relation.
     #[arg(value_name = "TYPE[:ID[#RELATION]]")]
     subject: Option<String>,
+    /// The subject, in the place of the third argument, whatever the relation is.
+    #[arg(long, value_name = "TYPE[:ID[#RELATION]]", conflicts_with = "subject")]
+    subject_filter: Option<String>,
 }
 
 /// Which relationships to read.
@@ -77,6 +80,9 @@ pub(crate) struct Read {
     /// At most so many; 0 for all.
     #[arg(long, default_value_t = 0, value_name = "N")]
     limit: u32,
+    /// Relationships asked for at a time.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    page_limit: u32,
     /// Go on after this cursor.
     #[arg(long)]
     cursor: Option<String>,
@@ -157,18 +163,31 @@ impl Write {
 }
 
 async fn run_read(mut client: Client, read: Read, output: Output) -> anyhow::Result<Outcome> {
-    let request = pb::ReadRelationshipsRequest {
-        consistency: Some(read.freshness.to_wire()),
-        relationship_filter: Some(read.selection.filter()?),
-        optional_limit: read.limit,
-        optional_cursor: read.cursor.map(|token| pb::Cursor { token }),
-    };
-    let mut answers = client.permissions.read_relationships(request).await?.into_inner();
-    while let Some(answer) = answers.message().await? {
-        let relationship = answer.relationship.context("the server sent no relationship")?;
-        let text = wire::relationship_text(&relationship);
-        let cursor = answer.after_result_cursor.map(|cursor| cursor.token);
-        output.result(&text, || json!({ "relationship": text, "afterResultCursor": cursor }));
+    let filter = read.selection.filter()?;
+    let mut cursor = read.cursor.clone();
+    let mut left = if read.limit == 0 { u32::MAX } else { read.limit };
+    while left > 0 {
+        let asked = left.min(read.page_limit);
+        let request = pb::ReadRelationshipsRequest {
+            consistency: Some(read.freshness.to_wire()),
+            relationship_filter: Some(filter.clone()),
+            optional_limit: asked,
+            optional_cursor: cursor.take().map(|token| pb::Cursor { token }),
+        };
+        let mut answers = client.permissions.read_relationships(request).await?.into_inner();
+        let mut found = 0;
+        while let Some(answer) = answers.message().await? {
+            let relationship = answer.relationship.context("the server sent no relationship")?;
+            let text = wire::relationship_text(&relationship);
+            cursor = answer.after_result_cursor.map(|cursor| cursor.token);
+            output.result(&text, || json!({ "relationship": text, "afterResultCursor": cursor }));
+            found += 1;
+        }
+        // A page that is not full is the last; one without a cursor cannot be gone on from.
+        if found < asked || cursor.is_none() {
+            break;
+        }
+        left -= found;
     }
     Ok(Outcome::Done)
 }
@@ -180,7 +199,7 @@ impl Selection {
             Some(prefix) => ("", prefix),
             None => (id, ""),
         };
-        let subject = self.subject.as_deref().map(|subject| {
+        let subject = self.subject.as_deref().or(self.subject_filter.as_deref()).map(|subject| {
             let (subject_type, rest) = subject.split_once(':').unwrap_or((subject, ""));
             let (id, relation) = match rest.split_once('#') {
                 Some((id, relation)) => (id, Some(if relation == "..." { "" } else { relation })),

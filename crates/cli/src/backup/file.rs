@@ -246,6 +246,9 @@ impl Writer {
         refuse_existing(&self.target)?;
         fs::rename(incomplete(&self.target), &self.target)?;
         fs::remove_file(state_of(&self.target))?;
+        // The name is to last as the bytes do.
+        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()?;
         Ok(self.state.relationships)
     }
 
