@@ -226,7 +226,7 @@ impl Selection {
 fn filter(text: &str) -> anyhow::Result<pb::RelationshipFilter> {
     let mut parts = text.split_whitespace().map(str::to_owned);
     let Some(resource) = parts.next() else { bail!("a filter is empty: expected TYPE[:ID] [RELATION [SUBJECT]]") };
-    let selection = Selection { resource, relation: parts.next(), subject: parts.next() };
+    let selection = Selection { resource, relation: parts.next(), subject: parts.next(), subject_filter: None };
     if let Some(left_over) = parts.next() {
         bail!("`{left_over}` is too much in a filter: expected TYPE[:ID] [RELATION [SUBJECT]]");
     }
