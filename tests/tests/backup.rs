@@ -337,7 +337,8 @@ async fn a_checkpoint_under_load_restores_to_any_of_its_revisions() {
     }
     let used = home.bad(None, &["restore", &checkpoint, home.path("restored-0").to_str().unwrap()]).await;
     assert!(used.contains("is not empty"), "{used}");
-    let served = home.run(None, &["serve", "--grpc-preshared-key", "k", "--data-dir", &checkpoint]).await;
+    let free = ["serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--grpc-preshared-key", "k"];
+    let served = home.run(None, &[&free[..], &["--data-dir", &checkpoint]].concat()).await;
     assert!(String::from_utf8_lossy(&served.stderr).contains("is a backup"), "{served:?}");
     let early = home.path("early");
     let args = ["restore", &checkpoint, early.to_str().unwrap(), "--until-time", "2001-01-01T00:00:00Z", "--json"];
