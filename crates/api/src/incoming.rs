@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Extensions;
-use stonetown_authorizer::{BulkMode, Call, Caller};
+use stonetown_authorizer::{BulkMode, Call, Caller, Notes};
 use stonetown_tuple::StoreId;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
@@ -20,6 +20,10 @@ const WRITE_ID: &str = "stonetown-request-id";
 const IMPORT_MODE: &str = "stonetown-import-mode";
 /// Longest id of a write, in bytes.
 const WRITE_ID_BYTES_MAX: usize = 128;
+
+/// The longest that a call may take, whatever its caller says. Whoever bounds calls puts it among a request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurationMax(pub Duration);
 
 /// A request without its message.
 pub(crate) struct Incoming {
@@ -65,9 +69,12 @@ impl Drop for CancelOnDrop {
 
 fn call(metadata: &MetadataMap, extensions: &mut Extensions) -> Result<Call, Status> {
     let caller = extensions.remove::<Caller>().ok_or_else(status::nobody)?;
-    let timeout = metadata.get("grpc-timeout").and_then(|text| timeout(text.to_str().ok()?));
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    Ok(Call { caller, store: StoreId::DEFAULT, deadline, cancelled: None })
+    let asked = metadata.get("grpc-timeout").and_then(|text| timeout(text.to_str().ok()?));
+    let max = extensions.remove::<DurationMax>().map(|max| max.0);
+    let shorter = asked.into_iter().chain(max).min();
+    let deadline = shorter.and_then(|timeout| Instant::now().checked_add(timeout));
+    let notes = extensions.remove::<Arc<Notes>>();
+    Ok(Call { caller, store: StoreId::DEFAULT, deadline, cancelled: None, notes })
 }
 
 /// The timeout of a gRPC call, such as `100m`: up to eight digits and a unit. What is malformed is no timeout.
@@ -140,6 +147,21 @@ mod tests {
         let (incoming, ..) = Incoming::open(request).unwrap();
         let left = incoming.call.deadline.unwrap().duration_since(Instant::now());
         assert!(left > Duration::from_secs(4) && left <= Duration::from_secs(5), "{left:?}");
+    }
+
+    #[test]
+    fn the_shorter_of_the_callers_and_the_servers_bound_is_the_deadline() {
+        for (asked, max, expected) in [(None, 5, 5), (Some("9S"), 5, 5), (Some("3S"), 5, 3)] {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(Caller { name: "key-1".into() });
+            request.extensions_mut().insert(DurationMax(Duration::from_secs(max)));
+            if let Some(asked) = asked {
+                request.metadata_mut().insert("grpc-timeout", asked.parse().unwrap());
+            }
+            let (incoming, ..) = Incoming::open(request).unwrap();
+            let left = incoming.call.deadline.unwrap().duration_since(Instant::now());
+            assert!(left.as_secs_f64() > (expected - 1) as f64 && left <= Duration::from_secs(expected), "{left:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! here, and no type of the wire goes further than here.
 //!
 //! The server crate merges what [`services`], [`Health::new`] and [`reflection()`] return and puts authentication before the
-//! first: it must add a [`stonetown_authorizer::Caller`] to the extensions of each request that it lets through.
+//! first: it must add a [`stonetown_authorizer::Caller`] to the extensions of each request that it lets through. It may add
+//! [`stonetown_authorizer::Notes`], in which it then finds what became known of the call.
 //!
 //! Reading order: this file, `authzed`, `admin`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`,
 //! `trailers`; then `gateway` (the same calls as HTTP/JSON) and [`client`], the same conversions for programs that call.
@@ -19,6 +20,7 @@ mod gateway;
 mod health;
 mod incoming;
 mod materialize;
+mod methods;
 pub mod proto;
 mod reflection;
 mod settings;
@@ -35,10 +37,13 @@ use tonic::service::Routes;
 
 pub use gateway::{Gateway, GatewayLayer};
 pub use health::Health;
+pub use incoming::DurationMax;
 pub use materialize::{DownloadLayer, Downloads};
+pub use methods::{Method, methods};
 pub use reflection::reflection;
 pub use settings::ApiSettings;
-pub use trailers::REQUEST_ID;
+pub use status::limits::hits as limit_hits;
+pub use trailers::{REQUEST_ID, request_id};
 
 use crate::calls::Calls;
 use crate::proto::authzed::api::materialize::v0::relationships_service_server::RelationshipsServiceServer;

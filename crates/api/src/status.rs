@@ -26,6 +26,9 @@ const METADATA_BYTES_MAX: usize = 800;
 /// What a call is answered with instead of a result.
 pub(crate) fn status(error: &Error) -> Status {
     let code = code(error);
+    if let Some(limit) = error.limit() {
+        limits::hit(limit);
+    }
     match error {
         Error::Internal(what) => tracing::error!(what, "a call failed for a reason of our own"),
         Error::NeedsPool => tracing::error!("a check was left half-way"),
@@ -383,6 +386,8 @@ fn cut(text: &str, bytes_max: usize) -> String {
     let end = text.floor_char_boundary(bytes_max);
     format!("{}…", &text[..end])
 }
+
+pub(crate) mod limits;
 
 #[cfg(test)]
 mod tests;

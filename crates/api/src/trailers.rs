@@ -98,7 +98,7 @@ where
 }
 
 /// The id that a client chose, or a new one.
-pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("request id"));
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let given = headers.get(REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX);

@@ -29,8 +29,23 @@ struct Shared {
     heavy_calls_max: u32,
     memory_used: AtomicU64,
     memory_max: u64,
-    refused: AtomicU64,
+    refused_for_calls: AtomicU64,
+    refused_for_memory: AtomicU64,
     running: AtomicU64,
+    running_heavy: AtomicU64,
+}
+
+/// What was let in and refused so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls running now.
+    pub running: u64,
+    /// Heavy ones among them.
+    pub running_heavy: u64,
+    /// Calls refused because their caller had too many running.
+    pub refused_for_calls: u64,
+    /// Calls refused because memory was short.
+    pub refused_for_memory: u64,
 }
 
 #[derive(Default)]
@@ -55,8 +70,10 @@ impl Admission {
                 heavy_calls_max: limits.heavy_calls_per_caller_max,
                 memory_used: AtomicU64::new(0),
                 memory_max: limits.memory_bytes_max,
-                refused: AtomicU64::new(0),
+                refused_for_calls: AtomicU64::new(0),
+                refused_for_memory: AtomicU64::new(0),
                 running: AtomicU64::new(0),
+                running_heavy: AtomicU64::new(0),
             }),
         }
     }
@@ -67,15 +84,12 @@ impl Admission {
     /// [`Error::TooManyCalls`] or [`Error::MemoryPressure`]; both are worth a retry, later.
     pub fn admit(&self, caller: &Caller, weight: Weight) -> Result<Permit, Error> {
         let shared = &self.shared;
-        let refused = |error| {
-            shared.refused.fetch_add(1, Ordering::Relaxed);
-            Err(error)
-        };
         if shared.memory_max > 0 {
             let used = shared.memory_used.load(Ordering::Relaxed);
             let percent = if weight == Weight::Heavy { 75 } else { 85 };
             if used > shared.memory_max / 100 * percent {
-                return refused(Error::MemoryPressure { used_bytes: used, limit_bytes: shared.memory_max });
+                shared.refused_for_memory.fetch_add(1, Ordering::Relaxed);
+                return Err(Error::MemoryPressure { used_bytes: used, limit_bytes: shared.memory_max });
             }
         }
         {
@@ -84,12 +98,14 @@ impl Admission {
             let heavy = u32::from(weight == Weight::Heavy);
             if running.calls >= shared.calls_max || running.heavy + heavy > shared.heavy_calls_max {
                 let limit = if heavy == 1 { shared.heavy_calls_max } else { shared.calls_max };
-                return refused(Error::TooManyCalls { limit });
+                shared.refused_for_calls.fetch_add(1, Ordering::Relaxed);
+                return Err(Error::TooManyCalls { limit });
             }
             running.calls += 1;
             running.heavy += heavy;
         }
         shared.running.fetch_add(1, Ordering::Relaxed);
+        shared.running_heavy.fetch_add(u64::from(weight == Weight::Heavy), Ordering::Relaxed);
         Ok(Permit { shared: Arc::clone(shared), caller: caller.clone(), weight })
     }
 
@@ -98,16 +114,24 @@ impl Admission {
         self.shared.memory_used.store(bytes, Ordering::Relaxed);
     }
 
-    /// Calls running now, and calls refused so far.
+    /// What was let in and refused so far.
     #[must_use]
-    pub fn counts(&self) -> (u64, u64) {
-        (self.shared.running.load(Ordering::Relaxed), self.shared.refused.load(Ordering::Relaxed))
+    pub fn counts(&self) -> Counts {
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let Shared { running, running_heavy, refused_for_calls, refused_for_memory, .. } = &*self.shared;
+        Counts {
+            running: load(running),
+            running_heavy: load(running_heavy),
+            refused_for_calls: load(refused_for_calls),
+            refused_for_memory: load(refused_for_memory),
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.running.fetch_sub(1, Ordering::Relaxed);
+        self.shared.running_heavy.fetch_sub(u64::from(self.weight == Weight::Heavy), Ordering::Relaxed);
         let mut callers = self.shared.callers.lock();
         if let Some(running) = callers.get_mut(&self.caller) {
             running.calls -= 1;
@@ -135,6 +159,8 @@ mod tests {
         let _second = admission.admit(&caller("a"), Weight::Light).unwrap();
         assert!(matches!(admission.admit(&caller("a"), Weight::Light), Err(Error::TooManyCalls { limit: 2 })));
         assert!(admission.admit(&caller("b"), Weight::Light).is_ok());
+        let one = Counts { running: 2, refused_for_calls: 1, ..Counts::default() };
+        assert_eq!(admission.counts(), one);
         drop(first);
         assert!(admission.admit(&caller("a"), Weight::Light).is_ok());
     }

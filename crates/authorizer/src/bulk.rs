@@ -80,9 +80,12 @@ impl Authorizer {
         if trace {
             let (answer, mut trace) =
                 stonetown_graph::explain(&evaluation, &item.resource, &item.permission, &item.subject)?;
+            call.note_work(&answer.work);
             trace.until = until(&evaluation, &item.resource, &item.permission, &item.subject, &answer);
             return Ok((answer, Some(trace)));
         }
-        Ok((stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?, None))
+        let answer = stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?;
+        call.note_work(&answer.work);
+        Ok((answer, None))
     }
 }

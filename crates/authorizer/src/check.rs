@@ -84,6 +84,7 @@ impl Authorizer {
         };
         match answered {
             Ok((answer, mut trace)) => {
+                call.note_work(&answer.work);
                 let counter = if resident { &self.counters.checks_resident } else { &self.counters.checks_stored };
                 counter.fetch_add(1, Ordering::Relaxed);
                 let schema = trace.is_some().then(|| world.schema().text());

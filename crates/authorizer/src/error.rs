@@ -237,6 +237,22 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// The limit that was met, by the name that [`crate::Limits::named`] gives it, where it is one.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::AboveLimit { what, .. } => what.name(),
+            Error::WorkLimit { limit, .. } => limit,
+            Error::TooManyToDelete { .. } => RequestLimit::Results.name(),
+            Error::TooManyCalls { .. } => "calls_per_caller_max",
+            Error::MemoryPressure { .. } => "memory_bytes_max",
+            Error::WritesOverloaded => "writes_queued_max",
+            _ => return None,
+        })
+    }
+}
+
 /// Which bound of a request was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestLimit {
@@ -274,6 +290,23 @@ pub struct DataInTheWay {
     pub allowed_type: Option<String>,
     /// One relationship in the way.
     pub relationship: Relationship,
+}
+
+impl RequestLimit {
+    /// The name of the limit in [`crate::Limits::named`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RequestLimit::Updates => "updates_max",
+            RequestLimit::Preconditions => "preconditions_max",
+            RequestLimit::MetadataBytes => "metadata_bytes_max",
+            RequestLimit::RelationshipContextBytes => "relationship_context_bytes_max",
+            RequestLimit::RequestContextBytes => "request_context_bytes_max",
+            RequestLimit::BulkChecks => "bulk_checks_max",
+            RequestLimit::Results => "results_max",
+            RequestLimit::Overlay => "overlay_max",
+        }
+    }
 }
 
 impl std::fmt::Display for RequestLimit {

@@ -14,7 +14,7 @@ pub struct Import<'a> {
     writer: Box<dyn BulkWriter>,
     world: World,
     schema_at: Option<Revision>,
-    actor: String,
+    call: Call,
     _permit: Permit,
 }
 
@@ -28,8 +28,7 @@ impl Authorizer {
         let world = self.world(call, Consistency::FullyConsistent)?;
         let writer = self.datastore.bulk(call.store, mode, world.now)?;
         let schema_at = world.snapshot.schema()?.map(|schema| schema.revision);
-        let actor = call.caller.name.to_string();
-        Ok(Import { authorizer: self, writer, world, schema_at, actor, _permit: permit })
+        Ok(Import { authorizer: self, writer, world, schema_at, call: call.clone(), _permit: permit })
     }
 }
 
@@ -50,7 +49,9 @@ impl Import<'_> {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn finish(self) -> Result<(ZedToken, u64), Error> {
-        let committed = self.writer.publish(self.schema_at, Some(self.actor), None)?;
+        let actor = self.call.caller.name.to_string();
+        let committed = self.writer.publish(self.schema_at, Some(actor), None)?;
+        self.call.note_revision(committed.revision);
         Ok((self.authorizer.token(committed.revision), committed.count))
     }
 }

@@ -25,6 +25,7 @@ pub mod import;
 pub mod limits;
 pub mod lookup;
 pub mod materialize;
+pub mod notes;
 pub mod read;
 pub mod reflect;
 pub mod schema;
@@ -52,6 +53,7 @@ pub use admission::Admission;
 pub use clock::Clock;
 pub use error::Error;
 pub use limits::Limits;
+pub use notes::Notes;
 /// The graph's answers, as they leave the front door.
 pub use stonetown_graph::{
     Answer, CaveatResult, CaveatTrace, ExcludedSubject, ExpandNode, ExpandOperation, ExpandTree, FoundResource,
@@ -86,6 +88,8 @@ pub struct Call {
     pub deadline: Option<Instant>,
     /// Set when the caller has left. The work then ends at the next look.
     pub cancelled: Option<Arc<AtomicBool>>,
+    /// Where the front door notes what becomes known of the call, for those who observe it.
+    pub notes: Option<Arc<Notes>>,
 }
 
 /// How far a check may go before it is to be asked again on a thread that may block.
@@ -217,6 +221,12 @@ impl Authorizer {
         &self.sets_stats
     }
 
+    /// Versions of schemas that are kept compiled.
+    #[must_use]
+    pub fn plans_cached(&self) -> usize {
+        self.plans.load().len()
+    }
+
     /// The state of the resident index.
     #[must_use]
     pub fn index_stats(&self) -> IndexStats {
@@ -249,7 +259,27 @@ impl Call {
     /// A call of `caller` on the default store without a deadline.
     #[must_use]
     pub fn new(caller: &str) -> Call {
-        Call { caller: Caller { name: caller.into() }, store: StoreId::DEFAULT, deadline: None, cancelled: None }
+        Call {
+            caller: Caller { name: caller.into() },
+            store: StoreId::DEFAULT,
+            deadline: None,
+            cancelled: None,
+            notes: None,
+        }
+    }
+
+    /// Notes the revision that the call is answered at, or that it made.
+    pub(crate) fn note_revision(&self, revision: Revision) {
+        if let Some(notes) = &self.notes {
+            notes.set_revision(revision);
+        }
+    }
+
+    /// Notes what a question of the call took.
+    pub(crate) fn note_work(&self, work: &Work) {
+        if let Some(notes) = &self.notes {
+            notes.add_work(work);
+        }
     }
 }
 

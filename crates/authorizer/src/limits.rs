@@ -87,6 +87,32 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The limits that calls meet, by name, for metrics. `results_max` is the largest of the bounds on results.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 15] {
+        let count = |number: usize| number as u64;
+        let results = [self.read_limit_max, self.delete_limit_max, self.lookup_limit_max, self.export_batch_max];
+        [
+            ("updates_max", count(self.updates_max)),
+            ("preconditions_max", count(self.preconditions_max)),
+            ("metadata_bytes_max", count(self.metadata_bytes_max)),
+            ("relationship_context_bytes_max", count(self.relationship_context_bytes_max)),
+            ("request_context_bytes_max", count(self.request_context_bytes_max)),
+            ("bulk_checks_max", count(self.bulk_checks_max)),
+            ("results_max", results.into_iter().max().unwrap_or(0)),
+            ("overlay_max", count(self.overlay_max)),
+            ("calls_per_caller_max", u64::from(self.calls_per_caller_max)),
+            ("heavy_calls_per_caller_max", u64::from(self.heavy_calls_per_caller_max)),
+            ("memory_bytes_max", self.memory_bytes_max),
+            ("depth_max", self.graph.depth_max),
+            ("edges_max_check", self.graph.edges_max_check),
+            ("edges_max_lookup", self.graph.edges_max_lookup),
+            ("bytes_max", self.graph.bytes_max),
+        ]
+    }
+}
+
 /// The size of a context as the `google.protobuf.Struct` it is on the wire, in bytes.
 #[must_use]
 pub fn encoded_bytes(context: &CaveatContext) -> usize {

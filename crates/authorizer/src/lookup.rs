@@ -80,6 +80,7 @@ impl Authorizer {
             &request.permission,
             &request.subject,
         )?;
+        call.note_work(&found.work());
         let from = request.after.map(|cursor| cursor.position);
         emit(
             &world,
@@ -113,6 +114,7 @@ impl Authorizer {
             &request.subject_type,
             request.subject_relation.as_ref(),
         )?;
+        call.note_work(&found.work());
         let from = request.after.map(|cursor| cursor.position);
         emit(
             &world,

@@ -52,7 +52,11 @@ impl Authorizer {
             transaction.actor = Some(call.caller.name.to_string());
             match self.datastore.commit(transaction) {
                 Err(CommitError::SchemaChanged(_) | CommitError::Conflict) => {}
-                outcome => return Ok(self.token(outcome?.revision)),
+                Ok(committed) => {
+                    call.note_revision(committed.revision);
+                    return Ok(self.token(committed.revision));
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Err(Error::Serialization)

@@ -15,7 +15,7 @@ use crate::{Authorizer, Call, Error};
 const NAME_BYTES_MAX: usize = 64;
 
 /// What a server holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Info {
     /// The history that its tokens belong to.
     pub instance: InstanceId,

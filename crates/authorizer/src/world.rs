@@ -40,7 +40,9 @@ pub struct Cursor<P> {
 impl Authorizer {
     /// Opens the world that `consistency` asks for, now.
     pub(crate) fn world(&self, call: &Call, consistency: Consistency) -> Result<World, Error> {
-        self.world_at(call.store, self.revision(consistency)?, self.clock.now())
+        let revision = self.revision(consistency)?;
+        call.note_revision(revision);
+        self.world_at(call.store, revision, self.clock.now())
     }
 
     /// Opens the world of a cursor's first page, or of the consistency where there is no cursor.
@@ -54,6 +56,7 @@ impl Authorizer {
             None => self.world(call, consistency),
             Some(cursor) => {
                 let revision = self.revision(Consistency::AtExactSnapshot(cursor.token))?;
+                call.note_revision(revision);
                 self.world_at(call.store, revision, cursor.now)
             }
         }

@@ -139,7 +139,11 @@ impl Authorizer {
             transaction.schema_at = world.snapshot.schema()?.map(|schema| schema.revision);
             match self.datastore.commit(transaction) {
                 Err(CommitError::SchemaChanged(_) | CommitError::Conflict) => {}
-                outcome => return outcome.map_err(Error::from),
+                Ok(committed) => {
+                    call.note_revision(committed.revision);
+                    return Ok(committed);
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Err(Error::Serialization)

@@ -181,7 +181,12 @@ impl<'a> Checker<'a> {
 
     /// What all questions so far took.
     pub(crate) fn work(&self) -> Work {
-        Work { edges: self.meter.edges(), subproblems: self.subproblems, cached: self.cached }
+        Work {
+            edges: self.meter.edges(),
+            subproblems: self.subproblems,
+            cached: self.cached,
+            depth: self.meter.depth(),
+        }
     }
 
     /// Goes on with another subject of the same class. What was found out about the former is forgotten.

@@ -43,4 +43,6 @@ pub struct Work {
     pub subproblems: u64,
     /// How often such a pair was needed again and already known.
     pub cached: u64,
+    /// How deep questions were nested at most.
+    pub depth: u64,
 }

@@ -1,5 +1,6 @@
 //! Limits on one question, and the meter that holds them.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -45,6 +46,7 @@ pub struct Meter<'a> {
     poll_at: u64,
     bytes: u64,
     bytes_max: u64,
+    depth: Cell<u64>,
     depth_max: u64,
     deadline: Option<Instant>,
     cancel: Option<&'a AtomicBool>,
@@ -78,6 +80,7 @@ impl<'a> Meter<'a> {
             poll_at: 0,
             bytes: 0,
             bytes_max: limits.bytes_max,
+            depth: Cell::new(0),
             depth_max: limits.depth_max,
             deadline,
             cancel,
@@ -88,6 +91,12 @@ impl<'a> Meter<'a> {
     #[must_use]
     pub fn edges(&self) -> u64 {
         self.edges
+    }
+
+    /// The deepest nesting so far.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        self.depth.get()
     }
 
     /// Counts edges that were looked at.
@@ -124,8 +133,12 @@ impl<'a> Meter<'a> {
     /// [`GraphError::LimitExceeded`].
     #[inline]
     pub fn depth_reached(&self, depth: usize) -> Result<(), GraphError> {
-        if depth as u64 > self.depth_max {
+        let depth = depth as u64;
+        if depth > self.depth_max {
             return Err(GraphError::LimitExceeded { limit: "depth_max", value: self.depth_max });
+        }
+        if depth > self.depth.get() {
+            self.depth.set(depth);
         }
         Ok(())
     }
