@@ -19,6 +19,8 @@ use crate::values::damaged;
 
 /// The column family of the transaction log.
 const LOG: &str = "log";
+/// Properties that are about the database and not about a column family.
+const WHOLE: [&str; 3] = ["rocksdb.block-cache-usage", "rocksdb.is-write-stopped", "rocksdb.background-errors"];
 
 type Db = DBWithThreadMode<SingleThreaded>;
 
@@ -134,6 +136,16 @@ impl Database {
         options.set_prefix_same_as_start(true);
         options.set_iterate_upper_bound(keys::after(prefix));
         self.db.raw_iterator_opt(options)
+    }
+
+    /// A number that RocksDB tells of itself, summed over both column families unless it is about the whole; 0 if it tells none.
+    pub(crate) fn property(&self, name: &str) -> u64 {
+        let of_data = self.db.property_int_value(name).ok().flatten().unwrap_or(0);
+        if WHOLE.contains(&name) {
+            return of_data;
+        }
+        let of_log = self.log().ok().and_then(|log| self.db.property_int_value_cf(log, name).ok().flatten());
+        of_data + of_log.unwrap_or(0)
     }
 
     /// Bytes of tables, memory and log files.

@@ -46,6 +46,11 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes a directory for a restore; it is no data directory until [`Directory::restored`].
     ///
     /// # Errors

@@ -33,6 +33,7 @@ mod roll;
 mod scrub;
 mod shared;
 mod snapshot;
+mod usage;
 mod values;
 mod write;
 
@@ -113,7 +114,7 @@ impl Datastore for RocksDatastore {
     }
 
     fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError> {
-        self.shared.writable()?;
+        self.shared.takes_writes()?;
         let (reply, answer) = sync_channel(1);
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.jobs.try_send(Job::Commit(Box::new(transaction), reply)) {
@@ -127,7 +128,7 @@ impl Datastore for RocksDatastore {
     }
 
     fn bulk(&self, store: StoreId, mode: BulkMode, now: Timestamp) -> Result<Box<dyn BulkWriter>, CommitError> {
-        self.shared.writable()?;
+        self.shared.takes_writes()?;
         Ok(Box::new(RocksBulk {
             shared: Arc::clone(&self.shared),
             jobs: self.jobs.clone(),
@@ -189,11 +190,7 @@ impl Datastore for RocksDatastore {
     }
 
     fn usage(&self) -> Usage {
-        Usage {
-            disk_bytes: self.shared.database.disk_bytes(),
-            log_entries: self.shared.head().0.saturating_sub(self.shared.log_floor().0),
-            queued: self.shared.queued.load(Ordering::Relaxed) as u64,
-        }
+        usage::usage(&self.shared)
     }
 
     fn checkpoint(&self, to: &Path, now: Timestamp) -> Result<Checkpointed, StorageError> {

@@ -42,6 +42,11 @@ impl Names {
         }
     }
 
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.ordinals.weight() + self.ids.weight()
+    }
+
     /// The ordinal of an object that is stored.
     pub(crate) fn ordinal(
         &self,

@@ -60,6 +60,7 @@ pub(crate) fn start(directory: Directory, options: &Options) -> Result<Opened, S
         catalogues: catalogues(&database)?,
         next_moment: moments::first(&database)?,
         last_bulk: bulks.last().map_or(0, |(bulk, _)| *bulk),
+        disk_free_bytes_min: options.disk_free_bytes_min,
     };
     let names = Names::new(options.name_cache_bytes_max);
     let shared = Arc::new(Shared::new(database, directory, names, start));

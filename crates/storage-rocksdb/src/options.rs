@@ -14,6 +14,8 @@ pub struct Options {
     pub group_transactions_max: usize,
     /// Bytes after which a group of transactions is written.
     pub group_bytes_max: usize,
+    /// Bytes of the disk that writes leave free; with less they are refused, until there is more again.
+    pub disk_free_bytes_min: u64,
 }
 
 impl Default for Options {
@@ -24,6 +26,7 @@ impl Default for Options {
             queued_max: 4_096,
             group_transactions_max: 1_024,
             group_bytes_max: 8 << 20,
+            disk_free_bytes_min: 256 << 20,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! the last need no sync: what a crash takes is always an end of the sequence of batches.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use stonetown_storage::{Change, Effect, LogPart, StorageError};
 use stonetown_tuple::{Revision, StoreId};
@@ -121,6 +122,7 @@ impl Writer {
         self.put_meta(&mut batch, &meta)?;
         remove(&mut batch, bulk);
         self.shared.database.write(batch, SYNC)?;
+        self.shared.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.meta = meta;
         self.last_time = time;
         Ok(header)

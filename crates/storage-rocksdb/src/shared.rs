@@ -13,6 +13,7 @@ use crate::catalogue::Catalogue;
 use crate::database::Database;
 use crate::directory::Directory;
 use crate::names::Names;
+use crate::usage::{Counters, free_bytes};
 
 /// The open datastore. Fields are dropped in order: the directory is given up last.
 pub(crate) struct Shared {
@@ -26,6 +27,9 @@ pub(crate) struct Shared {
     pub(crate) followers: Mutex<Vec<Arc<dyn Follower>>>,
     /// Why no more writes are taken.
     latch: OnceLock<String>,
+    /// Bytes of the disk that commits leave free.
+    disk_free_bytes_min: u64,
+    pub(crate) counters: Counters,
     /// Transactions handed to the writer and not taken up yet.
     pub(crate) queued: AtomicUsize,
     /// Nothing begins or ceases to hold before this moment.
@@ -61,6 +65,7 @@ pub(crate) struct Start {
     pub(crate) catalogues: FxHashMap<StoreId, Arc<Catalogue>>,
     pub(crate) next_moment: Option<Timestamp>,
     pub(crate) last_bulk: u64,
+    pub(crate) disk_free_bytes_min: u64,
 }
 
 impl Shared {
@@ -74,6 +79,8 @@ impl Shared {
             catalogues: RwLock::new(start.catalogues),
             followers: Mutex::default(),
             latch: OnceLock::new(),
+            disk_free_bytes_min: start.disk_free_bytes_min,
+            counters: Counters::default(),
             queued: AtomicUsize::new(0),
             next_moment: Mutex::new(start.next_moment),
             last_bulk: AtomicU64::new(start.last_bulk),
@@ -156,7 +163,29 @@ impl Shared {
         let _first_reason_stays = self.latch.set(why);
     }
 
-    /// Fails when no writes are taken.
+    /// How many snapshots are open.
+    pub(crate) fn snapshots(&self) -> u64 {
+        self.window.lock().pins.values().map(|count| *count as u64).sum()
+    }
+
+    /// Fails when no writes of callers are taken: as [`Shared::writable`], and when the disk is nearly full, until it no longer
+    /// is. A failed write to a full disk ends all writes until a restart, so the disk is not let get there; and what is left
+    /// is what garbage collection and compaction need to make room.
+    pub(crate) fn takes_writes(&self) -> Result<(), CommitError> {
+        self.writable()?;
+        let Some(free) = free_bytes(self.directory.path()) else { return Ok(()) };
+        if free >= self.disk_free_bytes_min {
+            return Ok(());
+        }
+        Err(CommitError::ReadOnly(format!(
+            "the disk of `{}` is nearly full: {} MiB are free, and the last {} MiB are not for writes",
+            self.directory.path().display(),
+            free >> 20,
+            self.disk_free_bytes_min >> 20
+        )))
+    }
+
+    /// Fails when nothing is written any more.
     pub(crate) fn writable(&self) -> Result<(), CommitError> {
         self.latch.get().map_or(Ok(()), |why| Err(CommitError::ReadOnly(why.clone())))
     }

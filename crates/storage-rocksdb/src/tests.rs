@@ -456,3 +456,26 @@ fn questions_intern_nothing() {
     assert_eq!(datastore.shared.database.get(&keys::ordinal(STORE, user, "somebody")).unwrap().as_deref(), None);
     assert_eq!(datastore.shared.database.get(&keys::ordinal(STORE, user, "nobody")).unwrap().as_deref(), None);
 }
+
+#[test]
+fn with_too_little_room_on_the_disk_writes_are_refused_and_all_else_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |disk_free_bytes_min| {
+        RocksDatastore::open(directory.path(), Options { disk_free_bytes_min, ..Options::default() }).unwrap()
+    };
+    let text = "document:plan#viewer@user:eve";
+    let datastore = open(0);
+    write(&datastore, Operation::Touch, text).unwrap();
+    let usage = datastore.usage();
+    assert_eq!((usage.read_only, usage.commits, usage.group_seconds.count()), (None, 1, 1));
+    drop(datastore);
+
+    let datastore = open(u64::MAX);
+    let refused = write(&datastore, Operation::Touch, text).unwrap_err();
+    assert!(matches!(&refused, CommitError::ReadOnly(text) if text.contains("nearly full")), "{refused}");
+    assert!(datastore.bulk(STORE, BulkMode::Create, now()).is_err());
+    assert!(datastore.usage().read_only.unwrap().contains("nearly full"));
+    assert_eq!(edges(&datastore, datastore.head()).unwrap(), 1);
+    // Collecting garbage makes room.
+    datastore.collect_garbage(datastore.head(), datastore.head(), 100).unwrap();
+}

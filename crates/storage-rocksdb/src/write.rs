@@ -128,10 +128,10 @@ impl Writer {
         match job {
             Job::Commit(transaction, reply) => return self.commit_group(*transaction, reply, jobs),
             Job::Stage(bulk, staging, relationships, reply) => {
-                answer(&reply, self.guarded(|writer| writer.stage(bulk, staging, &relationships)));
+                answer(&reply, self.taking(|writer| writer.stage(bulk, staging, &relationships)));
             }
             Job::Publish(bulk, staging, publication, reply) => {
-                answer(&reply, self.guarded(|writer| writer.publish_bulk(bulk, staging, publication)));
+                answer(&reply, self.taking(|writer| writer.publish_bulk(bulk, staging, publication)));
             }
             Job::Abandon(bulk) => {
                 // What cannot be removed now is removed when the datastore is opened.
@@ -156,6 +156,11 @@ impl Writer {
         None
     }
 
+    fn taking<T>(&mut self, job: impl FnOnce(&mut Self) -> Result<T, CommitError>) -> Result<T, CommitError> {
+        self.shared.takes_writes()?;
+        job(self)
+    }
+
     fn guarded<T>(&mut self, job: impl FnOnce(&mut Self) -> Result<T, CommitError>) -> Result<T, CommitError> {
         self.shared.writable()?;
         job(self)
@@ -171,7 +176,7 @@ impl Writer {
         let mut next = Some((first, reply));
         let mut left_over = None;
         while let Some((transaction, reply)) = next.take() {
-            if let Err(error) = self.shared.writable() {
+            if let Err(error) = self.shared.takes_writes() {
                 answer(&reply, Err(error));
             } else if let Some((large, reply)) = self.add(&mut group, transaction, reply) {
                 self.write_group(std::mem::replace(&mut group, Group::new(self)));
@@ -225,6 +230,7 @@ impl Writer {
         if meta.head == self.meta.head && broken.is_none() {
             return replies.into_iter().for_each(|(reply, outcome)| answer(&reply, outcome));
         }
+        let (begun, bytes) = (Instant::now(), batch.bytes() as u64);
         let written = match broken {
             Some(error) => Err(error),
             None => self.put_meta(&mut batch, &meta).and_then(|()| self.shared.database.write(batch, SYNC)),
@@ -234,6 +240,7 @@ impl Writer {
             let refused = || CommitError::ReadOnly(error.to_string());
             return replies.into_iter().for_each(|(reply, _)| answer(&reply, Err(refused())));
         }
+        self.count_group(meta.head - self.meta.head, bytes, begun.elapsed());
         pending.share_catalogues();
         self.meta = meta;
         self.last_time = last_time;
@@ -267,6 +274,14 @@ impl Writer {
             None => batch.delete(key),
         }
         self.shared.database.write(batch, SYNC).map_err(|error| self.fail(&error))
+    }
+
+    fn count_group(&self, transactions: u64, bytes: u64, took: Duration) {
+        let counters = &self.shared.counters;
+        counters.commits.fetch_add(transactions, Ordering::Relaxed);
+        counters.group_transactions.record(transactions);
+        counters.group_bytes.record(bytes);
+        counters.group_micros.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Puts the state of the whole into a batch.

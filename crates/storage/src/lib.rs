@@ -19,6 +19,7 @@ pub mod read;
 pub mod read_only;
 pub mod transaction;
 pub mod upkeep;
+pub mod usage;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub use transaction::{
     Transaction,
 };
 pub use upkeep::{Checkpointed, Difference, DifferenceKind, Scrubbed};
+pub use usage::{Distribution, Usage};
 
 /// Numbers the object types of a store. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,17 +174,6 @@ pub struct Provenance {
     pub actor: Option<String>,
     /// The transaction metadata as a JSON object, where given.
     pub metadata: Option<String>,
-}
-
-/// How much a datastore holds; for metrics and reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes on disk, 0 for the memory store.
-    pub disk_bytes: u64,
-    /// Commits in the log.
-    pub log_entries: u64,
-    /// Transactions waiting to be committed.
-    pub queued: u64,
 }
 
 /// What a run of garbage collection did.

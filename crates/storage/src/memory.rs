@@ -171,7 +171,8 @@ impl Datastore for MemoryDatastore {
     }
 
     fn usage(&self) -> Usage {
-        Usage { disk_bytes: 0, log_entries: self.shared.state.read().log.len() as u64, queued: 0 }
+        let state = self.shared.state.read();
+        Usage { log_entries: state.log.len() as u64, commits: state.head.0, ..Usage::default() }
     }
 }
 

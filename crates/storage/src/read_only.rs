@@ -1,12 +1,14 @@
 //! A datastore that others write: all of it can be read through here, nothing changed.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp};
 
+use crate::upkeep::Progress;
 use crate::{
-    BulkMode, BulkWriter, Collected, CommitError, Committed, Datastore, Follower, LogEntry, LogPiece, Passed, Snapshot,
-    SnapshotError, StorageError, Transaction, Usage,
+    BulkMode, BulkWriter, Checkpointed, Collected, CommitError, Committed, Datastore, Follower, LogEntry, LogPiece,
+    Passed, Scrubbed, Snapshot, SnapshotError, StorageError, Transaction, Usage,
 };
 
 /// Reads as the datastore behind it, at once what is written there, and refuses every write as [`CommitError::ReadOnly`].
@@ -97,6 +99,14 @@ impl Datastore for ReadOnly {
     }
 
     fn usage(&self) -> Usage {
-        self.behind.usage()
+        Usage { read_only: Some(self.why.clone()), ..self.behind.usage() }
+    }
+
+    fn checkpoint(&self, to: &Path, now: Timestamp) -> Result<Checkpointed, StorageError> {
+        self.behind.checkpoint(to, now)
+    }
+
+    fn scrub(&self, progress: Progress<'_>) -> Result<Scrubbed, StorageError> {
+        self.behind.scrub(progress)
     }
 }
