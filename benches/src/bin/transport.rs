@@ -60,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
             .args(["serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--grpc-preshared-key", KEY])
             .arg("--data-dir")
             .arg(folder.path())
-            .env("STONETOWN_LOG", "warn"),
+            .env("STONETOWN_LOG_LEVEL", "warn"),
     )?;
     let (empty, empty_address) = start(Command::new(std::env::current_exe()?).arg("--empty"))?;
     let (target, empty_target) = (Target::new(&address, KEY)?, Target::new(&empty_address, KEY)?);

@@ -15,7 +15,7 @@ use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClien
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
 use crate::Outcome;
@@ -58,6 +58,21 @@ pub(crate) struct Connection {
     /// The name that the server's certificate must be for, where it is not that of the address.
     #[arg(long, global = true, env = "STONETOWN_HOSTNAME_OVERRIDE", value_name = "NAME", help_heading = HEADING)]
     hostname_override: Option<String>,
+
+    /// Certificate (PEM) to prove oneself with, where the server asks for one.
+    #[arg(
+        long,
+        global = true,
+        env = "STONETOWN_CLIENT_CERT_PATH",
+        value_name = "FILE",
+        requires = "client_key_path",
+        help_heading = HEADING
+    )]
+    client_cert_path: Option<PathBuf>,
+
+    /// Private key (PEM) of that certificate.
+    #[arg(long, global = true, env = "STONETOWN_CLIENT_KEY_PATH", value_name = "FILE", help_heading = HEADING)]
+    client_key_path: Option<PathBuf>,
 
     /// The id that the server's log names the call by.
     #[arg(long, global = true, env = "STONETOWN_REQUEST_ID", value_name = "ID", help_heading = HEADING)]
@@ -122,6 +137,8 @@ pub(crate) struct Target {
     insecure: bool,
     certificate_path: Option<PathBuf>,
     hostname_override: Option<String>,
+    /// Certificate and key to prove oneself with.
+    identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl Interceptor for Bearer {
@@ -210,6 +227,7 @@ impl Connection {
             insecure: self.insecure || is_set("ZED_INSECURE"),
             certificate_path,
             hostname_override,
+            identity: self.client_cert_path.clone().zip(self.client_key_path.clone()),
         };
         // A token is for the server that it was kept with, and for no other.
         let context = contexts.server(self.context.as_deref())?;
@@ -222,6 +240,7 @@ impl Connection {
             insecure: own.insecure || context.insecure,
             certificate_path: own.certificate_path.or_else(|| context.certificate_path.clone()),
             hostname_override: own.hostname_override.or_else(|| context.hostname_override.clone()),
+            identity: own.identity,
         })
     }
 }
@@ -264,6 +283,10 @@ pub(crate) async fn channel(target: &Target) -> anyhow::Result<Channel> {
         if let Some(path) = &target.certificate_path {
             let pem = std::fs::read(path).with_context(|| format!("certificate `{}`", path.display()))?;
             tls = tls.ca_certificate(Certificate::from_pem(pem));
+        }
+        if let Some((cert, key)) = &target.identity {
+            let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("`{}`", path.display()));
+            tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
         }
         if let Some(name) = &target.hostname_override {
             tls = tls.domain_name(name);

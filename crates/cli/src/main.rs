@@ -4,8 +4,10 @@
 
 mod backup;
 mod client;
+mod config;
 mod context;
 mod export;
+mod health;
 mod import;
 mod lsp;
 mod output;
@@ -26,7 +28,7 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use stonetown_server::config::spicedb;
+use stonetown_server::config::{layers, spicedb};
 
 /// Allocates for many threads at once; the system's allocator contends.
 #[global_allocator]
@@ -53,6 +55,10 @@ enum Command {
     Serve(Box<stonetown_server::Config>),
     /// Run a server for test suites: every token has a store of its own, in memory.
     ServeTesting(Box<stonetown_server::TestingConfig>),
+    /// Print the settings that a server would have, and where each comes from.
+    Config(Box<config::Args>),
+    /// Ask a server whether it answers calls; exit code 1 if not.
+    Health(health::Args),
     /// Read, write, compare, format, lint and compile schemas.
     #[command(subcommand)]
     Schema(schema::Command),
@@ -105,14 +111,17 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let matches = command().get_matches();
-    let ignored = matches.subcommand().filter(|(name, _)| SERVERS.contains(name)).map(|(_, own)| spicedb::ignored(own));
-    let ignored = ignored.unwrap_or_default();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let args: Vec<_> = std::env::args_os().collect();
+    let parsed = layers::parse(&command(), &args).unwrap_or_else(|error| error.exit());
+    let chosen = parsed.matches.subcommand().filter(|(name, _)| SERVERS.contains(name));
+    let ignored = chosen.map(|(_, own)| spicedb::ignored(own)).unwrap_or_default();
+    let cli = Cli::from_arg_matches(&parsed.matches).unwrap_or_else(|error| error.exit());
     let output = output::Output { json: cli.json };
     let outcome = match cli.command {
         Command::Serve(config) => serve::run(*config, &ignored),
         Command::ServeTesting(config) => serve_testing::run(*config, &ignored),
+        Command::Config(args) => config::run(&args, &parsed, output),
+        Command::Health(args) => health::run(&cli.connection, &args, output),
         Command::Validate(args) => validate::run(&args, output),
         Command::Lsp => lsp::run(),
         Command::Backup(command) => backup::run(cli.connection, command, output),
@@ -144,7 +153,10 @@ fn main() -> ExitCode {
 
 /// The command line, in which servers can be set up in SpiceDB's words, too.
 fn command() -> clap::Command {
-    SERVERS.into_iter().fold(Cli::command(), |command, name| command.mut_subcommand(name, spicedb::accept_names))
+    SERVERS
+        .into_iter()
+        .chain(["config"])
+        .fold(Cli::command(), |command, name| command.mut_subcommand(name, spicedb::accept_names))
 }
 
 #[cfg(test)]

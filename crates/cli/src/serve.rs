@@ -1,20 +1,30 @@
 //! `stonetown serve`.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use stonetown_server::Config;
+use stonetown_server::config::LogFormat;
 use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Outcome;
 
 /// Stack of the worker threads: questions over deep data recurse.
 const STACK_BYTES: usize = 8 << 20;
+/// Time that work has whose caller was cut off, after the grace period.
+const LAST_WORK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs a server until it is told to stop by SIGINT or SIGTERM. `ignored` are settings that were given and mean nothing here.
 pub(crate) fn run(config: Config, ignored: &[String]) -> anyhow::Result<Outcome> {
-    log_to_stderr(ignored);
-    runtime()?.block_on(async {
-        let running = stonetown_server::serve(config).await?;
+    start_logging(config.telemetry.log_format, &config.telemetry.log_level, ignored)?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let running = tokio::select! {
+            running = stonetown_server::serve(config) => running?,
+            () = signals.next() => return Ok(Outcome::Done),
+        };
         println!("serving grpc on {}", running.grpc_addr);
         if let Some(address) = running.http_addr {
             println!("serving http on {address}");
@@ -22,20 +32,29 @@ pub(crate) fn run(config: Config, ignored: &[String]) -> anyhow::Result<Outcome>
         if let Some(address) = running.metrics_addr {
             println!("serving metrics on http://{address}/metrics");
         }
-        told_to_stop().await?;
-        tracing::info!("stopping");
-        running.shutdown().await;
+        signals.next().await;
+        tracing::info!("stopping: running calls may end; a second signal ends them at once");
+        tokio::select! {
+            () = running.shutdown() => {}
+            () = signals.next() => {
+                // As safe as a power cut, for which the data is made.
+                tracing::warn!("stopped at once");
+                std::process::exit(1);
+            }
+        }
         Ok(Outcome::Done)
-    })
+    });
+    runtime.shutdown_timeout(LAST_WORK_TIMEOUT);
+    outcome
 }
 
 /// Begins to log, with a first line for the settings that are ignored.
-pub(crate) fn log_to_stderr(ignored: &[String]) {
-    let filter = EnvFilter::try_from_env("STONETOWN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+pub(crate) fn start_logging(format: LogFormat, level: &str, ignored: &[String]) -> anyhow::Result<()> {
+    stonetown_server::start_logging(format, level).map_err(anyhow::Error::msg)?;
     if !ignored.is_empty() {
         tracing::warn!("settings of SpiceDB that mean nothing here are ignored: {}", ignored.join(", "));
     }
+    Ok(())
 }
 
 /// The threads of a server.
@@ -44,13 +63,22 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     threads.enable_all().thread_stack_size(STACK_BYTES).build().context("the runtime does not start")
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub(crate) async fn told_to_stop() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
+/// What tells the server to stop.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(crate) fn new() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for the next of SIGINT and SIGTERM.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

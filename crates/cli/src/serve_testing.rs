@@ -1,20 +1,21 @@
 //! `stonetown serve-testing`.
 
 use stonetown_server::TestingConfig;
+use stonetown_server::config::LogFormat;
 
 use crate::Outcome;
-use crate::serve::{log_to_stderr, runtime, told_to_stop};
+use crate::serve::{Signals, runtime, start_logging};
 
 /// Runs a server for test suites until it is told to stop by SIGINT or SIGTERM. `ignored` are settings that were given and
 /// mean nothing here.
 pub(crate) fn run(config: TestingConfig, ignored: &[String]) -> anyhow::Result<Outcome> {
-    log_to_stderr(ignored);
+    start_logging(LogFormat::Console, "info", ignored)?;
     runtime()?.block_on(async {
         let running = stonetown_server::serve_testing(config).await?;
         for (name, address) in &running.addresses {
             println!("serving {name} on {address}");
         }
-        told_to_stop().await?;
+        Signals::new()?.next().await;
         running.shutdown().await;
         Ok(Outcome::Done)
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
-use stonetown_authorizer::Caller;
+use stonetown_authorizer::{Caller, Notes};
 use subtle::{Choice, ConstantTimeEq};
 use tonic::Status;
 use tonic::body::Body;
@@ -97,6 +97,9 @@ where
         if !is_open(path) {
             match self.keys.authenticate(request.headers()) {
                 Ok(caller) => {
+                    if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
+                        notes.set_caller(&caller);
+                    }
                     request.extensions_mut().insert(caller);
                 }
                 Err(status) => return AuthFuture::Refused(Some(Box::new(status))),

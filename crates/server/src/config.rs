@@ -1,9 +1,12 @@
 //! All settings of a server. This struct is their one source: flags, environment names and help texts derive from it.
 
 mod http;
+pub mod layers;
 mod limits;
 mod period;
+mod reference;
 pub mod spicedb;
+mod telemetry;
 mod testing;
 
 use std::net::SocketAddr;
@@ -13,14 +16,22 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use stonetown_authorizer::materialize::Watched;
 
+use crate::tls::TlsFiles;
+
 pub use self::http::HttpConfig;
 pub use limits::RequestLimits;
 pub use period::Period;
+pub use reference::reference;
+pub use telemetry::{LogFormat, LoggedCalls, Telemetry};
 pub use testing::TestingConfig;
 
 /// Settings of `stonetown serve`. Each can be given as a flag or as the environment variable beside it.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
+    /// Configuration file (YAML): settings by the names of their flags. Flags and the environment go before it.
+    #[arg(long = "config", env = "STONETOWN_CONFIG", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
     /// Address for gRPC, gRPC-web, HTTP/JSON and health, on one port.
     #[arg(long, env = "STONETOWN_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "ADDR")]
     pub grpc_addr: ListenAddr,
@@ -31,18 +42,31 @@ pub struct Config {
         env = "STONETOWN_GRPC_PRESHARED_KEY",
         value_name = "KEY",
         value_delimiter = ',',
-        hide_env_values = true,
-        required = true
+        hide_env_values = true
     )]
     pub grpc_preshared_key: Vec<Secret>,
 
     /// Certificate chain (PEM) for TLS; needs the key, too. Without both, the port speaks plain text.
-    #[arg(long, env = "STONETOWN_GRPC_TLS_CERT_PATH", value_name = "FILE", requires = "grpc_tls_key_path")]
+    #[arg(long, env = "STONETOWN_GRPC_TLS_CERT_PATH", value_name = "FILE")]
     pub grpc_tls_cert_path: Option<PathBuf>,
 
     /// Private key (PEM) of the certificate.
-    #[arg(long, env = "STONETOWN_GRPC_TLS_KEY_PATH", value_name = "FILE", requires = "grpc_tls_cert_path")]
+    #[arg(long, env = "STONETOWN_GRPC_TLS_KEY_PATH", value_name = "FILE")]
     pub grpc_tls_key_path: Option<PathBuf>,
+
+    /// Authorities (PEM) that the certificates of clients must come from (mutual TLS), on the port of HTTP/JSON, too. Without it
+    /// clients need none.
+    #[arg(long, env = "STONETOWN_GRPC_TLS_CLIENT_CA_PATH", value_name = "FILE")]
+    pub grpc_tls_client_ca_path: Option<PathBuf>,
+
+    /// Time between two looks at the files of TLS: changed ones are taken without a restart.
+    #[arg(long, env = "STONETOWN_TLS_RELOAD_INTERVAL", default_value = "10s", value_name = "TIME")]
+    pub tls_reload_interval: Period,
+
+    /// Longest time that a call or a lookup may take, whatever its caller allows; 0 for no bound. Other streams are bounded by
+    /// what they send.
+    #[arg(long, env = "STONETOWN_MAX_REQUEST_DURATION", default_value = "60s", value_name = "TIME")]
+    pub max_request_duration: Period,
 
     /// Age after which a connection is asked to reconnect; 0 for never.
     #[arg(long, env = "STONETOWN_GRPC_MAX_CONN_AGE", default_value = "0", value_name = "TIME")]
@@ -98,6 +122,16 @@ pub struct Config {
     /// file system they cost little, elsewhere they are copied.
     #[arg(long, env = "STONETOWN_CHECKPOINT_DIR", value_name = "DIR")]
     pub checkpoint_dir: Option<PathBuf>,
+
+    /// Whether writes are refused, with `SERVICE_READ_ONLY`, and garbage is left where it is. The directory is taken all the same:
+    /// no other server can have it at the same time.
+    #[arg(long, env = "STONETOWN_DATASTORE_READONLY")]
+    pub datastore_readonly: bool,
+
+    /// Space on the disk that writes leave free, in MiB: with less they are refused, until there is more again. It is what
+    /// compaction and garbage collection need to make room.
+    #[arg(long, env = "STONETOWN_DATASTORE_MIN_FREE_MIB", default_value_t = 256, value_name = "MIB")]
+    pub datastore_min_free_mib: u64,
 
     /// Age up to which snapshots stay readable.
     #[arg(long, env = "STONETOWN_DATASTORE_GC_WINDOW", default_value = "24h", value_name = "TIME")]
@@ -201,6 +235,10 @@ pub struct Config {
     /// Time after which a stream on which nothing moved is ended.
     #[arg(long, env = "STONETOWN_STREAMING_API_RESPONSE_DELAY_TIMEOUT", default_value = "30s", value_name = "TIME")]
     pub streaming_api_response_delay_timeout: Period,
+
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: Telemetry,
 }
 
 /// Which implementation of storage.
@@ -274,6 +312,59 @@ impl std::str::FromStr for OptionalAddr {
 }
 
 impl Config {
+    /// Tests what no single setting can be tested for.
+    ///
+    /// # Errors
+    /// What is wrong, with the names of the settings.
+    pub fn check(&self) -> Result<(), String> {
+        let given = [&self.grpc_tls_cert_path, &self.grpc_tls_key_path].map(Option::is_some);
+        if self.grpc_preshared_key.is_empty() {
+            return Err(
+                "no key is set that callers could prove themselves with: give `grpc-preshared-key`, as a flag, as \
+                        STONETOWN_GRPC_PRESHARED_KEY or in the configuration file"
+                    .to_owned(),
+            );
+        }
+        if given[0] != given[1] {
+            return Err("`grpc-tls-cert-path` and `grpc-tls-key-path` go together: one of them is not set".to_owned());
+        }
+        if self.grpc_tls_client_ca_path.is_some() && !given[0] {
+            return Err("`grpc-tls-client-ca-path` needs `grpc-tls-cert-path` and `grpc-tls-key-path`".to_owned());
+        }
+        if self.http.http_tls_cert_path.is_some() != self.http.http_tls_key_path.is_some() {
+            return Err("`http-tls-cert-path` and `http-tls-key-path` go together: one of them is not set".to_owned());
+        }
+        if self.grpc_tls_client_ca_path.is_some() && self.http.http_enabled && self.http.http_tls_cert_path.is_none() {
+            return Err("`grpc-tls-client-ca-path` lets in clients with a certificate only, but `http-enabled` opens a port to all: \
+                        give it TLS, too, by `http-tls-cert-path` and `http-tls-key-path`"
+                .to_owned());
+        }
+        if self.datastore_readonly && self.datastore_engine == Engine::Memory {
+            return Err(
+                "`datastore-readonly` is of no use with `datastore-engine` memory, which begins empty".to_owned()
+            );
+        }
+        Ok(())
+    }
+
+    /// The files of TLS, where it is spoken.
+    pub(crate) fn tls_files(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            cert: self.grpc_tls_cert_path.clone()?,
+            key: self.grpc_tls_key_path.clone()?,
+            client_ca: self.grpc_tls_client_ca_path.clone(),
+        })
+    }
+
+    /// The files of TLS on the port of HTTP/JSON, where that has it. The same clients come in as over gRPC.
+    pub(crate) fn http_tls_files(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            cert: self.http.http_tls_cert_path.clone()?,
+            key: self.http.http_tls_key_path.clone()?,
+            client_ca: self.grpc_tls_client_ca_path.clone(),
+        })
+    }
+
     pub(crate) fn authorizer_options(&self) -> stonetown_authorizer::Options {
         let limits = stonetown_authorizer::Limits {
             calls_per_caller_max: self.max_calls_per_caller,

@@ -1,14 +1,17 @@
 //! What runs beside the calls: the passing of time, garbage collection behind the retention windows, and the reading of the
 //! memory gate.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::materialize::Keeper;
+use stonetown_storage::Collected;
 use tokio::sync::watch;
 
 use crate::Config;
+use crate::metrics::Page;
 
 /// Time between two looks at what has begun or ended: how late a watch hears of it.
 const MOMENTS_INTERVAL: Duration = Duration::from_millis(100);
@@ -24,8 +27,50 @@ const SETS_INTERVAL: Duration = Duration::from_millis(100);
 /// The same after a failure: the next look counts anew.
 const SETS_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// What garbage collection did so far.
+#[derive(Debug, Default)]
+pub(crate) struct Collections {
+    runs: AtomicU64,
+    failed: AtomicU64,
+    versions: AtomicU64,
+    names: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Collections {
+    fn add(&self, took: Duration, outcome: Option<Collected>) {
+        let add = |number: &AtomicU64, more| number.fetch_add(more, Ordering::Relaxed);
+        add(&self.runs, 1);
+        add(&self.micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        match outcome {
+            Some(collected) => {
+                add(&self.versions, collected.versions);
+                add(&self.names, collected.names);
+            }
+            None => {
+                add(&self.failed, 1);
+            }
+        }
+    }
+
+    /// Writes it down for whoever scrapes.
+    pub(crate) fn put(&self, page: &mut Page<'_>) -> std::fmt::Result {
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        page.count("gc_runs", "Runs of garbage collection", load(&self.runs))?;
+        page.count("gc_runs_failed", "Runs of garbage collection that failed", load(&self.failed))?;
+        page.count("gc_versions", "Superseded versions that were removed", load(&self.versions))?;
+        page.count("gc_names", "Names of objects that were removed", load(&self.names))?;
+        page.count("gc_milliseconds", "Time spent in garbage collection", load(&self.micros) / 1000)
+    }
+}
+
 /// Collects garbage until `stop` turns true.
-pub(crate) async fn collect_garbage(authorizer: Arc<Authorizer>, config: Config, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn collect_garbage(
+    authorizer: Arc<Authorizer>,
+    config: Config,
+    collections: Arc<Collections>,
+    mut stop: watch::Receiver<bool>,
+) {
     let interval = config.datastore_gc_interval.0.max(COLLECT_INTERVAL_MIN);
     let mut more = false;
     loop {
@@ -42,7 +87,10 @@ pub(crate) async fn collect_garbage(authorizer: Arc<Authorizer>, config: Config,
             let before = |age: Duration| now.saturating_sub(age).unwrap_or(now);
             authorizer.collect_garbage(before(window), before(log_window))
         });
-        more = match run.await {
+        let begun = Instant::now();
+        let run = run.await;
+        collections.add(begun.elapsed(), run.as_ref().ok().and_then(|run| run.as_ref().ok().copied()));
+        more = match run {
             Ok(Ok(collected)) => {
                 if collected.versions + collected.names > 0 {
                     tracing::info!(versions = collected.versions, names = collected.names, "garbage collected");

@@ -1,21 +1,28 @@
 //! One process of Stonetown: configuration, authentication, TLS, metrics, housekeeping and shutdown. The one place that chooses
 //! implementations and connects them; what a request means is decided elsewhere.
 //!
-//! Reading order: [`config`], `run.rs`, then [`auth`], `listen.rs`, `cors.rs`, `metrics.rs`, `observe.rs`, `housekeeping.rs`; `testing.rs` is the server for test suites.
+//! Reading order: [`config`], `run.rs`, then [`auth`], `listen.rs`, `tls.rs`, `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`,
+//! `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
+//! for test suites.
 
 pub mod auth;
 mod bootstrap;
 pub mod config;
 mod cors;
+mod deadline;
+mod drain;
 mod housekeeping;
 mod listen;
+mod logs;
 mod metrics;
 mod observe;
 mod run;
 mod testing;
 mod tls;
+mod traces;
 pub mod upkeep;
 
 pub use config::{Config, Engine, TestingConfig};
+pub use logs::start_logging;
 pub use run::{Running, ServeError, serve};
 pub use testing::{RunningTesting, serve_testing};

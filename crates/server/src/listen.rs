@@ -14,9 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
 use tower::Service;
+
+use crate::tls::Tls;
 
 /// Connections at a time; a further one waits in the listener's queue.
 const CONNECTIONS_MAX: usize = 20_000;
@@ -27,10 +28,13 @@ const STREAMS_MAX: u32 = 1000;
 /// Bytes of headers in one request.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 
+/// Time that the last words to those who were cut off have to leave.
+const FLUSH_TIME: Duration = Duration::from_millis(500);
+
 /// How connections are treated.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) age_max: Option<Duration>,
     pub(crate) grace_period: Duration,
 }
@@ -65,7 +69,7 @@ pub(crate) async fn accept<S>(
         let _ = stream.set_nodelay(true);
         let (service, connections, stop) = (service.clone(), connections.clone(), stop.clone());
         running.spawn(async move {
-            match connections.tls.clone() {
+            match connections.tls.as_ref().map(|tls| tls.acceptor()) {
                 None => serve_connection(stream, service, &connections, stop).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                     Ok(Ok(stream)) => serve_connection(stream, service, &connections, stop).await,
@@ -78,8 +82,10 @@ pub(crate) async fn accept<S>(
         while running.try_join_next().is_some() {}
     }
     drop(listener);
-    let _ =
-        tokio::time::timeout(connections.grace_period, async { while running.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(connections.grace_period + FLUSH_TIME, async {
+        while running.join_next().await.is_some() {}
+    })
+    .await;
     running.shutdown().await;
 }
 

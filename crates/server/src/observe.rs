@@ -1,70 +1,45 @@
-//! Measures each call from its head to the end of its answer, by method and status code.
+//! Measures each call from its head to the end of its answer: counted in metrics, told in the log, drawn as a span.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
+use stonetown_api::REQUEST_ID;
+use stonetown_authorizer::Notes;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::metrics::Metrics;
+use crate::config::LoggedCalls;
+use crate::metrics::{Method, Metrics, code_name};
+use crate::traces::{CallSpan, Traces};
 
-/// The methods that are counted by name; all others are `other`, as a caller can make up any path.
-const METHODS: [&str; 34] = [
-    "PermissionsService/CheckPermission",
-    "PermissionsService/CheckBulkPermissions",
-    "PermissionsService/ReadRelationships",
-    "PermissionsService/WriteRelationships",
-    "PermissionsService/DeleteRelationships",
-    "PermissionsService/ExpandPermissionTree",
-    "PermissionsService/LookupResources",
-    "PermissionsService/LookupSubjects",
-    "PermissionsService/ImportBulkRelationships",
-    "PermissionsService/ExportBulkRelationships",
-    "SchemaService/ReadSchema",
-    "SchemaService/WriteSchema",
-    "SchemaService/ReflectSchema",
-    "SchemaService/ComputablePermissions",
-    "SchemaService/DependentRelations",
-    "SchemaService/DiffSchema",
-    "WatchService/Watch",
-    "ExperimentalService/BulkImportRelationships",
-    "ExperimentalService/BulkExportRelationships",
-    "ExperimentalService/BulkCheckPermission",
-    "ExperimentalService/ExperimentalReflectSchema",
-    "ExperimentalService/ExperimentalComputablePermissions",
-    "ExperimentalService/ExperimentalDependentRelations",
-    "ExperimentalService/ExperimentalDiffSchema",
-    "WatchPermissionsService/WatchPermissions",
-    "WatchPermissionSetsService/WatchPermissionSets",
-    "WatchPermissionSetsService/LookupPermissionSets",
-    "WatchPermissionSetsService/DownloadPermissionSets",
-    "RelationshipsService/ExperimentalCountRelationshipsByFilter",
-    "ExperimentalService/ExperimentalRegisterRelationshipCounter",
-    "ExperimentalService/ExperimentalCountRelationships",
-    "ExperimentalService/ExperimentalUnregisterRelationshipCounter",
-    "Health/Check",
-    "Health/Watch",
-];
+/// Where calls are reported to.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    pub(crate) metrics: Metrics,
+    pub(crate) traces: Option<Traces>,
+    pub(crate) logged: LoggedCalls,
+}
 
 /// See the module.
 #[derive(Clone)]
-pub(crate) struct ObserveLayer(pub(crate) Metrics);
+pub(crate) struct ObserveLayer(pub(crate) Observer);
 
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Observe<S> {
-    metrics: Metrics,
+    observer: Observer,
     inner: S,
 }
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { metrics: self.0.clone(), inner }
+        Observe { observer: self.0.clone(), inner }
     }
 }
 
@@ -80,10 +55,20 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let method = self.observer.metrics.method(request.uri().path());
+        method.begin();
+        // Whoever answers repeats the id that it finds here.
+        let request_id = stonetown_api::request_id(request.headers());
+        request.headers_mut().insert(REQUEST_ID, request_id.clone());
+        let notes = Arc::<Notes>::default();
+        request.extensions_mut().insert(Arc::clone(&notes));
         let record = Record {
-            metrics: self.metrics.clone(),
-            method: method(request.uri().path()),
+            span: CallSpan::begin(self.observer.traces.as_ref(), &method, request.headers()),
+            observer: self.observer.clone(),
+            method,
+            notes,
+            request_id,
             begun: Instant::now(),
             code: Code::Cancelled,
         };
@@ -146,10 +131,13 @@ impl http_body::Body for ObservedBody {
     }
 }
 
-/// What is known of a call; counted when dropped, so that one whose client left is counted, too.
+/// What is known of a call; reported when dropped, so that one whose client left is reported, too.
 struct Record {
-    metrics: Metrics,
-    method: &'static str,
+    observer: Observer,
+    method: Arc<Method>,
+    notes: Arc<Notes>,
+    request_id: HeaderValue,
+    span: CallSpan,
     begun: Instant,
     code: Code,
 }
@@ -160,15 +148,40 @@ impl Record {
             self.code = Code::from_bytes(code.as_bytes());
         }
     }
+
+    fn log(&self, ms: f64) {
+        let logged = match self.observer.logged {
+            LoggedCalls::All => true,
+            LoggedCalls::Failed => !matches!(self.code, Code::Ok | Code::Cancelled),
+            LoggedCalls::None => false,
+        };
+        if !logged {
+            return;
+        }
+        let (method, code) = (self.method.label(), code_name(self.code));
+        // A caller may send any bytes.
+        let request_id = String::from_utf8_lossy(self.request_id.as_bytes());
+        let (caller, revision) = (self.notes.caller(), self.notes.revision().map(|revision| revision.0));
+        let trace_id = self.span.trace_id();
+        if is_our_fault(self.code) {
+            tracing::warn!(target: "stonetown::calls", method, code, ms, %request_id, trace_id, caller, revision, "call");
+        } else {
+            tracing::info!(target: "stonetown::calls", method, code, ms, %request_id, trace_id, caller, revision, "call");
+        }
+    }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.metrics.observe(self.method, self.code, self.begun.elapsed());
+        let duration = self.begun.elapsed();
+        self.method.end(self.code, duration);
+        self.observer.metrics.observe_work(&self.notes);
+        self.log(duration.as_secs_f64() * 1e3);
+        self.span.end(self.code, &self.notes, &self.request_id);
     }
 }
 
-/// The method's last two names, where it is one that is served.
-fn method(path: &str) -> &'static str {
-    METHODS.into_iter().find(|method| path.ends_with(method)).unwrap_or("other")
+/// Codes that an operator should look at.
+fn is_our_fault(code: Code) -> bool {
+    matches!(code, Code::Unknown | Code::Internal | Code::Unavailable | Code::DataLoss)
 }

@@ -1,29 +1,35 @@
 //! Starting and stopping: the store is opened, the front door put before it, the ports opened last and closed first.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_api::{ApiSettings, DownloadLayer, Downloads, GatewayLayer, Health};
 use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::validation::ValidationError;
-use stonetown_storage::{Datastore, MemoryDatastore, StorageError};
+use stonetown_storage::{Datastore, MemoryDatastore, ReadOnly, StorageError};
 use stonetown_storage_rocksdb::RocksDatastore;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 
 use crate::auth::{AuthLayer, Keys};
+use crate::bootstrap;
 use crate::config::{Config, Engine};
+use crate::cors;
+use crate::deadline;
+use crate::drain::{DrainLayer, Stage};
+use crate::housekeeping::{self, Collections};
 use crate::listen::{Connections, accept};
-use crate::metrics::{self, Metrics};
-use crate::observe::ObserveLayer;
-use crate::{bootstrap, cors, housekeeping, tls};
+use crate::metrics::{self, Metrics, Sources};
+use crate::observe::{ObserveLayer, Observer};
+use crate::tls::{self, Tls, TlsFiles};
+use crate::traces::Traces;
 
 /// The shortest time after which a stream may be ended for standing still.
 const STREAM_IDLE_MIN: Duration = Duration::from_secs(1);
@@ -33,14 +39,19 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Settings(String),
     /// The data cannot be opened.
     #[error("the datastore cannot be opened: {0}")]
     Storage(#[from] StorageError),
     /// A port cannot be used.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address} ({flag}): {}", describe(.source))]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The flag that names it.
+        flag: &'static str,
         /// What the system says.
         source: std::io::Error,
     },
@@ -49,6 +60,14 @@ pub enum ServeError {
     Tls {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Traces cannot be exported.
+    #[error("traces cannot go to `{endpoint}` (--otel-endpoint): {why}")]
+    Traces {
+        /// The URL of the collector.
+        endpoint: String,
         /// What is wrong with it.
         why: String,
     },
@@ -74,7 +93,10 @@ pub struct Running {
     /// The address of the metrics, where they are served.
     pub metrics_addr: Option<SocketAddr>,
     health: Health,
+    stage: watch::Sender<Stage>,
     stop: watch::Sender<bool>,
+    grace_period: Duration,
+    traces: Option<Traces>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -83,12 +105,15 @@ pub struct Running {
 /// # Errors
 /// See [`ServeError`].
 pub async fn serve(config: Config) -> Result<Running, ServeError> {
-    let tls = acceptor(config.grpc_tls_cert_path.as_deref(), config.grpc_tls_key_path.as_deref())?;
-    let http_tls = acceptor(config.http.http_tls_cert_path.as_deref(), config.http.http_tls_key_path.as_deref())?;
-    let grpc = listen(config.grpc_addr.0).await?;
-    let http = if config.http.http_enabled { Some(listen(config.http.http_addr.0).await?) } else { None };
+    config.check().map_err(ServeError::Settings)?;
+    let tls = open_tls(config.tls_files())?;
+    let http_tls = open_tls(config.http_tls_files())?;
+    let traces = Traces::open(&config.telemetry)?;
+    let grpc = listen(config.grpc_addr.0, "--grpc-addr").await?;
+    let http =
+        if config.http.http_enabled { Some(listen(config.http.http_addr.0, "--http-addr").await?) } else { None };
     let metrics_listener = match config.metrics_addr.0.filter(|_| config.metrics_enabled) {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(listen(address, "--metrics-addr").await?),
         None => None,
     };
     let opening = config.clone();
@@ -96,7 +121,15 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let authorizer = opened.map_err(|error| ServeError::Internal(error.to_string()))??;
 
     let (stop, stopped) = watch::channel(false);
-    let metrics = Metrics::new(Arc::clone(&authorizer));
+    let (stage, staged) = watch::channel(Stage::Serving);
+    let collections = Arc::<Collections>::default();
+    let metrics = Metrics::new(Sources {
+        authorizer: Arc::clone(&authorizer),
+        collections: Arc::clone(&collections),
+        tls: [&tls, &http_tls].into_iter().flatten().cloned().collect(),
+        traces: traces.clone(),
+    });
+    let observer = Observer { metrics: metrics.clone(), traces: traces.clone(), logged: config.telemetry.log_calls };
     let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
     let downloads = downloads(&config, own_addr(&grpc), http.as_ref().map(own_addr))?;
     let settings = ApiSettings { downloads: Some(downloads.clone()), ..api_settings(&config, stopped.clone()) };
@@ -106,12 +139,14 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         .option_layer(cors::layer(&config.http))
         .layer(DownloadLayer::new(Arc::clone(&authorizer), downloads, settings.stream_idle_max))
         .layer(gateway)
-        .layer(ObserveLayer(metrics.clone()))
-        .layer(AuthLayer(Keys::new(config.grpc_preshared_key.clone())))
         .layer(GrpcWebLayer::new())
+        .layer(ObserveLayer(observer))
+        .layer(AuthLayer(Keys::new(config.grpc_preshared_key.clone())))
+        .layer(DrainLayer(staged))
+        .map_request(deadline::bound(config.max_request_duration.0))
         .service(routes);
     let connections = Connections {
-        tls,
+        tls: tls.clone(),
         age_max: Some(config.grpc_max_conn_age.0).filter(|age| !age.is_zero()),
         grace_period: config.grpc_shutdown_grace_period.0,
     };
@@ -122,23 +157,31 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         tokio::spawn(accept(grpc, service.clone(), connections.clone(), stopped.clone())),
         tokio::spawn(housekeeping::watch_memory(Arc::clone(&authorizer), stopped.clone())),
         tokio::spawn(housekeeping::keep_sets(Arc::clone(&authorizer), stopped.clone())),
-        tokio::spawn(housekeeping::pass_time(Arc::clone(&authorizer), config.expired_retention.0, stopped.clone())),
-        tokio::spawn(housekeeping::advance_counters(Arc::clone(&authorizer), stopped.clone())),
-        tokio::spawn(housekeeping::collect_garbage(authorizer, config, stopped.clone())),
     ];
     if let Some(http) = http {
-        let connections = Connections { tls: http_tls, ..connections };
+        let connections = Connections { tls: http_tls.clone(), ..connections };
         tasks.push(tokio::spawn(accept(http, service, connections, stopped.clone())));
+    }
+    for tls in [tls, http_tls].into_iter().flatten() {
+        tasks.push(tokio::spawn(tls::watch(tls, config.tls_reload_interval.0, stopped.clone())));
+    }
+    if !config.datastore_readonly {
+        let retention = config.expired_retention.0;
+        tasks.push(tokio::spawn(housekeeping::pass_time(Arc::clone(&authorizer), retention, stopped.clone())));
+        tasks.push(tokio::spawn(housekeeping::advance_counters(Arc::clone(&authorizer), stopped.clone())));
+        let config = config.clone();
+        tasks.push(tokio::spawn(housekeeping::collect_garbage(authorizer, config, collections, stopped.clone())));
     }
     if let Some(listener) = metrics_listener {
         tasks.push(tokio::spawn(metrics::serve(listener, metrics, stopped)));
     }
     health.set_serving(true).await;
-    Ok(Running { grpc_addr, http_addr, metrics_addr, health, stop, tasks })
+    let grace_period = config.grpc_shutdown_grace_period.0;
+    Ok(Running { grpc_addr, http_addr, metrics_addr, health, stage, stop, grace_period, traces, tasks })
 }
 
-fn acceptor(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<TlsAcceptor>, ServeError> {
-    cert.zip(key).map(|(cert, key)| tls::acceptor(cert, key)).transpose()
+fn open_tls(files: Option<TlsFiles>) -> Result<Option<Arc<Tls>>, ServeError> {
+    Ok(files.map(Tls::open).transpose()?.map(Arc::new))
 }
 
 fn api_settings(config: &Config, stopping: watch::Receiver<bool>) -> ApiSettings {
@@ -187,18 +230,43 @@ fn downloads(config: &Config, grpc: SocketAddr, http: Option<SocketAddr>) -> Res
 }
 
 impl Running {
-    /// Takes no more connections, lets running calls end within the grace period, then stops.
+    /// Says that it no longer serves, refuses new calls, ends endless streams, lets running calls end within the grace period,
+    /// cuts off the rest, then stops. Whoever is refused or cut off is told `UNAVAILABLE`.
     pub async fn shutdown(self) {
         self.health.set_serving(false).await;
+        let _ = self.stage.send(Stage::Draining);
         let _ = self.stop.send(true);
-        for task in self.tasks {
-            let _ = task.await;
+        let ended = async {
+            for task in self.tasks {
+                let _ = task.await;
+            }
+        };
+        let cut_off = async {
+            tokio::time::sleep(self.grace_period).await;
+            let _ = self.stage.send(Stage::Ending);
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = ended => {}
+            () = cut_off => {}
+        }
+        if let Some(traces) = self.traces {
+            let _ = tokio::task::spawn_blocking(move || traces.shutdown()).await;
         }
     }
 }
 
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+pub(crate) async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, flag, source })
+}
+
+fn describe(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => "the port is in use by another process".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
+        ErrorKind::PermissionDenied => "this user may not take the port: choose one above 1023".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
@@ -207,10 +275,16 @@ fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
         Engine::Rocksdb => {
             let options = stonetown_storage_rocksdb::Options {
                 block_cache_bytes_max: usize::try_from(config.block_cache_mib << 20).unwrap_or(usize::MAX),
+                disk_free_bytes_min: config.datastore_min_free_mib << 20,
                 ..Default::default()
             };
             Arc::new(RocksDatastore::open(&config.data_dir, options)?)
         }
+    };
+    let datastore = if config.datastore_readonly {
+        Arc::new(ReadOnly::new(datastore, "it was started to be read only"))
+    } else {
+        datastore
     };
     let authorizer = Authorizer::open(datastore, config.authorizer_options())?;
     bootstrap::load(&authorizer, &config.datastore_bootstrap_files, config.datastore_bootstrap_overwrite)?;

@@ -68,15 +68,15 @@ pub async fn serve_testing(config: TestingConfig) -> Result<RunningTesting, Serv
 
     let (stop, stopped) = watch::channel(false);
     let (mut addresses, mut tasks) = (Vec::new(), Vec::new());
-    // What it is for, where, whether it is asked for, whether it is read only.
-    let ports: [(&str, ListenAddr, bool, bool); 4] = [
-        ("grpc", config.grpc_addr, true, false),
-        ("read-only grpc", config.readonly_grpc_addr, true, true),
-        ("http", config.http_addr, config.http_enabled, false),
-        ("read-only http", config.readonly_http_addr, config.readonly_http_enabled, true),
+    // What it is for, its flag, where, whether it is asked for, whether it is read only.
+    let ports: [(&'static str, &'static str, ListenAddr, bool, bool); 4] = [
+        ("grpc", "--grpc-addr", config.grpc_addr, true, false),
+        ("read-only grpc", "--readonly-grpc-addr", config.readonly_grpc_addr, true, true),
+        ("http", "--http-addr", config.http_addr, config.http_enabled, false),
+        ("read-only http", "--readonly-http-addr", config.readonly_http_addr, config.readonly_http_enabled, true),
     ];
-    for (name, address, _, read_only) in ports.into_iter().filter(|(_, _, enabled, _)| *enabled) {
-        let listener = listen(address.0).await?;
+    for (name, flag, address, _, read_only) in ports.into_iter().filter(|(_, _, _, enabled, _)| *enabled) {
+        let listener = listen(address.0, flag).await?;
         addresses.push((name, listener.local_addr().unwrap_or(address.0)));
         let per_token = PerToken { stores: Arc::clone(&stores), open: open.clone(), read_only };
         let service = ServiceBuilder::new().layer(gateway.clone()).layer(GrpcWebLayer::new()).service(per_token);

@@ -19,11 +19,11 @@ pub struct HttpConfig {
     pub http_addr: ListenAddr,
 
     /// Certificate chain (PEM) for TLS on the port of HTTP/JSON; needs the key, too.
-    #[arg(long, env = "STONETOWN_HTTP_TLS_CERT_PATH", value_name = "FILE", requires = "http_tls_key_path")]
+    #[arg(long, env = "STONETOWN_HTTP_TLS_CERT_PATH", value_name = "FILE")]
     pub http_tls_cert_path: Option<PathBuf>,
 
     /// Private key (PEM) of that certificate.
-    #[arg(long, env = "STONETOWN_HTTP_TLS_KEY_PATH", value_name = "FILE", requires = "http_tls_cert_path")]
+    #[arg(long, env = "STONETOWN_HTTP_TLS_KEY_PATH", value_name = "FILE")]
     pub http_tls_key_path: Option<PathBuf>,
 
     /// Whether browsers may call from pages of other origins, over HTTP/JSON and gRPC-web.

@@ -177,12 +177,12 @@ pub fn ignored(matches: &ArgMatches) -> Vec<String> {
 }
 
 /// SpiceDB's environment name of a flag.
-fn theirs(flag: &str) -> String {
+pub(super) fn theirs(flag: &str) -> String {
     format!("{THEIRS}{}", flag.to_uppercase().replace('-', "_"))
 }
 
 /// What the environment says, if it says anything. Compose files leave names empty that they do not set.
-fn environment(name: &str) -> Option<OsString> {
+pub(super) fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
