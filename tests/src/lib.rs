@@ -1,10 +1,12 @@
 //! The whole server over the wire: what tests and the `crash` command share. Nothing here is used by the product.
 //!
 //! Reading order: [`server`] (a real `stonetown serve` process), [`client`] (calls in the text form of relationships),
-//! [`http`] (the same over HTTP/1.1), [`scenario`] (one scenario file through every call), [`crash`] (kill -9, and the loss of what was not synced).
+//! [`http`] (the same over HTTP/1.1), [`scenario`] (one scenario file through every call), [`crash`] (kill -9, and the loss of what was
+//! not synced), [`operated`] (a process as its operator sees it).
 
 pub mod client;
 pub mod crash;
 pub mod http;
+pub mod operated;
 pub mod scenario;
 pub mod server;

@@ -1,0 +1,406 @@
+//! Starting, stopping and trouble, as an operator meets them: each trouble has a clear error, and leaves nothing damaged.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use stonetown_api::proto::authzed::api::v1 as wire;
+use stonetown_tests::client::{Client, fully_consistent, object, relationship};
+use stonetown_tests::operated::{Operated, data_dir, fails_to_serve, run};
+use tonic::Code;
+use wire::permissions_service_client::PermissionsServiceClient;
+
+const SCHEMA: &str = "definition user {}\ndefinition document {\n  relation viewer: user\n}\n";
+
+async fn write(client: &mut Client, document: &str) -> Result<(), tonic::Status> {
+    let row = relationship(("document", document), "viewer", ("user", "alice"));
+    client.write([row], []).await.map(|_| ())
+}
+
+async fn documents(client: &mut Client) -> usize {
+    let filter = wire::RelationshipFilter { resource_type: "document".to_owned(), ..Default::default() };
+    client.read(filter, fully_consistent()).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_its_flag() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--grpc-addr", "--metrics-addr"] {
+        let ended = fails_to_serve(&["--datastore-engine", "memory", flag, &address]).await.unwrap();
+        assert_eq!(ended.code, Some(1));
+        let expected = format!("cannot listen on {address} ({flag}): the port is in use by another process");
+        assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_directory_in_use_or_of_a_newer_format_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = data_dir(folder.path());
+    let server = Operated::start(&flags).await.unwrap();
+    let ended = fails_to_serve(&flags).await.unwrap();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("is in use by another process"), "{}", ended.stderr);
+    server.signal("TERM").unwrap();
+    assert_eq!(server.ended().await.unwrap().code, Some(0));
+
+    let format = folder.path().join("FORMAT");
+    let known = std::fs::read_to_string(&format).unwrap();
+    std::fs::write(&format, "stonetown format 4711\n").unwrap();
+    let ended = fails_to_serve(&flags).await.unwrap();
+    assert!(ended.stderr.contains("has format 4711, and this version reads formats up to"), "{}", ended.stderr);
+    std::fs::write(&format, known).unwrap();
+    Operated::start(&flags).await.unwrap();
+}
+
+#[tokio::test]
+async fn settings_that_are_wrong_are_named_with_their_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stonetown.yaml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "grpc-adr: ':1'\n").unwrap();
+    let ended = fails_to_serve(&["--config", path]).await.unwrap();
+    assert!(ended.stderr.contains("there is no setting `grpc-adr`: did you mean `grpc-addr`?"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(path), "{}", ended.stderr);
+
+    let ended = run(&["serve"]).await.unwrap();
+    assert!(ended.stderr.contains("grpc-preshared-key"), "{}", ended.stderr);
+    let ended = fails_to_serve(&["--grpc-tls-cert-path", "x.pem"]).await.unwrap();
+    assert!(ended.stderr.contains("`grpc-tls-key-path` go together"), "{}", ended.stderr);
+
+    let binary = stonetown_tests::server::binary().unwrap();
+    let output = Command::new(binary).arg("serve").env("STONETOWN_INDEX_MIB", "lots").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("environment variable STONETOWN_INDEX_MIB: `index-mib`: invalid digit"), "{text}");
+}
+
+#[tokio::test]
+async fn config_prints_what_is_in_force_and_from_where_with_secrets_masked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stonetown.yaml");
+    std::fs::write(&file, "index-mib: 77\ngrpc-preshared-key: [very-secret]\n").unwrap();
+    let path = file.to_str().unwrap();
+    let ended = run(&["config", "--config", path, "--log-format", "json", "--json"]).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("very-secret"));
+    let printed: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let settings = printed["settings"].as_array().unwrap();
+    let find = |key: &str| settings.iter().find(|setting| setting["key"] == key).unwrap();
+    assert_eq!((&find("index-mib")["values"][0], &find("index-mib")["from"]), (&"77".into(), &path.into()));
+    assert_eq!(find("log-format")["origin"], "flag");
+    assert_eq!((&find("log-level")["values"][0], &find("log-level")["origin"]), (&"info".into(), &"default".into()));
+    assert_eq!(find("grpc-preshared-key")["values"][0], "********");
+
+    // What is printed is a configuration file itself.
+    let printed = run(&["config", "--config", path]).await.unwrap().stdout;
+    let again = folder.path().join("again.yaml");
+    std::fs::write(&again, printed.replace("********", "x")).unwrap();
+    let ended = run(&["config", "--config", again.to_str().unwrap()]).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn health_is_told_by_exit_code() {
+    let server = Operated::start(&["--datastore-engine", "memory"]).await.unwrap();
+    let ended = run(&["health", "--endpoint", &server.grpc]).await.unwrap();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "serving\n"), "{}", ended.stderr);
+    let address = server.grpc.clone();
+    drop(server);
+    let ended = run(&["health", "--endpoint", &address]).await.unwrap();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("no server answers at"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn with_mutual_tls_only_clients_with_a_certificate_come_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf =
+        rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let (ca, cert, key_file) = (file("ca"), file("cert"), file("key"));
+    std::fs::write(&ca, authority.pem()).unwrap();
+    std::fs::write(&cert, leaf.pem()).unwrap();
+    std::fs::write(&key_file, key.serialize_pem()).unwrap();
+
+    let mut flags = vec!["--datastore-engine", "memory", "--grpc-tls-client-ca-path", &ca];
+    flags.extend(["--grpc-tls-cert-path", &cert, "--grpc-tls-key-path", &key_file]);
+    let server = Operated::start(&flags).await.unwrap();
+    let endpoint = format!("localhost:{}", server.grpc.rsplit_once(':').unwrap().1);
+    let health = ["health", "--endpoint", &endpoint, "--certificate-path", &ca];
+    assert_eq!(run(&health).await.unwrap().code, Some(1));
+    let with_certificate = [&health[..], &["--client-cert-path", &cert, "--client-key-path", &key_file]].concat();
+    let ended = run(&with_certificate).await.unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_call_without_a_deadline_has_that_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let [flag, path] = data_dir(folder.path());
+    let server = Operated::start(&[flag, path]).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    write(&mut client, "a").await.unwrap();
+    server.signal("TERM").unwrap();
+    server.ended().await.unwrap();
+    let server = Operated::start(&[flag, path, "--max-request-duration", "1ns"]).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    let check = wire::CheckPermissionRequest {
+        consistency: Some(fully_consistent()),
+        resource: Some(object("document", "a")),
+        permission: "viewer".to_owned(),
+        subject: Some(wire::SubjectReference { object: Some(object("user", "alice")), ..Default::default() }),
+        ..Default::default()
+    };
+    assert_eq!(client.permissions.check_permission(check).await.unwrap_err().code(), Code::DeadlineExceeded);
+    // Reading goes on as long as its caller takes what it is sent.
+    assert_eq!(documents(&mut client).await, 1);
+}
+
+/// An import whose client never says that it is done: a call that runs until somebody ends it.
+async fn endless_import(address: &str) -> tokio::task::JoinHandle<tonic::Status> {
+    let channel =
+        tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut client = PermissionsServiceClient::new(channel);
+    let rows = vec![relationship(("document", "imported"), "viewer", ("user", "alice"))];
+    let first = wire::ImportBulkRelationshipsRequest { relationships: rows };
+    let messages = futures::StreamExt::chain(futures::stream::iter([first]), futures::stream::pending());
+    let mut request = tonic::Request::new(messages);
+    request.metadata_mut().insert("authorization", "Bearer test-key".parse().unwrap());
+    let call = tokio::spawn(async move { client.import_bulk_relationships(request).await.unwrap_err() });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!call.is_finished());
+    call
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_so_lets_calls_end_and_cuts_off_the_rest() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let server = Operated::start(&["--grpc-shutdown-grace-period", "2s"]).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.grpc)).unwrap();
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let import = endless_import(&server.grpc).await;
+
+    let begun = Instant::now();
+    server.signal("TERM").unwrap();
+    // The endless stream hears of it and ends at once, the import has its grace period.
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(watch.message().await.unwrap_err().code(), Code::Unavailable);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(write(&mut client, "late").await.unwrap_err().code(), Code::Unavailable);
+    assert!(!import.is_finished());
+    let cut_off = import.await.unwrap();
+    assert_eq!(cut_off.code(), Code::Unavailable, "{cut_off}");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(server.ended().await.unwrap().code, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_server_at_once() {
+    let server = Operated::start(&["--grpc-shutdown-grace-period", "1h"]).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    let import = endless_import(&server.grpc).await;
+    server.signal("TERM").unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!import.is_finished());
+    server.signal("INT").unwrap();
+    let ended = server.ended().await.unwrap();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("stopped at once"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_server_that_is_read_only_answers_and_refuses_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [flag, path] = data_dir(folder.path());
+    let server = Operated::start(&[flag, path]).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    write(&mut client, "a").await.unwrap();
+    server.signal("TERM").unwrap();
+    server.ended().await.unwrap();
+
+    let server = Operated::start(&[flag, path, "--datastore-readonly"]).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    assert_eq!(documents(&mut client).await, 1);
+    for refused in [write(&mut client, "b").await, client.write_schema(SCHEMA).await.map(|_| ())] {
+        assert_read_only(&refused.unwrap_err(), "started to be read only");
+    }
+    assert_read_only(&client.import(vec![vec![]]).await.unwrap_err(), "started to be read only");
+    assert_eq!(server.metric("stonetown_datastore_takes_writes").await.unwrap(), 0.0);
+}
+
+fn assert_read_only(status: &tonic::Status, why: &str) {
+    use tonic_types::StatusExt;
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "ERROR_REASON_SERVICE_READ_ONLY");
+    assert!(status.message().contains(why), "{status}");
+}
+
+/// A small disk of its own; unmounted when it goes.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// `None` where this user may not mount; not in CI, which is to test it.
+    fn of_mib(size: u32) -> Option<Disk> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={size}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Disk(folder)),
+            _ if std::env::var_os("CI").is_some() => panic!("cannot mount a tmpfs"),
+            _ => {
+                eprintln!("no right to mount: a full disk is not tested");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_refuses_writes_until_there_is_room_again() {
+    let Some(disk) = Disk::of_mib(160) else { return };
+    let data = disk.path().join("data");
+    let [flag, path] = data_dir(&data);
+    let server = Operated::start(&[flag, path, "--datastore-min-free-mib", "32"]).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    write(&mut client, "a").await.unwrap();
+
+    let free = server.metric("stonetown_datastore_disk_free_bytes").await.unwrap();
+    let filler = disk.path().join("filler");
+    std::fs::write(&filler, vec![1_u8; free as usize - (16 << 20)]).unwrap();
+    assert_read_only(&write(&mut client, "b").await.unwrap_err(), "is nearly full");
+    assert_read_only(&client.import(vec![vec![]]).await.unwrap_err(), "is nearly full");
+    assert_eq!(documents(&mut client).await, 1);
+    assert_eq!(server.metric("stonetown_datastore_takes_writes").await.unwrap(), 0.0);
+
+    std::fs::remove_file(&filler).unwrap();
+    write(&mut client, "c").await.unwrap();
+    assert_eq!(documents(&mut client).await, 2);
+    assert_eq!(server.metric("stonetown_datastore_takes_writes").await.unwrap(), 1.0);
+}
+
+#[tokio::test]
+async fn a_disk_without_a_byte_left_loses_nothing_that_was_acknowledged() {
+    const AT_ONCE: usize = 1000;
+    let Some(disk) = Disk::of_mib(96) else { return };
+    let data = disk.path().join("data");
+    let [flag, path] = data_dir(&data);
+    let flags = [flag, path, "--datastore-min-free-mib", "0"];
+    let server = Operated::start(&flags).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    let filler = disk.path().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1_u8; 4096]).is_ok() {}
+    drop(file);
+    let mut acknowledged = 0;
+    // What is preallocated for the log takes some writes yet.
+    let refused = loop {
+        let names: Vec<_> = (acknowledged..acknowledged + AT_ONCE).map(|number| format!("document-{number}")).collect();
+        let rows = names.iter().map(|name| relationship(("document", name), "viewer", ("user", "alice")));
+        match client.write(rows, []).await {
+            Ok(_) => acknowledged += AT_ONCE,
+            Err(refused) => break refused,
+        }
+        assert!(acknowledged < 1_000 * AT_ONCE);
+    };
+    assert!(matches!(refused.code(), Code::Unavailable), "{refused}");
+    assert_eq!(documents(&mut client).await, acknowledged);
+    server.signal("KILL").unwrap();
+    server.ended().await.unwrap();
+
+    std::fs::remove_file(&filler).unwrap();
+    let server = Operated::start(&flags).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    // The write that was refused may have reached the disk whole: its caller was not told either way.
+    let found = documents(&mut client).await;
+    assert!(found == acknowledged || found == acknowledged + AT_ONCE, "{found} of {acknowledged}");
+    write(&mut client, "after").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_match_its_key_and_a_key_that_cannot_be_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pair = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(file("cert"), pair().cert.pem()).unwrap();
+    std::fs::write(file("key"), pair().signing_key.serialize_pem()).unwrap();
+    let (cert, key) = (file("cert"), file("key"));
+    let ended = fails_to_serve(&["--grpc-tls-cert-path", &cert, "--grpc-tls-key-path", &key]).await.unwrap();
+    let expected = format!("`{key}`: is not the key of the certificate in `{cert}`");
+    assert!(ended.code == Some(1) && ended.stderr.contains(&expected), "{}", ended.stderr);
+
+    let missing = file("missing");
+    let ended = fails_to_serve(&["--grpc-tls-cert-path", &cert, "--grpc-tls-key-path", &missing]).await.unwrap();
+    assert!(ended.stderr.contains(&format!("`{missing}`: cannot be read: No such file")), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn certificates_are_replaced_while_the_server_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pair = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (first, second) = (pair(), pair());
+    let put = |pair: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        std::fs::write(file("cert"), pair.cert.pem()).unwrap();
+        std::fs::write(file("key"), pair.signing_key.serialize_pem()).unwrap();
+    };
+    put(&first);
+    let (cert, key) = (file("cert"), file("key"));
+    let server = Operated::start(&[
+        "--datastore-engine",
+        "memory",
+        "--grpc-tls-cert-path",
+        &cert,
+        "--grpc-tls-key-path",
+        &key,
+        "--tls-reload-interval",
+        "50ms",
+    ])
+    .await
+    .unwrap();
+    assert!(server.metric("stonetown_tls_certificate_expiry_timestamp_seconds").await.unwrap() > 1.7e9);
+    let port = server.grpc.rsplit_once(':').unwrap().1.to_owned();
+    let trusted = |pem: String| {
+        let path = file("trusted");
+        std::fs::write(&path, pem).unwrap();
+        let endpoint = format!("localhost:{port}");
+        async move { run(&["health", "--endpoint", &endpoint, "--certificate-path", &path]).await.unwrap().code }
+    };
+    assert_eq!(trusted(first.cert.pem()).await, Some(0));
+    put(&second);
+    server.until("stonetown_tls_reloads_total", |reloads| reloads >= 1.0).await.unwrap();
+    assert_eq!(trusted(second.cert.pem()).await, Some(0));
+    assert_eq!(trusted(first.cert.pem()).await, Some(1));
+
+    std::fs::write(file("key"), "not a key").unwrap();
+    server.until("stonetown_tls_reloads_refused_total", |refused| refused >= 1.0).await.unwrap();
+    assert_eq!(trusted(second.cert.pem()).await, Some(0));
+    assert!(server.log().unwrap().contains("going on with the former"));
+}
