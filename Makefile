@@ -19,11 +19,12 @@ test: setup build ## all tests: crates, crashes, client libraries, conformance
 	@$(step) "conformance suite" scripts/conformance.sh
 	@$(step) "acknowledging before syncing is caught" scripts/crash-fault.sh
 
-check: setup ## formatting, lints, documentation, dependencies
+check: setup build ## formatting, lints, documentation, dependencies, deployment files
 	@$(step) "rustfmt" cargo fmt --all --check
 	@$(step) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 	@$(step) "rustdoc" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	@$(step) "cargo-deny" scripts/deny.sh
+	@$(step) "deployment files" env STONETOWN_BIN=$(bin) scripts/deploy.sh
 
 bin = $(or $(CARGO_TARGET_DIR),target)/debug/stonetown
 
