@@ -59,11 +59,11 @@ struct Client {
 
 fn case(seed: u64, tally: &mut Tally, told: &mut Told) -> Result<(), String> {
     let (mut author, schema) = Author::new(Dice::new(seed));
-    let all = all_watched(&schema);
+    let mut world = World::new(&schema, IndexOptions::default());
+    let all = all_watched(&world.head().plan);
     if all.is_empty() {
         return Ok(());
     }
-    let mut world = World::new(&schema, IndexOptions::default());
     let count = author.dice.between(1, 3);
     let watched = author.dice.some(&all, count);
     let open = |world: &World| {

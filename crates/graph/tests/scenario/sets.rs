@@ -8,7 +8,6 @@ use stonetown_graph::sets::{
     Certainty, Change, Form, Kind, Name, Reader, Sets, Side, Touched, Watched, changes, rebuilt,
 };
 use stonetown_graph::{Evaluation, IndexOptions, IndexView, Limits, Plan};
-use stonetown_schema::Schema;
 use stonetown_storage::{Direction, EdgeState, Snapshot};
 use stonetown_tuple::{
     CaveatContext, ObjectId, ObjectRef, ObjectType, RelationName, StoreId, SubjectId, SubjectRef, Timestamp,
@@ -74,15 +73,22 @@ struct Sight {
 fn case(seed: u64, tally: &mut Tally) -> Result<(), String> {
     let (mut author, schema) = Author::new(Dice::new(seed));
     let mut world = World::new(&schema, IndexOptions::default());
-    let all = all_watched(&schema);
+    let all = all_watched(&world.head().plan);
     if all.is_empty() {
         return Ok(());
     }
+    let is_permission = |watched: &&Watched| {
+        let definition = schema.definition(watched.resource_type.as_str());
+        definition.is_some_and(|definition| definition.permission(watched.permission.as_str()).is_some())
+    };
+    let permissions: Vec<Watched> = all.iter().filter(is_permission).cloned().collect();
     let mut kept: Vec<Kept> = [Form::Shared, Form::Flat]
         .into_iter()
         .map(|form| {
             let count = author.dice.between(1, 4);
-            Kept { watched: author.dice.some(&all, count), form, state: State::new() }
+            // What is computed has more ways to change than what is related.
+            let among = if permissions.is_empty() || author.dice.percent(30) { &all } else { &permissions };
+            Kept { watched: author.dice.some(among, count), form, state: State::new() }
         })
         .collect();
     let mut steps = 0;
@@ -110,8 +116,9 @@ fn case(seed: u64, tally: &mut Tally) -> Result<(), String> {
     }
 }
 
-/// Everything that could be watched.
-pub fn all_watched(schema: &Schema) -> Vec<Watched> {
+/// Everything that can be watched and have a member.
+pub fn all_watched(plan: &Plan) -> Vec<Watched> {
+    let schema = plan.schema();
     let mut subjects: Vec<(ObjectType, Option<RelationName>)> = Vec::new();
     for definition in schema.definitions() {
         subjects.push((definition.name.clone(), None));
@@ -128,7 +135,9 @@ pub fn all_watched(schema: &Schema) -> Vec<Watched> {
             }));
         }
     }
-    all
+    let has_sets =
+        |watched: &Watched| !Sets::compile(plan, std::slice::from_ref(watched), Form::Flat).shapes().is_empty();
+    all.into_iter().filter(has_sets).collect()
 }
 
 fn sight(world: &World, resident: bool) -> Sight {
