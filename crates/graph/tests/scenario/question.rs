@@ -263,7 +263,7 @@ fn changes_elsewhere(
 ) -> Option<String> {
     /// More moments than any answer of a scenario rests on.
     const STEPS: usize = 1_000;
-    let at = |now: Timestamp| check(&Evaluation { now, ..*evaluation }, resource, name, subject);
+    let at = |now: Timestamp| check(&Evaluation { now, deadline: None, ..*evaluation }, resource, name, subject);
     let just_before = |moment: Timestamp| moment.checked_sub(Duration::from_nanos(1)).unwrap_or(moment);
     let half_way = |from: Timestamp, to: Timestamp| {
         Timestamp::from_nanosecond((from.as_nanosecond() + to.as_nanosecond()) / 2).unwrap_or(from)
@@ -272,6 +272,8 @@ fn changes_elsewhere(
     for time in [half_way(evaluation.now, changes_at), just_before(changes_at)] {
         match at(time) {
             Ok(then) if then.membership == answer.membership => {}
+            // A question that is asked again and again may run out of its time.
+            Err(GraphError::LimitExceeded { .. } | GraphError::Deadline) => return None,
             other => return Some(format!("certain before {changes_at}, and at {time} it is {other:?}")),
         }
     }
@@ -284,6 +286,7 @@ fn changes_elsewhere(
     for time in times.into_iter().filter(|time| *time < end) {
         match at(time) {
             Ok(then) if then.membership == Membership::Member => {}
+            Err(GraphError::LimitExceeded { .. } | GraphError::Deadline) => return None,
             other => return Some(format!("a member until {end}, and at {time} it is {other:?}")),
         }
     }
