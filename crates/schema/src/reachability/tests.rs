@@ -97,7 +97,7 @@ fn a_large_schema_takes_no_time() {
         write!(text, " | leaf{number}").unwrap();
     }
     text.push('\n');
-    for number in 0..5_000 {
+    for number in 0..900 {
         writeln!(text, "permission perm{number} = user->rel{}", number % 500).unwrap();
     }
     text.push_str("}\n");
@@ -105,7 +105,7 @@ fn a_large_schema_takes_no_time() {
         writeln!(text, "definition leaf{number} {{ relation rel{}: user }}", number % 500).unwrap();
     }
     let schema = compiled(&text);
-    assert_eq!(dependents(&schema, "user", None).len(), 6_001);
-    assert_eq!(dependents(&schema, "leaf7", Some("rel7")).len(), 10);
+    assert_eq!(dependents(&schema, "user", None).len(), 1_901);
+    assert_eq!(dependents(&schema, "leaf7", Some("rel7")).len(), 2);
     assert_eq!(dependencies(&schema, "hub", "perm7").len(), 3);
 }
