@@ -166,7 +166,7 @@ fn lookups(authorizer: &Authorizer, call: &Call, workload: &Workload) -> anyhow:
 
 fn request(check: &stonetown_benches::workload::Check) -> CheckRequest {
     CheckRequest {
-        consistency: Consistency::MinimizeLatency,
+        freshness: Consistency::MinimizeLatency.into(),
         resource: check.resource.clone(),
         permission: check.permission.clone(),
         subject: check.subject.clone(),

@@ -77,7 +77,10 @@ fn code(error: &Error) -> Code {
         | Error::MemoryPressure { .. } => Code::ResourceExhausted,
         Error::NoSchema => Code::NotFound,
         Error::AlreadyExists(_) => Code::AlreadyExists,
-        Error::SnapshotExpired { .. } | Error::FutureToken { .. } => Code::OutOfRange,
+        Error::SnapshotExpired { .. }
+        | Error::FutureToken { .. }
+        | Error::TimeNotKept { .. }
+        | Error::TimeAhead { .. } => Code::OutOfRange,
         Error::Serialization => Code::Aborted,
         Error::ReadOnly(_) => Code::Unavailable,
         Error::Deadline => Code::DeadlineExceeded,
@@ -172,6 +175,8 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::SnapshotExpired { .. }
         | Error::ForeignToken
         | Error::FutureToken { .. }
+        | Error::TimeNotKept { .. }
+        | Error::TimeAhead { .. }
         | Error::NotMaterialized(_)
         | Error::RequestIdReused(_)
         | Error::Refused(_)

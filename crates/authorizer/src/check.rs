@@ -3,13 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use stonetown_graph::{Answer as CheckedAnswer, Evaluation, Limits as GraphLimits, Membership, Overlay, Trace, Work};
-use stonetown_tuple::{
-    CaveatContext, Consistency, ObjectRef, RelationName, Relationship, SubjectRef, Timestamp, ZedToken,
-};
+use stonetown_tuple::{CaveatContext, ObjectRef, RelationName, Relationship, SubjectRef, Timestamp, ZedToken};
 
 use crate::admission::Weight;
 use crate::error::RequestLimit;
 use crate::limits::encoded_bytes;
+use crate::moment::Freshness;
 use crate::typecheck::Purpose;
 use crate::world::World;
 use crate::{Authorizer, Call, Effort, Error};
@@ -17,8 +16,8 @@ use crate::{Authorizer, Call, Effort, Error};
 /// A question about one resource and one subject.
 #[derive(Debug, Clone)]
 pub struct CheckRequest {
-    /// How fresh the answer must be.
-    pub consistency: Consistency,
+    /// Which state the answer must rest on.
+    pub freshness: Freshness,
     /// The resource.
     pub resource: ObjectRef,
     /// A permission or relation of its type.
@@ -38,6 +37,8 @@ pub struct CheckRequest {
 pub struct CheckAnswer {
     /// The revision it is true at.
     pub at: ZedToken,
+    /// The time by which what begins and expires was judged.
+    pub judged_at: Timestamp,
     /// The answer.
     pub membership: Membership,
     /// Until when (exclusively) a member stays one if nothing is written, `None` if for ever or if it is none. Exact, or too
@@ -60,7 +61,7 @@ impl Authorizer {
         let _permit = self.admission.admit(&call.caller, Weight::Light)?;
         self.refuse_large_context(&request.context)?;
         refuse_wildcard(&request.subject, "subject.object_id")?;
-        let world = self.world(call, request.consistency)?;
+        let world = self.world_of(call, request.freshness)?;
         let resident = world.index.is_some();
         if effort == Effort::Inline && (!resident || request.trace || !request.with.is_empty()) {
             self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +94,7 @@ impl Authorizer {
                     trace.until = until;
                 }
                 let CheckedAnswer { membership, work, .. } = answer;
-                Ok(CheckAnswer { at: world.token, membership, until, work, trace, schema })
+                Ok(CheckAnswer { at: world.token, judged_at: world.now, membership, until, work, trace, schema })
             }
             Err(stonetown_graph::GraphError::LimitExceeded { .. }) if effort == Effort::Inline => {
                 self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use stonetown_graph::GraphError;
 use stonetown_schema::SchemaError;
 use stonetown_storage::{CommitError, SnapshotError, StorageError};
-use stonetown_tuple::{Precondition, Relationship, RelationshipFilter, Revision};
+use stonetown_tuple::{Precondition, Relationship, RelationshipFilter, Revision, Timestamp};
 
 /// Why a call was not answered. Never means "no permission".
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +165,22 @@ pub enum Error {
         asked: Revision,
         /// The oldest kept.
         floor: Revision,
+    },
+    /// A moment before the oldest state that is kept.
+    #[error("the state of {asked} is no longer kept; the oldest is that of {oldest}")]
+    TimeNotKept {
+        /// The moment asked for.
+        asked: Timestamp,
+        /// The earliest that can be asked for.
+        oldest: Timestamp,
+    },
+    /// A moment that has not come.
+    #[error("{asked} is still to come; it is {now}")]
+    TimeAhead {
+        /// The moment asked for.
+        asked: Timestamp,
+        /// The time of the call.
+        now: Timestamp,
     },
     /// A token of another history where only one's own will do.
     #[error("the token belongs to another instance or to a restored backup's past")]

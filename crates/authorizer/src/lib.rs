@@ -25,6 +25,7 @@ pub mod import;
 pub mod limits;
 pub mod lookup;
 pub mod materialize;
+pub mod moment;
 pub mod notes;
 pub mod read;
 pub mod reflect;

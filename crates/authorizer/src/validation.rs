@@ -307,7 +307,7 @@ impl Assertion {
 
     fn run(&self, authorizer: &Authorizer) -> Option<Failure> {
         let request = CheckRequest {
-            consistency: Consistency::FullyConsistent,
+            freshness: Consistency::FullyConsistent.into(),
             resource: self.resource.clone(),
             permission: self.permission.clone(),
             subject: self.subject.clone(),

@@ -65,7 +65,7 @@ impl Door {
         let (resource, rest) = question.split_once('#').unwrap();
         let (permission, subject) = rest.split_once('@').unwrap();
         let request = CheckRequest {
-            consistency,
+            freshness: consistency.into(),
             resource: resource.parse().unwrap(),
             permission: permission.parse().unwrap(),
             subject: subject.parse().unwrap(),
@@ -347,7 +347,7 @@ fn requests_above_their_limits_name_the_limit() {
 fn request_scoped_relationships_count_for_one_question_only() {
     let door = Door::new();
     let mut request = CheckRequest {
-        consistency: Consistency::FullyConsistent,
+        freshness: Consistency::FullyConsistent.into(),
         resource: "document:one".parse().unwrap(),
         permission: "view".parse().unwrap(),
         subject: "user:nobody-yet".parse().unwrap(),

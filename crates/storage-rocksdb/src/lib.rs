@@ -37,6 +37,7 @@ mod usage;
 mod values;
 mod write;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -187,6 +188,18 @@ impl Datastore for RocksDatastore {
             None => Revision(0),
         };
         Ok(revision.min(self.shared.head()).max(self.shared.floor()))
+    }
+
+    fn kept_since(&self) -> Result<Option<Timestamp>, StorageError> {
+        let (prefix, floor) = (keys::all(Kind::Time), self.shared.floor());
+        let mut kept_since = None;
+        self.shared.database.scan(&prefix, &prefix, &mut |key, _| {
+            let (time, revision) = keys::read_time(key).ok_or_else(|| damaged("key of a time"))?;
+            kept_since = (revision == floor).then_some(time);
+            // Times behind the floor go a little later than what they are times of.
+            Ok(if revision < floor { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(kept_since)
     }
 
     fn usage(&self) -> Usage {

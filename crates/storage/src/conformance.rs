@@ -64,7 +64,7 @@ macro_rules! conformance_tests {
                 an_empty_bulk_is_a_revision;
             collecting: superseded_versions_go, an_end_above_older_versions_never_revives, the_floor_is_enforced,
                 an_open_snapshot_keeps_what_it_sees, dead_names_go_and_come_back_anew, the_log_keeps_names,
-                the_log_is_cut, provenance_goes_with_its_last_edge, collecting_in_small_steps_ends_the_same,
+                the_log_is_cut, the_time_that_is_kept_begins_with_the_floor, provenance_goes_with_its_last_edge, collecting_in_small_steps_ends_the_same,
                 old_schemas_go, forgotten_requests_go;
             time: effects_tell_what_holds, moments_are_logged_once, moments_of_replaced_versions_are_forgotten,
                 moments_pass_in_bounded_steps, what_has_expired_is_removed, collecting_over_moments_removes_nothing,

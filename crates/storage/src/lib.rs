@@ -346,6 +346,13 @@ pub trait Datastore: Send + Sync + 'static {
     /// When storage fails.
     fn revision_at(&self, time: Timestamp) -> Result<Revision, StorageError>;
 
+    /// The time of the oldest revision at which a snapshot can be opened; `None` where that is the beginning, before which
+    /// there was nothing.
+    ///
+    /// # Errors
+    /// When storage fails.
+    fn kept_since(&self) -> Result<Option<Timestamp>, StorageError>;
+
     /// How much is held.
     fn usage(&self) -> Usage;
 

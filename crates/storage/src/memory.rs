@@ -170,6 +170,11 @@ impl Datastore for MemoryDatastore {
         Ok(newest.unwrap_or_default().max(state.floor))
     }
 
+    fn kept_since(&self) -> Result<Option<Timestamp>, StorageError> {
+        let state = self.shared.state.read();
+        Ok(state.times.get(&state.floor).copied())
+    }
+
     fn usage(&self) -> Usage {
         let state = self.shared.state.read();
         Usage { log_entries: state.log.len() as u64, commits: state.head.0, ..Usage::default() }

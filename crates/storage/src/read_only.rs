@@ -98,6 +98,10 @@ impl Datastore for ReadOnly {
         self.behind.revision_at(time)
     }
 
+    fn kept_since(&self) -> Result<Option<Timestamp>, StorageError> {
+        self.behind.kept_since()
+    }
+
     fn usage(&self) -> Usage {
         Usage { read_only: Some(self.why.clone()), ..self.behind.usage() }
     }

@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
     for agent in ["agent:7", "agent:8"] {
         let request = CheckRequest {
             // Never older than the write just made.
-            consistency: Consistency::AtLeastAsFresh(token),
+            freshness: Consistency::AtLeastAsFresh(token).into(),
             resource: "container:web-1".parse()?,
             permission: "restart".parse()?,
             subject: agent.parse()?,

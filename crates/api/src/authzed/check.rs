@@ -50,7 +50,7 @@ fn with_relationships(metadata: &MetadataMap) -> Result<Vec<Relationship>, Field
 
 fn parse(message: wire::CheckPermissionRequest) -> Result<CheckRequest, FieldError> {
     Ok(CheckRequest {
-        consistency: convert::consistency(message.consistency).at("consistency")?,
+        freshness: convert::consistency(message.consistency).at("consistency")?.into(),
         resource: convert::object(message.resource).at("resource")?,
         permission: RelationName::new(message.permission).at("permission")?,
         subject: convert::subject(message.subject).at("subject")?,

@@ -45,7 +45,7 @@ impl ValidationFile {
         let mut reached = BTreeSet::new();
         for assertion in &self.assertions {
             let request = CheckRequest {
-                consistency: Consistency::FullyConsistent,
+                freshness: Consistency::FullyConsistent.into(),
                 resource: assertion.resource.clone(),
                 permission: assertion.permission.clone(),
                 subject: assertion.subject.clone(),

@@ -113,7 +113,7 @@ fn who(
         }));
     }
     let request = CheckRequest {
-        consistency: Consistency::FullyConsistent,
+        freshness: Consistency::FullyConsistent.into(),
         resource: resource.clone(),
         permission: permission.clone(),
         subject: subject.clone(),

@@ -82,6 +82,23 @@ pub fn the_floor_is_enforced(make: Make<'_>) {
     assert_eq!(stage.all().len(), 6);
 }
 
+/// The time that is kept begins with the oldest revision that can be opened, not with the oldest commit that is remembered.
+pub fn the_time_that_is_kept_begins_with_the_floor(make: Make<'_>) {
+    let stage = Stage { datastore: make(), store: StoreId::DEFAULT };
+    assert_eq!(stage.datastore.kept_since().unwrap(), None);
+    for seconds in [10, 20, 15, 30] {
+        stage.write_at(at(seconds), Vec::new()).unwrap();
+    }
+    assert_eq!(stage.datastore.kept_since().unwrap(), None, "all of it can be read");
+    for (floor, seconds) in [(1, 10), (3, 20), (4, 30)] {
+        collect_to(&stage, Revision(floor), Revision(0));
+        let kept_since = stage.datastore.kept_since().unwrap();
+        assert_eq!(kept_since, Some(at(seconds)), "floor {floor}");
+        let oldest = stage.datastore.revision_at(at(seconds)).unwrap();
+        assert!(stage.datastore.snapshot(stage.store, oldest).is_ok());
+    }
+}
+
 /// A snapshot that is open sees to its end what it saw at first, names included.
 pub fn an_open_snapshot_keeps_what_it_sees(make: Make<'_>) {
     let stage = Stage::new(make);
