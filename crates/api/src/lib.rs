@@ -7,10 +7,9 @@
 //! first: it must add a [`stonetown_authorizer::Caller`] to the extensions of each request that it lets through. It may add
 //! [`stonetown_authorizer::Notes`], in which it then finds what became known of the call.
 //!
-//! Reading order: this file, `authzed`, `admin`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`,
+//! Reading order: this file, `authzed`, `stonetown`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`,
 //! `trailers`; then `gateway` (the same calls as HTTP/JSON) and [`client`], the same conversions for programs that call.
 
-mod admin;
 mod authzed;
 mod calls;
 pub mod client;
@@ -25,6 +24,7 @@ pub mod proto;
 mod reflection;
 mod settings;
 mod status;
+mod stonetown;
 mod token;
 mod trailers;
 
@@ -54,9 +54,10 @@ use crate::proto::authzed::api::v1::permissions_service_server::PermissionsServi
 use crate::proto::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use crate::proto::authzed::api::v1::watch_service_server::WatchServiceServer;
 use crate::proto::stonetown::v1::admin_service_server::AdminServiceServer;
+use crate::proto::stonetown::v1::decision_service_server::DecisionServiceServer;
 use crate::trailers::WithTrailers;
 
-/// The four services of `authzed.api.v1`, the three of `authzed.api.materialize.v0` and the one of `stonetown.v1`. A request
+/// The four services of `authzed.api.v1`, the three of `authzed.api.materialize.v0` and those of `stonetown.v1`. A request
 /// without a [`stonetown_authorizer::Caller`] among its extensions is refused.
 ///
 /// Routes have a fallback; to merge those of several functions, take it away from all but one with `reset_fallback` of the
@@ -82,6 +83,7 @@ pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
         .add_service(service!(WatchServiceServer))
         .add_service(service!(ExperimentalServiceServer))
         .add_service(service!(AdminServiceServer))
+        .add_service(service!(DecisionServiceServer))
         .add_service(service!(WatchPermissionsServiceServer))
         .add_service(service!(WatchPermissionSetsServiceServer))
         .add_service(service!(RelationshipsServiceServer))

@@ -7,8 +7,8 @@ use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
 use crate::proto::DESCRIPTORS;
 
-/// The paths of `authzed.api.v1`, by service and method. A call that is not listed is at `/PACKAGE.SERVICE/METHOD`, where
-/// gRPC has it, too.
+/// The paths of `authzed.api.v1`, by service and method. Those of `stonetown.v1` follow from the names; what is neither is at
+/// `/PACKAGE.SERVICE/METHOD`, where gRPC has it, too.
 const PATHS: [(&str, &str); 27] = [
     ("PermissionsService/ReadRelationships", "/v1/relationships/read"),
     ("PermissionsService/WriteRelationships", "/v1/relationships/write"),
@@ -39,6 +39,7 @@ const PATHS: [(&str, &str); 27] = [
     ("ExperimentalService/ExperimentalUnregisterRelationshipCounter", "/v1/experimental/unregisterrelationshipcounter"),
 ];
 const PACKAGE: &str = "authzed.api.v1.";
+const OWN_PACKAGE: &str = "stonetown.v1";
 
 /// A call over HTTP.
 #[derive(Debug, Clone)]
@@ -77,11 +78,30 @@ pub(super) fn of(pool: &DescriptorPool) -> Vec<Route> {
                 let (_, path) = PATHS.into_iter().find(|(listed, _)| *listed == name)?;
                 Some(path.to_owned())
             });
-            Some(Route { path: listed.unwrap_or_else(|| call.clone()), method, call: call.try_into().ok()? })
+            let path = listed.or_else(|| own(&method)).unwrap_or_else(|| call.clone());
+            Some(Route { path, method, call: call.try_into().ok()? })
         })
         .collect();
     routes.sort_by(|a, b| a.path.cmp(&b.path));
     routes
+}
+
+/// The path of a call of `stonetown.v1`: `DecisionService/WhoCan` is at `/stonetown/v1/decision/who-can`.
+fn own(method: &MethodDescriptor) -> Option<String> {
+    let service = method.parent_service();
+    let name = service.name().strip_suffix("Service").filter(|_| service.package_name() == OWN_PACKAGE)?;
+    Some(format!("/stonetown/v1/{}/{}", hyphenated(name), hyphenated(method.name())))
+}
+
+fn hyphenated(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
 }
 
 #[cfg(test)]
@@ -102,6 +122,10 @@ mod tests {
         for route in routes.iter().filter(|route| route.call.as_str()[1..].starts_with(PACKAGE)) {
             assert!(route.path.starts_with("/v1/"), "{} has no path of its own", route.path);
         }
+        for route in routes.iter().filter(|route| route.call.as_str()[1..].starts_with(OWN_PACKAGE)) {
+            assert!(route.path.starts_with("/stonetown/v1/"), "{} does not follow from the names", route.path);
+        }
+        assert!(routes.iter().any(|route| route.path == "/stonetown/v1/admin/get-info"));
         assert!(pool.get_message_by_name("google.rpc.ErrorInfo").is_some());
         assert!(pool.get_message_by_name("google.rpc.BadRequest").is_some());
     }

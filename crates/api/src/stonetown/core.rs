@@ -1,0 +1,52 @@
+//! What several services of `stonetown.v1` speak of, to the domain's values and back.
+
+use stonetown_authorizer::Membership;
+use stonetown_authorizer::moment::Freshness;
+use stonetown_tuple::{Consistency, ObjectId, ObjectRef, ObjectType, RelationName, SubjectId, SubjectRef};
+
+use crate::convert::{At, FieldError, optional, required, timestamp_from_wire};
+use crate::proto::stonetown::v1 as wire;
+use crate::token;
+
+pub(super) fn object(reference: Option<wire::ObjectRef>) -> Result<ObjectRef, FieldError> {
+    let reference = required(reference)?;
+    Ok(ObjectRef {
+        object_type: ObjectType::new(reference.r#type).at("type")?,
+        object_id: ObjectId::new(reference.id).at("id")?,
+    })
+}
+
+pub(super) fn subject(reference: Option<wire::SubjectRef>) -> Result<SubjectRef, FieldError> {
+    let reference = required(reference)?;
+    let object_type = ObjectType::new(reference.r#type).at("type")?;
+    let object_id = SubjectId::new(reference.id).at("id")?;
+    let relation = optional(reference.relation, RelationName::new).at("relation")?;
+    SubjectRef::new(object_type, object_id, relation).at("relation")
+}
+
+pub(super) fn freshness(freshness: Option<wire::Freshness>) -> Result<Freshness, FieldError> {
+    use wire::freshness::Requirement;
+    Ok(match freshness.and_then(|freshness| freshness.requirement) {
+        None => Freshness::Of(Consistency::MinimizeLatency),
+        Some(Requirement::FullyConsistent(true)) => Freshness::Of(Consistency::FullyConsistent),
+        Some(Requirement::FullyConsistent(false)) => {
+            return Err(FieldError::new("only true is accepted")).at("fully_consistent");
+        }
+        Some(Requirement::AtLeast(text)) => {
+            Freshness::Of(token::decode(&text).map(Consistency::AtLeastAsFresh).at("at_least")?)
+        }
+        Some(Requirement::AtExactly(text)) => {
+            Freshness::Of(token::decode(&text).map(Consistency::AtExactSnapshot).at("at_exactly")?)
+        }
+        Some(Requirement::At(time)) => Freshness::At(timestamp_from_wire(time).at("at")?),
+    })
+}
+
+/// An answer, and the names of the values that it depends on.
+pub(super) fn outcome(membership: Membership) -> (wire::Outcome, Vec<String>) {
+    match membership {
+        Membership::Member => (wire::Outcome::Allowed, Vec::new()),
+        Membership::NotMember => (wire::Outcome::Denied, Vec::new()),
+        Membership::Conditional(missing) => (wire::Outcome::Conditional, missing.into_iter().collect()),
+    }
+}

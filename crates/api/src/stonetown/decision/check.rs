@@ -1,0 +1,55 @@
+//! Check. Asked as CheckPermission is: on the spot, and on a thread that may block where that does not suffice.
+
+use stonetown_authorizer::check::{CheckAnswer, CheckRequest};
+use stonetown_authorizer::{Effort, Error};
+use stonetown_tuple::RelationName;
+use tonic::{Request, Response, Status};
+
+use crate::calls::{Calls, Pool};
+use crate::convert::{At, FieldError, context, timestamp_to_wire};
+use crate::incoming::Incoming;
+use crate::proto::stonetown::v1 as wire;
+use crate::status::status;
+use crate::stonetown::core;
+use crate::token;
+
+pub(super) async fn answer(
+    calls: &Calls,
+    request: Request<wire::CheckRequest>,
+) -> Result<Response<wire::CheckResponse>, Status> {
+    let (mut incoming, _, message) = Incoming::open(request)?;
+    let question = parse(message)?;
+    let answer = match calls.authorizer().check(&incoming.call, &question, Effort::Inline) {
+        Err(Error::NeedsPool) => {
+            let _cancel = incoming.cancel_on_drop();
+            let call = incoming.call.clone();
+            calls.run(Pool::Light, move |authorizer| authorizer.check(&call, &question, Effort::Full)).await?
+        }
+        answered => answered.map_err(|error| status(&error))?,
+    };
+    incoming.cost.add(answer.work.subproblems.max(1), answer.work.cached);
+    Ok(Response::new(to_wire(answer)))
+}
+
+fn parse(message: wire::CheckRequest) -> Result<CheckRequest, FieldError> {
+    Ok(CheckRequest {
+        freshness: core::freshness(message.freshness).at("freshness")?,
+        resource: core::object(message.resource).at("resource")?,
+        permission: RelationName::new(message.permission).at("permission")?,
+        subject: core::subject(message.subject).at("subject")?,
+        context: context::from_wire(message.context).at("context")?,
+        with: Vec::new(),
+        trace: false,
+    })
+}
+
+fn to_wire(answer: CheckAnswer) -> wire::CheckResponse {
+    let (outcome, missing_context) = core::outcome(answer.membership);
+    wire::CheckResponse {
+        outcome: outcome.into(),
+        missing_context,
+        token: token::encode(answer.at).token,
+        judged_at: Some(timestamp_to_wire(answer.judged_at)),
+        until: answer.until.map(timestamp_to_wire),
+    }
+}
