@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(refused, Some(tonic::Code::Unauthenticated));
 
         let mut request = Request::new(());
-        request.extensions_mut().insert(Caller { name: "key-1".into() });
+        request.extensions_mut().insert(Caller::named("key-1"));
         request.metadata_mut().insert("grpc-timeout", "5S".parse().unwrap());
         let (incoming, ..) = Incoming::open(request).unwrap();
         let left = incoming.call.deadline.unwrap().duration_since(Instant::now());
@@ -153,7 +153,7 @@ mod tests {
     fn the_shorter_of_the_callers_and_the_servers_bound_is_the_deadline() {
         for (asked, max, expected) in [(None, 5, 5), (Some("9S"), 5, 5), (Some("3S"), 5, 3)] {
             let mut request = Request::new(());
-            request.extensions_mut().insert(Caller { name: "key-1".into() });
+            request.extensions_mut().insert(Caller::named("key-1"));
             request.extensions_mut().insert(DurationMax(Duration::from_secs(max)));
             if let Some(asked) = asked {
                 request.metadata_mut().insert("grpc-timeout", asked.parse().unwrap());

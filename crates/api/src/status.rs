@@ -75,6 +75,7 @@ fn code(error: &Error) -> Code {
         | Error::TooManyCounters { .. }
         | Error::TooManyCalls { .. }
         | Error::MemoryPressure { .. } => Code::ResourceExhausted,
+        Error::Denied { .. } => Code::PermissionDenied,
         Error::NoSchema => Code::NotFound,
         Error::AlreadyExists(_) => Code::AlreadyExists,
         Error::SnapshotExpired { .. }
@@ -182,6 +183,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::Refused(_)
         | Error::WritesOverloaded
         | Error::TooManyCalls { .. }
+        | Error::Denied { .. }
         | Error::MemoryPressure { .. }
         | Error::Internal(_) => return None,
     })

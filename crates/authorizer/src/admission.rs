@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn caller(name: &str) -> Caller {
-        Caller { name: name.into() }
+        Caller::named(name)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Many checks at once, all in one world. Each item has its own answer or error.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use stonetown_graph::{Answer, Trace};
@@ -8,6 +9,7 @@ use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, Subje
 use crate::admission::Weight;
 use crate::check::{above, refuse_wildcard, until};
 use crate::error::RequestLimit;
+use crate::gate::Act;
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
 
@@ -53,7 +55,9 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`].
     pub fn check_bulk(&self, call: &Call, request: &BulkCheckRequest) -> Result<BulkCheckAnswer, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let types: HashSet<&str> = request.items.iter().map(|item| item.resource.object_type.as_ref()).collect();
+        let acts: Vec<Act<'_>> = types.into_iter().map(Act::Check).collect();
+        let _permit = self.admit(call, Weight::Heavy, &acts)?;
         above(RequestLimit::BulkChecks, request.items.len(), self.options.limits.bulk_checks_max)?;
         let world = self.world(call, request.consistency)?;
         let mut answers = Vec::with_capacity(request.items.len());

@@ -7,6 +7,7 @@ use stonetown_tuple::{CaveatContext, ObjectRef, RelationName, Relationship, Subj
 
 use crate::admission::Weight;
 use crate::error::RequestLimit;
+use crate::gate::Act;
 use crate::limits::encoded_bytes;
 use crate::moment::Freshness;
 use crate::typecheck::Purpose;
@@ -58,7 +59,7 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`]; [`Error::NeedsPool`] only with [`Effort::Inline`].
     pub fn check(&self, call: &Call, request: &CheckRequest, effort: Effort) -> Result<CheckAnswer, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        let _permit = self.admit(call, Weight::Light, &[Act::Check(request.resource.object_type.as_ref())])?;
         self.refuse_large_context(&request.context)?;
         refuse_wildcard(&request.subject, "subject.object_id")?;
         let world = self.world_of(call, request.freshness)?;

@@ -4,6 +4,7 @@ use stonetown_schema::dependents;
 use stonetown_tuple::{Consistency, ObjectType, RelationName, ZedToken};
 
 use crate::admission::Weight;
+use crate::gate::Act;
 use crate::{Authorizer, Call, Error};
 
 /// What is asked: a relation or permission, or a type.
@@ -40,7 +41,7 @@ impl Authorizer {
         call: &Call,
         request: &ComputableRequest,
     ) -> Result<(ZedToken, Vec<MemberName>), Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
         let world = self.world(call, request.consistency)?;
         let schema = world.schema();
         let definition = request.definition.as_str();

@@ -20,6 +20,7 @@ use stonetown_tuple::{
 
 use crate::admission::Weight;
 use crate::follow::LogFollower;
+use crate::gate::{Act, enumerating};
 use crate::write::check_filter;
 use crate::{Authorizer, Call, Error};
 
@@ -50,7 +51,7 @@ impl Authorizer {
     /// # Errors
     /// [`Error::CounterRegistered`], [`Error::TooManyCounters`], and those of filters that the schema refuses.
     pub fn register_counter(&self, call: &Call, name: &RelationName, filter: RelationshipFilter) -> Result<(), Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        let _permit = self.admit(call, Weight::Light, &[Act::Operate, enumerating(&filter)])?;
         let world = self.world(call, Consistency::FullyConsistent)?;
         check_filter(world.schema(), &filter)?;
         let set = self.counters_of(call.store)?;
@@ -78,7 +79,7 @@ impl Authorizer {
     /// # Errors
     /// [`Error::CounterNotRegistered`].
     pub fn unregister_counter(&self, call: &Call, name: &str) -> Result<(), Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        let _permit = self.admit(call, Weight::Light, &[Act::Operate])?;
         let set = self.counters_of(call.store)?;
         let mut set = set.lock();
         let unknown = || Error::CounterNotRegistered { name: name.to_owned() };
@@ -95,7 +96,7 @@ impl Authorizer {
     /// # Errors
     /// [`Error::CounterNotRegistered`], and those of storage.
     pub fn read_counter(&self, call: &Call, name: &str) -> Result<Count, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
         let set = self.counters_of(call.store)?;
         let is_ready = {
             let set = set.lock();

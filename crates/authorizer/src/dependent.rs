@@ -5,6 +5,7 @@ use stonetown_tuple::{Consistency, ObjectType, RelationName, ZedToken};
 
 use crate::admission::Weight;
 use crate::computable::MemberName;
+use crate::gate::Act;
 use crate::{Authorizer, Call, Error};
 
 impl Authorizer {
@@ -19,7 +20,7 @@ impl Authorizer {
         definition: &ObjectType,
         permission: &RelationName,
     ) -> Result<(ZedToken, Vec<MemberName>), Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
         let world = self.world(call, consistency)?;
         let schema = world.schema();
         let Some(found) = schema.definition(definition.as_str()) else {

@@ -7,6 +7,7 @@ use stonetown_schema::{CompileOptions, Difference, RelationChange, Schema, diff}
 use stonetown_tuple::{Consistency, ZedToken};
 
 use crate::admission::Weight;
+use crate::gate::Act;
 use crate::{Authorizer, Call, Error};
 
 /// Two schemas to compare.
@@ -33,7 +34,7 @@ impl Authorizer {
     /// [`Error::Schema`] when the comparison schema does not compile, [`Error::WorkLimit`] when the answer would be larger
     /// than [`crate::Limits::diff_types_max`] allows, and see [`Error`].
     pub fn diff_schema(&self, call: &Call, consistency: Consistency, comparison: &str) -> Result<DiffAnswer, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit = self.admit(call, Weight::Heavy, &[Act::ReadSchema])?;
         let comparison = Schema::compile(comparison, &CompileOptions::default()).map_err(Error::Schema)?;
         call.check_alive()?;
         let world = self.world(call, consistency)?;

@@ -1,5 +1,7 @@
 //! Everything that can go wrong behind the front door. The variant carries the data; the wire decides code and reason.
 
+use std::sync::Arc;
+
 use stonetown_graph::GraphError;
 use stonetown_schema::SchemaError;
 use stonetown_storage::{CommitError, SnapshotError, StorageError};
@@ -234,6 +236,14 @@ pub enum Error {
     /// The server has no watch.
     #[error("watching is turned off on this server")]
     WatchDisabled,
+    /// The caller may not do that, whether or not what it names exists.
+    #[error("{caller} may not {act}")]
+    Denied {
+        /// The caller's name.
+        caller: Arc<str>,
+        /// What it would have done.
+        act: String,
+    },
     /// The caller has too many calls running.
     #[error("too many calls at once: at most {limit}")]
     TooManyCalls {

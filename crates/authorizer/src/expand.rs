@@ -4,6 +4,7 @@ use stonetown_graph::ExpandTree;
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, ZedToken};
 
 use crate::admission::Weight;
+use crate::gate::Act;
 use crate::{Authorizer, Call, Error};
 
 /// Which tree is asked for.
@@ -23,7 +24,8 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`].
     pub fn expand(&self, call: &Call, request: &ExpandRequest) -> Result<(ZedToken, ExpandTree), Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit =
+            self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource.object_type.as_ref()))])?;
         let world = self.world(call, request.consistency)?;
         let context = CaveatContext::new();
         let evaluation = world.evaluation(call, &context, None, &self.options.limits.graph);

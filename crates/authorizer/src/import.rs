@@ -4,6 +4,7 @@ use stonetown_storage::{BulkMode, BulkWriter};
 use stonetown_tuple::{Consistency, Relationship, Revision, ZedToken};
 
 use crate::admission::{Permit, Weight};
+use crate::gate::Act;
 use crate::typecheck::Purpose;
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
@@ -24,7 +25,7 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`].
     pub fn import(&self, call: &Call, mode: BulkMode) -> Result<Import<'_>, Error> {
-        let permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let permit = self.admit(call, Weight::Heavy, &[])?;
         let world = self.world(call, Consistency::FullyConsistent)?;
         let writer = self.datastore.bulk(call.store, mode, world.now)?;
         let schema_at = world.snapshot.schema()?.map(|schema| schema.revision);
@@ -39,6 +40,9 @@ impl Import<'_> {
     /// See [`Error`]; the import is then to be dropped.
     pub fn push(&mut self, relationships: Vec<Relationship>) -> Result<(), Error> {
         for relationship in &relationships {
+            let (resource_type, relation) =
+                (relationship.resource.object_type.as_ref(), relationship.relation.as_ref());
+            self.authorizer.judge(&self.call, Act::Write { resource_type, relation })?;
             self.authorizer.check_relationship(self.world.schema(), relationship, Purpose::Write)?;
         }
         Ok(self.writer.push(relationships)?)

@@ -21,6 +21,7 @@ pub mod error;
 pub mod expand;
 pub mod export;
 pub mod follow;
+pub mod gate;
 pub mod import;
 pub mod limits;
 pub mod lookup;
@@ -40,8 +41,8 @@ mod typecheck;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -53,6 +54,7 @@ use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
 pub use admission::Admission;
 pub use clock::Clock;
 pub use error::Error;
+pub use gate::{Act, Gate};
 pub use limits::Limits;
 pub use notes::Notes;
 /// The graph's answers, as they leave the front door.
@@ -66,6 +68,8 @@ pub use stonetown_graph::{IndexOptions, IndexStats};
 pub use stonetown_storage::BulkMode;
 /// What a change means for who keeps the relationships that hold.
 pub use stonetown_storage::Effect;
+/// An update with its source, for [`Authorizer::write_both`].
+pub use stonetown_storage::StoredUpdate;
 /// What upkeep of the store tells.
 pub use stonetown_storage::{Checkpointed, Difference, DifferenceKind, Scrubbed};
 /// What the position of a read is made of, for those who keep it in a cursor.
@@ -76,6 +80,35 @@ pub use stonetown_storage::{EdgePosition, Ordinal, TableId, read::ReadPosition};
 pub struct Caller {
     /// How the caller is told apart in limits and records, such as `key-1`. Never a secret.
     pub name: Arc<str>,
+    /// Whether it is the server itself, which no gate judges.
+    internal: bool,
+}
+
+impl Caller {
+    /// A caller of that name, as authentication has it.
+    #[must_use]
+    pub fn named(name: &str) -> Caller {
+        Caller { name: name.into(), internal: false }
+    }
+
+    /// The server itself: what it asks on nobody's behalf is not judged by the gate. Never made from anything that a request
+    /// holds.
+    #[must_use]
+    pub fn internal() -> Caller {
+        Caller { name: "stonetown".into(), internal: true }
+    }
+
+    /// The server itself on behalf of a caller that it has judged: what it does is put down to that caller.
+    #[must_use]
+    pub fn on_behalf_of(caller: &Caller) -> Caller {
+        Caller { name: Arc::clone(&caller.name), internal: true }
+    }
+
+    /// Whether it is the server itself.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.internal
+    }
 }
 
 /// What is true of a call, whatever it asks.
@@ -128,6 +161,7 @@ pub struct Authorizer {
     plans: ArcSwap<HashMap<(StoreId, Revision), Arc<Plan>>>,
     clock: Clock,
     admission: Admission,
+    gate: OnceLock<Arc<dyn gate::Gate>>,
     commits: Arc<follow::Commits>,
     watchers: watch::Watchers,
     relationship_counters: counters::CounterSets,
@@ -169,6 +203,7 @@ impl Authorizer {
             plans: ArcSwap::default(),
             clock: Clock::default(),
             admission: Admission::new(&options.limits),
+            gate: OnceLock::new(),
             counters: Counters::default(),
             upkeep: Mutex::new(()),
             sets_stats: materialize::SetsStats::default(),
@@ -190,6 +225,14 @@ impl Authorizer {
     #[must_use]
     pub fn instance(&self) -> InstanceId {
         self.datastore.instance()
+    }
+
+    /// Keeps a store in the resident index from now on, as it keeps the default one.
+    ///
+    /// # Errors
+    /// When the datastore cannot be read.
+    pub fn keep_resident(&self, store: StoreId) -> Result<(), StorageError> {
+        self.index.add(store)
     }
 
     /// The datastore behind the door.
@@ -260,13 +303,7 @@ impl Call {
     /// A call of `caller` on the default store without a deadline.
     #[must_use]
     pub fn new(caller: &str) -> Call {
-        Call {
-            caller: Caller { name: caller.into() },
-            store: StoreId::DEFAULT,
-            deadline: None,
-            cancelled: None,
-            notes: None,
-        }
+        Call { caller: Caller::named(caller), store: StoreId::DEFAULT, deadline: None, cancelled: None, notes: None }
     }
 
     /// Notes the revision that the call is answered at, or that it made.

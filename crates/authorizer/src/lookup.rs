@@ -9,6 +9,7 @@ use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, ObjectType, Relatio
 use crate::admission::Weight;
 use crate::check::{above, refuse_wildcard};
 use crate::error::RequestLimit;
+use crate::gate::Act;
 use crate::read::to_usize;
 use crate::world::{Cursor, World};
 use crate::{Authorizer, Call, Error};
@@ -69,7 +70,7 @@ impl Authorizer {
         request: &LookupResourcesRequest,
         visit: &mut dyn FnMut(FoundResource, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit = self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource_type.as_ref()))])?;
         self.refuse_large_lookup(&request.context, request.limit)?;
         refuse_wildcard(&request.subject, "subject_id")?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
@@ -103,7 +104,8 @@ impl Authorizer {
         request: &LookupSubjectsRequest,
         visit: &mut dyn FnMut(FoundSubject, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit =
+            self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource.object_type.as_ref()))])?;
         self.refuse_large_lookup(&request.context, request.limit)?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);

@@ -32,7 +32,7 @@ pub use lookup::{LookupSetsRequest, Position};
 pub use stonetown_graph::sets::{Certainty, Place, Watched};
 
 use crate::world::World;
-use crate::{Authorizer, Call, Error};
+use crate::{Act, Authorizer, Call, Error};
 
 /// A revision with the moment at which it is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,11 @@ impl Authorizer {
     #[must_use]
     pub fn materialized(&self) -> &[Watched] {
         &self.options.materialize
+    }
+
+    /// What it takes to see the members of some of the materialized permissions.
+    pub(crate) fn enumerating_all(permissions: &[Watched]) -> Vec<Act<'_>> {
+        permissions.iter().map(|permission| Act::Enumerate(Some(permission.resource_type.as_ref()))).collect()
     }
 
     /// Refuses calls about sets where no permission is materialized, or not this one.

@@ -8,6 +8,7 @@ use stonetown_tuple::{Consistency, Relationship, RelationshipFilter, ZedToken};
 use crate::admission::Weight;
 use crate::check::above;
 use crate::error::RequestLimit;
+use crate::gate::enumerating;
 use crate::world::Cursor;
 use crate::write::check_filter;
 use crate::{Authorizer, Call, Error};
@@ -62,7 +63,7 @@ impl Authorizer {
     ) -> Result<ZedToken, Error> {
         /// Relationships between two looks at the deadline.
         const LOOK_EVERY: u32 = 1024;
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit = self.admit(call, Weight::Heavy, &[enumerating(&request.filter)])?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         if filter_required || !request.filter.is_empty() {
             check_filter(world.schema(), &request.filter)?;

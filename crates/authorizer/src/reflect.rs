@@ -4,6 +4,7 @@ use stonetown_schema::{CaveatDefinition, Definition};
 use stonetown_tuple::{Consistency, ZedToken};
 
 use crate::admission::Weight;
+use crate::gate::Act;
 use crate::{Authorizer, Call, Error};
 
 /// Which parts of a schema are wanted. Names match by their beginning; several filters widen the answer.
@@ -41,7 +42,7 @@ impl Authorizer {
         consistency: Consistency,
         filters: &[ReflectFilter],
     ) -> Result<ReflectAnswer, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
         filters.iter().try_for_each(ReflectFilter::check)?;
         let world = self.world(call, consistency)?;
         if world.snapshot.schema()?.is_none() {

@@ -12,6 +12,7 @@ use stonetown_tuple::{CaveatRef, Consistency, Relationship, ZedToken};
 
 use crate::admission::Weight;
 use crate::error::DataInTheWay;
+use crate::gate::Act;
 use crate::world::{World, stored_text};
 use crate::{Authorizer, Call, Error};
 
@@ -21,7 +22,7 @@ impl Authorizer {
     /// # Errors
     /// [`Error::NoSchema`] before the first was written.
     pub fn read_schema(&self, call: &Call) -> Result<(ZedToken, String), Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
         let world = self.world(call, Consistency::FullyConsistent)?;
         let stored = world.snapshot.schema()?.ok_or(Error::NoSchema)?;
         Ok((world.token, stored_text(&stored)?.to_owned()))
@@ -33,7 +34,7 @@ impl Authorizer {
     /// [`Error::Schema`] when it does not compile, [`Error::DataInTheWay`] when relationships are stored that it has no place
     /// for; nothing has changed then.
     pub fn write_schema(&self, call: &Call, text: &str) -> Result<ZedToken, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit = self.admit(call, Weight::Heavy, &[Act::WriteSchema])?;
         let options =
             CompileOptions { prefixes_required: self.options.schema_prefixes_required, ..CompileOptions::default() };
         let schema = Schema::compile(text, &options).map_err(Error::Schema)?;

@@ -9,6 +9,7 @@ use stonetown_storage::{Checkpointed, Scrubbed, StorageError, Usage};
 use stonetown_tuple::{InstanceId, Revision, ZedToken};
 
 use crate::admission::Weight;
+use crate::gate::Act;
 use crate::{Authorizer, Call, Error};
 
 /// Longest name of a checkpoint, in bytes.
@@ -56,7 +57,7 @@ impl Authorizer {
     /// [`Error::Refused`] when the name is taken or no name, when there are too many checkpoints or nowhere to put them, and
     /// when other upkeep is running.
     pub fn checkpoint(&self, call: &Call, name: Option<&str>) -> Result<Checkpoint, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
         let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
         let Some(home) = &self.options.checkpoints else {
             return Err(Error::Refused("this server keeps its data in memory: there is nothing to copy".to_owned()));
@@ -84,7 +85,7 @@ impl Authorizer {
     /// [`Error::Refused`] when other upkeep is running or the data is in memory; [`Error::Cancelled`] and
     /// [`Error::Deadline`] when the caller has gone. What does not agree is in the report.
     pub fn scrub(&self, call: &Call, progress: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Scrubbed, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
         let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
         let mut step = |looked| match gone(call) {
             Some(_) => ControlFlow::Break(()),

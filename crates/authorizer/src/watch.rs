@@ -19,6 +19,7 @@ use stonetown_tuple::{
 
 use crate::admission::Weight;
 use crate::follow::{LogFollower, Step};
+use crate::gate::{Act, enumerating};
 use crate::limits::encoded_bytes;
 use crate::write::check_filter;
 use crate::{Authorizer, Call, Caller, Error};
@@ -119,7 +120,7 @@ impl Authorizer {
         if self.options.watch_disabled {
             return Err(Error::WatchDisabled);
         }
-        drop(self.admission.admit(&call.caller, Weight::Heavy)?);
+        drop(self.admit(call, Weight::Heavy, &acts(request))?);
         let world = self.world(call, Consistency::FullyConsistent)?;
         let filters = filters(world.schema(), request)?;
         let (after, everything) = match request.start {
@@ -170,6 +171,19 @@ impl Authorizer {
             other => Ok(other.map(|_| token.revision)?),
         }
     }
+}
+
+/// What a watch shows: relationships of the types it names, or of all, and when the schema changes.
+fn acts(request: &WatchRequest) -> Vec<Act<'_>> {
+    let types = request.object_types.iter().map(|object_type| Act::Enumerate(Some(object_type.as_ref())));
+    let mut acts: Vec<_> = types.chain(request.filters.iter().map(enumerating)).collect();
+    if acts.is_empty() {
+        acts.push(Act::Enumerate(None));
+    }
+    if request.schema {
+        acts.push(Act::ReadSchema);
+    }
+    acts
 }
 
 /// The filters of a request as one list.

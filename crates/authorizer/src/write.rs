@@ -5,11 +5,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use stonetown_schema::Schema;
 use stonetown_storage::{CommitError, Committed, DeleteByFilter, RequestId, StoredUpdate, Transaction};
-use stonetown_tuple::{Precondition, RelationshipFilter, RelationshipUpdate, Source, ZedToken};
+use stonetown_tuple::{
+    Operation, Precondition, RelationshipFilter, RelationshipUpdate, Source, StoreId, Timestamp, ZedToken,
+};
 
 use crate::admission::Weight;
 use crate::check::above;
 use crate::error::{RequestLimit, describe_filter};
+use crate::gate::{Act, enumerating};
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
 
@@ -24,6 +27,17 @@ pub struct WriteRequest {
     pub metadata: Option<String>,
     /// Chosen by the client so that a retry answers as the first did; 1 to 128 bytes.
     pub request_id: Option<String>,
+}
+
+/// Updates of one store, for [`Authorizer::write_both`].
+#[derive(Debug, Clone)]
+pub struct StoreUpdates {
+    /// The store.
+    pub store: StoreId,
+    /// The changes, each on behalf of its source.
+    pub updates: Vec<StoredUpdate>,
+    /// A JSON object to be kept with the transaction.
+    pub metadata: Option<String>,
 }
 
 /// A deletion by filter.
@@ -60,7 +74,10 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn write(&self, call: &Call, request: &WriteRequest) -> Result<ZedToken, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Light)?;
+        let mut acts: Vec<Act<'_>> = request.updates.iter().map(writing).collect();
+        acts.extend(request.preconditions.iter().map(testing));
+        acts.dedup();
+        let _permit = self.admit(call, Weight::Light, &acts)?;
         above(RequestLimit::Updates, request.updates.len(), self.options.limits.updates_max)?;
         self.check_extras(&request.preconditions, request.metadata.as_deref())?;
         refuse_duplicates(&request.updates)?;
@@ -83,12 +100,52 @@ impl Authorizer {
         Ok(self.token(committed.revision))
     }
 
+    /// Updates two stores, both or neither, visible at once. For parts of the server that have judged the change themselves:
+    /// the gate is not asked.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing has changed then.
+    pub fn write_both(&self, call: &Call, one: &StoreUpdates, other: &StoreUpdates) -> Result<ZedToken, Error> {
+        for _ in 0..=self.options.limits.write_retries_max {
+            let now = self.clock.now();
+            match self.datastore.commit_both(self.prepare(call, one, now)?, self.prepare(call, other, now)?) {
+                Err(CommitError::SchemaChanged(_) | CommitError::Conflict) => {}
+                Ok([_, last]) => {
+                    call.note_revision(last.revision);
+                    return Ok(self.token(last.revision));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Serialization)
+    }
+
+    /// The transaction of some updates, after they were checked against the newest schema of their store.
+    fn prepare(&self, call: &Call, asked: &StoreUpdates, now: Timestamp) -> Result<Transaction, Error> {
+        let world = self.world_at(asked.store, self.datastore.head(), now)?;
+        for update in &asked.updates {
+            self.check_relationship(world.schema(), &update.relationship, update.operation.into())?;
+        }
+        Ok(Transaction {
+            updates: asked.updates.clone(),
+            actor: Some(call.caller.name.to_string()),
+            metadata: asked.metadata.clone(),
+            schema_at: world.snapshot.schema()?.map(|schema| schema.revision),
+            ..Transaction::new(asked.store, now)
+        })
+    }
+
     /// Deletes what matches a filter as one transaction, of any size where no limit is given.
     ///
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn delete(&self, call: &Call, request: &DeleteRequest) -> Result<DeleteAnswer, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let RelationshipFilter { resource_type, relation, .. } = &request.filter;
+        let (resource_type, relation) =
+            (resource_type.as_ref().map(AsRef::as_ref), relation.as_ref().map(AsRef::as_ref));
+        let mut acts = vec![Act::Revoke { resource_type, relation }];
+        acts.extend(request.preconditions.iter().map(testing));
+        let _permit = self.admit(call, Weight::Heavy, &acts)?;
         if let Some(limit) = request.limit {
             let max = self.options.limits.delete_limit_max;
             above(
@@ -154,6 +211,22 @@ impl Authorizer {
         above(RequestLimit::Preconditions, preconditions.len(), limits.preconditions_max)?;
         above(RequestLimit::MetadataBytes, metadata.map_or(0, str::len), limits.metadata_bytes_max)
     }
+}
+
+/// What an update takes.
+fn writing(update: &RelationshipUpdate) -> Act<'_> {
+    let (resource_type, relation) =
+        (update.relationship.resource.object_type.as_ref(), update.relationship.relation.as_ref());
+    match update.operation {
+        Operation::Create | Operation::Touch => Act::Write { resource_type, relation },
+        Operation::Delete => Act::Revoke { resource_type: Some(resource_type), relation: Some(relation) },
+    }
+}
+
+/// What a precondition takes, as it tells what is there.
+fn testing(precondition: &Precondition) -> Act<'_> {
+    let (Precondition::MustMatch(filter) | Precondition::MustNotMatch(filter)) = precondition;
+    enumerating(filter)
 }
 
 fn refuse_duplicates(updates: &[RelationshipUpdate]) -> Result<(), Error> {

@@ -40,7 +40,7 @@ impl Keys {
     /// Callers are told apart by the position of their key, never by the key.
     #[must_use]
     pub fn new(keys: Vec<Secret>) -> Keys {
-        let caller = |n: usize| Caller { name: format!("key-{}", n + 1).into() };
+        let caller = |n: usize| Caller::named(&format!("key-{}", n + 1));
         Keys(keys.into_iter().enumerate().map(|(n, key)| (key, caller(n))).collect())
     }
 

@@ -199,7 +199,7 @@ impl Service<Request<Body>> for PerToken {
         }
         let (stores, read_only) = (Arc::clone(&self.stores), self.read_only);
         let token = token(request.headers());
-        request.extensions_mut().insert(Caller { name: "test".into() });
+        request.extensions_mut().insert(Caller::named("test"));
         Box::pin(async move {
             match stores.routes(token, read_only).await {
                 Ok(mut routes) => routes.call(request).await,

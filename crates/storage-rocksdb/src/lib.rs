@@ -47,7 +47,7 @@ use std::thread::JoinHandle;
 use stonetown_storage::upkeep::Progress;
 use stonetown_storage::{
     BulkMode, BulkWriter, Checkpointed, Collected, CommitError, Committed, Datastore, Follower, LogEntry, LogPiece,
-    Passed, Scrubbed, Snapshot, SnapshotError, StorageError, Transaction, Usage,
+    Passed, Scrubbed, Snapshot, SnapshotError, StorageError, Transaction, Usage, of_different_stores,
 };
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp};
 
@@ -126,6 +126,11 @@ impl Datastore for RocksDatastore {
             });
         }
         answer.recv().unwrap_or_else(|_| Err(stopped(&self.shared)))
+    }
+
+    fn commit_both(&self, one: Transaction, other: Transaction) -> Result<[Committed; 2], CommitError> {
+        of_different_stores(&one, &other)?;
+        ask(&self.shared, &self.jobs, |reply| Job::CommitBoth(Box::new([one, other]), reply))
     }
 
     fn bulk(&self, store: StoreId, mode: BulkMode, now: Timestamp) -> Result<Box<dyn BulkWriter>, CommitError> {

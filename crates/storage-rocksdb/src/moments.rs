@@ -226,7 +226,7 @@ impl Writer {
         let time = group.last_time;
         put_end(&mut group.batch, &self.shared, revision, &header, 0, time)?;
         group.tell(revision, store, changes);
-        self.write_group(group);
+        self.write_group(group)?;
         // A batch that could not be written has stopped all writes.
         self.shared.writable()?;
         Ok(Passed { revision: Some(revision), edges, more, settled: None })

@@ -42,6 +42,7 @@ pub(crate) type Reply<T, E> = SyncSender<Result<T, E>>;
 /// What the writer is asked to do.
 pub(crate) enum Job {
     Commit(Box<Transaction>, Reply<Committed, CommitError>),
+    CommitBoth(Box<[Transaction; 2]>, Reply<[Committed; 2], CommitError>),
     Stage(u64, Staging, Vec<Relationship>, Reply<(), CommitError>),
     Publish(u64, Staging, Publication, Reply<Committed, CommitError>),
     Abandon(u64),
@@ -127,6 +128,9 @@ impl Writer {
     fn work(&mut self, job: Job, jobs: &Receiver<Job>) -> Option<Job> {
         match job {
             Job::Commit(transaction, reply) => return self.commit_group(*transaction, reply, jobs),
+            Job::CommitBoth(transactions, reply) => {
+                answer(&reply, self.taking(|writer| writer.commit_both(*transactions)));
+            }
             Job::Stage(bulk, staging, relationships, reply) => {
                 answer(&reply, self.taking(|writer| writer.stage(bulk, staging, &relationships)));
             }
@@ -179,7 +183,7 @@ impl Writer {
             if let Err(error) = self.shared.takes_writes() {
                 answer(&reply, Err(error));
             } else if let Some((large, reply)) = self.add(&mut group, transaction, reply) {
-                self.write_group(std::mem::replace(&mut group, Group::new(self)));
+                let _each_was_told = self.write_group(std::mem::replace(&mut group, Group::new(self)));
                 let committed = self.guarded(|writer| writer.commit_large(large));
                 answer(&reply, committed);
                 group = Group::new(self);
@@ -193,8 +197,26 @@ impl Writer {
                 Err(_) => {}
             }
         }
-        self.write_group(group);
+        let _each_was_told = self.write_group(group);
         left_over
+    }
+
+    /// Two transactions as a group of their own: one batch, visible at once.
+    fn commit_both(&mut self, transactions: [Transaction; 2]) -> Result<[Committed; 2], CommitError> {
+        let mut group = Group::new(self);
+        let mut add =
+            |transaction: Transaction| match test(&mut group.pending, &transaction, Revision(group.meta.head + 1))? {
+                Tested::Passed(deleted) => {
+                    group.put(&self.shared, Transaction { request_id: None, ..transaction }, deleted)
+                }
+                Tested::Large | Tested::Known(_) => {
+                    Err(CommitError::TooManyToDelete { limit: DELETED_AT_ONCE_MAX as u64 })
+                }
+            };
+        let [one, other] = transactions;
+        let committed = [add(one)?, add(other)?];
+        self.write_group(group)?;
+        Ok(committed)
     }
 
     /// Tests a transaction and adds it to the group; hands it back if it is too large for one.
@@ -225,10 +247,15 @@ impl Writer {
         None
     }
 
-    pub(crate) fn write_group(&mut self, group: Group) {
+    /// Writes and publishes a group, and answers each of its callers.
+    ///
+    /// # Errors
+    /// When the batch could not be written: all of them have been told.
+    pub(crate) fn write_group(&mut self, group: Group) -> Result<(), CommitError> {
         let Group { pending, mut batch, meta, last_time, parts, replies, broken } = group;
         if meta.head == self.meta.head && broken.is_none() {
-            return replies.into_iter().for_each(|(reply, outcome)| answer(&reply, outcome));
+            replies.into_iter().for_each(|(reply, outcome)| answer(&reply, outcome));
+            return Ok(());
         }
         let (begun, bytes) = (Instant::now(), batch.bytes() as u64);
         let written = match broken {
@@ -238,7 +265,8 @@ impl Writer {
         if let Err(error) = written {
             let error = self.fail(&error);
             let refused = || CommitError::ReadOnly(error.to_string());
-            return replies.into_iter().for_each(|(reply, _)| answer(&reply, Err(refused())));
+            replies.into_iter().for_each(|(reply, _)| answer(&reply, Err(refused())));
+            return Err(refused());
         }
         self.count_group(meta.head - self.meta.head, bytes, begun.elapsed());
         pending.share_catalogues();
@@ -265,6 +293,7 @@ impl Writer {
         if let Err(error) = self.shared.database.sync() {
             self.fail(&error);
         }
+        Ok(())
     }
 
     fn keep(&mut self, key: &[u8], bytes: Option<Vec<u8>>) -> Result<(), StorageError> {

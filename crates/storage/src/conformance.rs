@@ -50,6 +50,7 @@ macro_rules! conformance_tests {
                 delete_by_filter_keeps_its_limit, delete_by_filter_ends_every_source,
                 delete_by_filter_skips_what_expired;
             history: a_snapshot_never_changes, revisions_have_one_order_for_all_stores, stores_are_isolated,
+                two_stores_commit_both_or_neither,
                 snapshots_outside_the_window_are_refused, schemas_are_versioned, types_and_tables_keep_their_numbers,
                 the_log_tells_every_change, the_log_comes_in_pages, the_log_comes_in_pieces, followers_hear_before_the_head_moves,
                 followers_hear_what_the_log_tells, provenance_is_kept, a_time_names_the_revision_that_was_head,

@@ -32,7 +32,7 @@ pub use memory::MemoryDatastore;
 pub use read_only::ReadOnly;
 pub use transaction::{
     BulkMode, BulkWriter, CommitError, Committed, DeleteByFilter, Guard, RequestId, SchemaWrite, StoredUpdate,
-    Transaction,
+    Transaction, of_different_stores,
 };
 pub use upkeep::{Checkpointed, Difference, DifferenceKind, Scrubbed};
 pub use usage::{Distribution, Usage};
@@ -275,6 +275,13 @@ pub trait Datastore: Send + Sync + 'static {
     /// # Errors
     /// See [`CommitError`]; nothing has changed then.
     fn commit(&self, transaction: Transaction) -> Result<Committed, CommitError>;
+
+    /// Tests and applies two transactions of different stores, both or neither, at two revisions one after the other that
+    /// become visible at once. Request ids are not looked at; a delete by filter must fit into one batch.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; nothing has changed then.
+    fn commit_both(&self, one: Transaction, other: Transaction) -> Result<[Committed; 2], CommitError>;
 
     /// Begins a transaction of any size: staged in bounded pieces, then published at one revision.
     ///

@@ -16,11 +16,14 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use stonetown_tuple::{InstanceId, Operation, Relationship, Revision, Source, StoreId, Timestamp};
 
-use crate::transaction::{BulkMode, BulkWriter, CommitError, Committed, StoredUpdate, Transaction};
+use crate::transaction::{
+    BulkMode, BulkWriter, CommitError, Committed, StoredUpdate, Transaction, of_different_stores,
+};
 use crate::{
     Change, Collected, Datastore, Direction, Edge, EdgePosition, Follower, LogEntry, LogPart, LogPiece, Ordinal,
     Passed, Provenance, Settled, Snapshot, SnapshotError, StorageError, StoredSchema, Table, TableId, TypeId, Usage,
 };
+use apply::Applied;
 use state::{Bounds, Catalogue, State, View};
 
 /// Changes in one piece of a commit, as followers get it.
@@ -94,6 +97,18 @@ impl Datastore for MemoryDatastore {
             self.shared.state.write().publish(entry);
         }
         Ok(applied.committed)
+    }
+
+    fn commit_both(&self, one: Transaction, other: Transaction) -> Result<[Committed; 2], CommitError> {
+        of_different_stores(&one, &other)?;
+        let followers = self.shared.commits.lock();
+        let applied = self.shared.state.write().apply_both(one, other)?;
+        applied.iter().filter_map(|applied| applied.entry.as_ref()).for_each(|entry| tell(&followers, entry));
+        let mut state = self.shared.state.write();
+        Ok(applied.map(|Applied { committed, entry, .. }| {
+            entry.into_iter().for_each(|entry| state.publish(entry));
+            committed
+        }))
     }
 
     fn bulk(&self, store: StoreId, mode: BulkMode, now: Timestamp) -> Result<Box<dyn BulkWriter>, CommitError> {

@@ -51,6 +51,10 @@ impl Datastore for ReadOnly {
         self.refuse()
     }
 
+    fn commit_both(&self, _: Transaction, _: Transaction) -> Result<[Committed; 2], CommitError> {
+        self.refuse()
+    }
+
     fn bulk(&self, _: StoreId, _: BulkMode, _: Timestamp) -> Result<Box<dyn BulkWriter>, CommitError> {
         self.refuse()
     }

@@ -55,6 +55,18 @@ impl Transaction {
     }
 }
 
+/// Refuses two transactions of one store where they are to be of different ones.
+///
+/// # Errors
+/// [`StorageError::Refused`] when they are of one store.
+pub fn of_different_stores(one: &Transaction, other: &Transaction) -> Result<(), CommitError> {
+    if one.store == other.store {
+        let refused = format!("two transactions of store {} cannot be committed as one pair", one.store);
+        return Err(StorageError::Refused(refused).into());
+    }
+    Ok(())
+}
+
 /// One update with the source it acts on. A delete ends the relationship from every source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredUpdate {

@@ -12,6 +12,8 @@ pub struct Revision(pub u64);
 pub struct StoreId(pub u32);
 
 impl StoreId {
+    /// The built-in store that says who may do what with the others. No request ever selects it.
+    pub const SYSTEM: StoreId = StoreId(0);
     /// The store that is used when nothing selects another.
     pub const DEFAULT: StoreId = StoreId(1);
 }

@@ -34,7 +34,7 @@ fn server() -> impl Service<Request<Body>, Response = Response<Body>, Error = In
     let authorizer = Authorizer::open(Arc::new(MemoryDatastore::new()), Options::default()).unwrap();
     let routes = crate::services(Arc::new(authorizer), &settings);
     before(settings, move |mut request: Request<Body>| {
-        request.extensions_mut().insert(Caller { name: "key-1".into() });
+        request.extensions_mut().insert(Caller::named("key-1"));
         let mut routes = routes.clone();
         Box::pin(async move { routes.call(request).await })
     })

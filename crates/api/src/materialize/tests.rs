@@ -36,7 +36,7 @@ type Client = InterceptedService<Routes, fn(Request<()>) -> Result<Request<()>, 
 type Sets = Streaming<wire::WatchPermissionSetsResponse>;
 
 fn as_a_caller(mut request: Request<()>) -> Result<Request<()>, Status> {
-    request.extensions_mut().insert(Caller { name: "key-1".into() });
+    request.extensions_mut().insert(Caller::named("key-1"));
     Ok(request)
 }
 

@@ -95,6 +95,7 @@ impl Authorizer {
     /// # Errors
     /// [`Error::NotMaterialized`], and [`Error::ForeignToken`], [`Error::FutureToken`] for a token that is not of the past.
     pub fn follow_sets(&self, call: &Call, start: Start) -> Result<Follower, Error> {
+        Authorizer::enumerating_all(self.materialized()).into_iter().try_for_each(|act| self.judge(call, act))?;
         self.check_materialized(&[])?;
         self.follower(call, self.options.materialize.clone(), Form::Shared, start)
     }
@@ -105,6 +106,7 @@ impl Authorizer {
     /// As [`Authorizer::follow_sets`], and [`Error::SnapshotExpired`] where the log or the snapshots do not reach back to the
     /// token.
     pub fn follow_permissions(&self, call: &Call, permissions: Vec<Watched>, start: Start) -> Result<Follower, Error> {
+        Authorizer::enumerating_all(&permissions).into_iter().try_for_each(|act| self.judge(call, act))?;
         self.check_materialized(&permissions)?;
         self.follower(call, permissions.into(), Form::Flat, start)
     }

@@ -55,7 +55,7 @@ impl Authorizer {
         request: &LookupSetsRequest,
         visit: &mut dyn FnMut(SetRef, SetChild, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<SetsListed, Error> {
-        let _permit = self.admission.admit(&call.caller, Weight::Heavy)?;
+        let _permit = self.admit(call, Weight::Heavy, &Authorizer::enumerating_all(self.materialized()))?;
         self.check_materialized(&[])?;
         let moment = self.moment_of_request(call, request)?;
         let scene = self.scene(call.store, moment, &self.options.materialize, Form::Shared)?;

@@ -320,3 +320,49 @@ pub fn concurrent_commits_have_one_order(make: Make<'_>) {
     assert_eq!(stage.datastore.head(), Revision(after.0 + 8 * 25 + 25));
     listener.agrees_with_log(&*stage.datastore, after);
 }
+
+/// A pair of transactions of two stores becomes visible at once, or leaves nothing in either.
+pub fn two_stores_commit_both_or_neither(make: Make<'_>) {
+    let one = Stage::new(make);
+    let two = Stage { store: StoreId(2), ..one.clone() };
+    two.commit(Transaction { schema: Some(schema(&TABLES)), ..two.transaction() }).unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (inner, datastore) = (Arc::clone(&heard), Arc::downgrade(&one.datastore));
+    struct Heads<F>(F);
+    impl<F: Fn(&LogPart<'_>) + Send + Sync> Follower for Heads<F> {
+        fn follow(&self, part: &LogPart<'_>) {
+            (self.0)(part);
+        }
+    }
+    one.datastore.follow(Arc::new(Heads(move |part: &LogPart<'_>| {
+        if let Some(datastore) = datastore.upgrade() {
+            inner.lock().push((part.revision, part.store, datastore.head()));
+        }
+    })));
+    let before = one.datastore.head();
+    let pair = |plan: StoredUpdate, eve: StoredUpdate| {
+        let of = |stage: &Stage, update| Transaction { updates: vec![update], ..stage.transaction() };
+        one.datastore.commit_both(of(&one, plan), of(&two, eve))
+    };
+    let (plan, eve) = (rel("document:plan#viewer@user:eve"), rel("group:g#member@user:eve"));
+    let [first, second] = pair(create(plan.clone()), create(eve.clone())).unwrap();
+    assert_eq!([first.revision, second.revision], [before.next(), before.next().next()]);
+    assert_eq!(*heard.lock(), [(first.revision, one.store, before), (second.revision, two.store, before)]);
+    one.expect(&["document:plan#viewer@user:eve"]);
+    two.expect(&["group:g#member@user:eve"]);
+
+    let head = one.datastore.head();
+    let new = rel("document:new#viewer@user:zoe");
+    for (mine, theirs) in [(create(new.clone()), create(eve)), (create(plan), create(new.clone()))] {
+        assert!(matches!(pair(mine, theirs), Err(CommitError::AlreadyExists(_))));
+        assert_eq!(one.datastore.head(), head);
+        one.expect(&["document:plan#viewer@user:eve"]);
+        two.expect(&["group:g#member@user:eve"]);
+    }
+    let user = one.head().type_id("user").unwrap();
+    assert_eq!(one.head().ordinal(user, "zoe").unwrap(), None, "a name is left of what failed");
+    let same = one.datastore.commit_both(one.transaction(), one.transaction());
+    assert!(matches!(same, Err(CommitError::Storage(_))));
+    pair(create(new.clone()), create(new)).unwrap();
+    assert_eq!(one.datastore.log(head, 9).unwrap().len(), 2);
+}

@@ -33,24 +33,52 @@ impl State {
         {
             return Ok(Applied { committed, entry: None, changed: 0 });
         }
-        let catalogue = self.stores.entry(transaction.store).or_default().catalogue.clone();
-        let mut draft = Draft {
-            store: transaction.store,
-            revision: self.head.next(),
-            now: transaction.now,
-            state: self,
-            catalogue_before: catalogue,
-            touched: Vec::new(),
-            interned: Vec::new(),
-            ended: 0,
+        let revision = self.head.next();
+        let (traces, deleted) = self.draft(&transaction, revision)?;
+        Ok(self.resume(traces).finish(transaction, deleted))
+    }
+
+    /// Like [`State::apply`] for two transactions of different stores, at the next two revisions.
+    pub(super) fn apply_both(&mut self, one: Transaction, other: Transaction) -> Result<[Applied; 2], CommitError> {
+        let (first, second) = (self.head.next(), self.head.next().next());
+        let (traces, deleted) = self.draft(&one, first)?;
+        let (other_traces, other_deleted) = match self.draft(&other, second) {
+            Ok(drafted) => drafted,
+            Err(error) => {
+                self.resume(traces).take_back();
+                return Err(error);
+            }
         };
-        match draft.run(&transaction) {
-            Ok((count, partial)) => Ok(draft.finish(transaction, count, partial)),
+        let one = self.resume(traces).finish(one, deleted);
+        Ok([one, self.resume(other_traces).finish(other, other_deleted)])
+    }
+
+    /// Tests a transaction and writes its versions; nothing is left of one that fails.
+    fn draft(&mut self, transaction: &Transaction, revision: Revision) -> Result<(Traces, Deleted), CommitError> {
+        let catalogue_before = self.stores.entry(transaction.store).or_default().catalogue.clone();
+        let mut draft = Draft {
+            state: self,
+            traces: Traces {
+                store: transaction.store,
+                revision,
+                now: transaction.now,
+                catalogue_before,
+                touched: Vec::new(),
+                interned: Vec::new(),
+                ended: 0,
+            },
+        };
+        match draft.run(transaction) {
+            Ok(deleted) => Ok((draft.traces, deleted)),
             Err(error) => {
                 draft.take_back();
                 Err(error)
             }
         }
+    }
+
+    fn resume(&mut self, traces: Traces) -> Draft<'_> {
+        Draft { state: self, traces }
     }
 
     /// Makes the newest commit visible.
@@ -74,8 +102,16 @@ impl State {
     }
 }
 
+/// How many relationships a filter deleted, and whether it left some.
+type Deleted = (u64, bool);
+
 struct Draft<'a> {
     state: &'a mut State,
+    traces: Traces,
+}
+
+/// What a draft has left in the state.
+struct Traces {
     store: StoreId,
     revision: Revision,
     now: Timestamp,
@@ -87,7 +123,7 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    fn run(&mut self, transaction: &Transaction) -> Result<(u64, bool), CommitError> {
+    fn run(&mut self, transaction: &Transaction) -> Result<Deleted, CommitError> {
         if let Some(expected) = transaction.schema_at {
             self.test_schema(expected)?;
         }
@@ -107,11 +143,11 @@ impl Draft<'_> {
     }
 
     fn view(&self) -> View<'_> {
-        self.state.view(self.store, self.revision)
+        self.state.view(self.traces.store, self.traces.revision)
     }
 
     fn data(&mut self) -> &mut Store {
-        self.state.stores.entry(self.store).or_default()
+        self.state.stores.entry(self.traces.store).or_default()
     }
 
     fn test_schema(&self, expected: Revision) -> Result<(), CommitError> {
@@ -127,7 +163,7 @@ impl Draft<'_> {
         for table in view.tables().iter() {
             let mut stands_in_the_way = Ok(false);
             view.scan_table(table.id, crate::Direction::Forward, None, &mut |edge| {
-                if edge.written <= guard.since || edge.is_expired(self.now) {
+                if edge.written <= guard.since || edge.is_expired(self.traces.now) {
                     return ControlFlow::Continue(());
                 }
                 stands_in_the_way =
@@ -147,7 +183,7 @@ impl Draft<'_> {
             Precondition::MustNotMatch(filter) => (filter, false),
         };
         let mut found = false;
-        read::read(&self.view(), filter, self.now, None, &mut |_, _, _| {
+        read::read(&self.view(), filter, self.traces.now, None, &mut |_, _, _| {
             found = true;
             ControlFlow::Break(())
         })?;
@@ -155,7 +191,7 @@ impl Draft<'_> {
     }
 
     fn write_schema(&mut self, schema: &SchemaWrite) {
-        let revision = self.revision;
+        let revision = self.traces.revision;
         let data = self.data();
         data.schemas.insert(revision, StoredSchema { revision, bytes: schema.bytes.as_slice().into() });
         let catalogue = Arc::make_mut(&mut data.catalogue);
@@ -177,7 +213,7 @@ impl Draft<'_> {
             (Operation::Delete, Some(table)) => self.delete(&table, relationship),
             (Operation::Create, Some(table)) => {
                 let key = self.intern(&table, relationship, update.source)?;
-                if self.current(&key).is_some_and(|state| !state.is_expired(self.now)) {
+                if self.current(&key).is_some_and(|state| !state.is_expired(self.traces.now)) {
                     return Err(CommitError::AlreadyExists(Box::new(relationship.clone())));
                 }
                 self.put(key, Some(relationship.into()));
@@ -196,16 +232,16 @@ impl Draft<'_> {
         let resource = view.ordinal(table.resource_type, relationship.resource.object_id.as_str())?;
         let subject = view.ordinal(table.subject_type, relationship.subject.object_id().as_str())?;
         if let (Some(resource), Some(subject)) = (resource, subject) {
-            self.ended += u64::from(self.end(table.id, resource, subject));
+            self.traces.ended += u64::from(self.end(table.id, resource, subject));
         }
         Ok(())
     }
 
-    fn delete_by_filter(&mut self, delete: &DeleteByFilter) -> Result<(u64, bool), CommitError> {
+    fn delete_by_filter(&mut self, delete: &DeleteByFilter) -> Result<Deleted, CommitError> {
         let mut matching = Vec::new();
         read::edges(&self.view(), &delete.filter, None, &mut |table, _, edge| {
             let relationship = (table.id, edge.resource, edge.subject);
-            if !edge.is_expired(self.now) && matching.last() != Some(&relationship) {
+            if !edge.is_expired(self.traces.now) && matching.last() != Some(&relationship) {
                 matching.push(relationship);
             }
             ControlFlow::Continue(())
@@ -229,7 +265,7 @@ impl Draft<'_> {
         let mut there = false;
         for key in sources {
             if let Some(state) = self.current(&key) {
-                there |= !state.is_expired(self.now);
+                there |= !state.is_expired(self.traces.now);
                 self.put(key, None);
             }
         }
@@ -237,16 +273,16 @@ impl Draft<'_> {
     }
 
     fn current(&self, key: &EdgeKey) -> Option<&EdgeState> {
-        let versions = self.state.stores.get(&self.store)?.edges.get(key)?;
+        let versions = self.state.stores.get(&self.traces.store)?.edges.get(key)?;
         versions.last_key_value().and_then(|(_, state)| state.as_ref())
     }
 
     fn put(&mut self, key: EdgeKey, state: Option<EdgeState>) {
-        let revision = self.revision;
+        let revision = self.traces.revision;
         let data = self.data();
         data.reverse.insert(key.reversed());
         if data.edges.entry(key).or_default().insert(revision, state).is_none() {
-            self.touched.push(key);
+            self.traces.touched.push(key);
         }
     }
 
@@ -272,41 +308,41 @@ impl Draft<'_> {
         let (ordinal, id) = (Ordinal(names.last), Arc::<str>::from(id.as_str()));
         names.by_id.insert(Arc::clone(&id), ordinal);
         names.by_ordinal.insert(ordinal, id);
-        self.interned.push((object_type, ordinal));
+        self.traces.interned.push((object_type, ordinal));
         Ok(ordinal)
     }
 
-    fn finish(mut self, transaction: Transaction, count: u64, partial: bool) -> Applied {
-        let revision = self.revision;
+    fn finish(mut self, transaction: Transaction, (count, partial): Deleted) -> Applied {
+        let revision = self.traces.revision;
         let committed = Committed { revision, count, partial, replayed: false };
         let mut written = 0;
-        let touched = std::mem::take(&mut self.touched);
+        let touched = std::mem::take(&mut self.traces.touched);
         let mut changes = Vec::with_capacity(touched.len());
         for EdgeKey { table, resource, subject, source } in touched {
             let key = EdgeKey { table, resource, subject, source };
             let state = self.current(&key).cloned();
             written += u64::from(state.is_some());
-            let effect = self.state.replaced(self.store, key, revision, state.as_ref(), self.now);
+            let effect = self.state.replaced(self.traces.store, key, revision, state.as_ref(), self.traces.now);
             changes.push(Change { table, resource, subject, source, state, effect });
         }
         if let Some(RequestId { id, fingerprint }) = transaction.request_id {
             let answered = Answered { fingerprint, time: transaction.now, committed };
-            self.state.requests.insert((self.store, id), answered);
+            self.state.requests.insert((self.traces.store, id), answered);
         }
         let entry = LogEntry {
             revision,
-            store: self.store,
+            store: self.traces.store,
             schema_changed: transaction.schema.is_some(),
             provenance: Provenance { time: transaction.now, actor: transaction.actor, metadata: transaction.metadata },
             changes,
         };
-        Applied { committed, entry: Some(entry), changed: written + self.ended }
+        Applied { committed, entry: Some(entry), changed: written + self.traces.ended }
     }
 
     fn take_back(mut self) {
         let (revision, touched, interned) =
-            (self.revision, std::mem::take(&mut self.touched), std::mem::take(&mut self.interned));
-        let catalogue = std::mem::take(&mut self.catalogue_before);
+            (self.traces.revision, std::mem::take(&mut self.traces.touched), std::mem::take(&mut self.traces.interned));
+        let catalogue = std::mem::take(&mut self.traces.catalogue_before);
         let data = self.data();
         data.schemas.remove(&revision);
         data.catalogue = catalogue;

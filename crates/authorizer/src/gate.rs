@@ -1,0 +1,95 @@
+//! What a caller is about to do, and whoever judges whether it may: asked once at the start of every call, before anything is
+//! read, so that a refusal says nothing about what there is.
+
+use stonetown_tuple::RelationshipFilter;
+
+use crate::admission::{Permit, Weight};
+use crate::{Authorizer, Call, Error};
+
+/// One power that a call needs. Types and relations are as the caller wrote them: there may be none of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Act<'a> {
+    /// To ask about single resources of a type.
+    Check(&'a str),
+    /// To see which resources, subjects or relationships of a type there are; `None` for every type.
+    Enumerate(Option<&'a str>),
+    /// To write relationships of a type's relation.
+    Write {
+        /// The type.
+        resource_type: &'a str,
+        /// The relation.
+        relation: &'a str,
+    },
+    /// To delete relationships of a type's relation; `None` for every one.
+    Revoke {
+        /// The type.
+        resource_type: Option<&'a str>,
+        /// The relation.
+        relation: Option<&'a str>,
+    },
+    /// To read the schema.
+    ReadSchema,
+    /// To replace the schema.
+    WriteSchema,
+    /// To run the server: copies, scrubs, counters.
+    Operate,
+}
+
+/// Judges callers. Must be quick: every call asks it.
+pub trait Gate: Send + Sync {
+    /// Lets a call go on that may do `act` in its store.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] when it may not, and whatever stands in the way of knowing: no error is a yes.
+    fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error>;
+}
+
+impl Authorizer {
+    /// Has every later call judged. Without a gate whoever holds this value may do everything, as a program that embeds it.
+    ///
+    /// # Errors
+    /// Gives the gate back when there is one already.
+    pub fn set_gate(&self, gate: std::sync::Arc<dyn Gate>) -> Result<(), std::sync::Arc<dyn Gate>> {
+        self.gate.set(gate)
+    }
+
+    /// Lets a call in that may do all of `acts`, while there is room for it.
+    pub(crate) fn admit(&self, call: &Call, weight: Weight, acts: &[Act<'_>]) -> Result<Permit, Error> {
+        acts.iter().try_for_each(|act| self.judge(call, *act))?;
+        self.admission.admit(&call.caller, weight)
+    }
+
+    /// Asks the gate.
+    pub(crate) fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error> {
+        match self.gate.get() {
+            Some(gate) if !call.caller.is_internal() => gate.judge(call, act),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What it takes to see what matches a filter. One that names no resource type asks for every type.
+pub(crate) fn enumerating(filter: &RelationshipFilter) -> Act<'_> {
+    Act::Enumerate(filter.resource_type.as_ref().map(AsRef::as_ref))
+}
+
+impl std::fmt::Display for Act<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let any = |name: &Option<&str>| name.unwrap_or("*").to_owned();
+        match self {
+            Act::Check(resource_type) => write!(f, "check permissions on `{resource_type}`"),
+            Act::Enumerate(None) => f.write_str("list what there is of every type"),
+            Act::Enumerate(Some(resource_type)) => write!(f, "list what there is of `{resource_type}`"),
+            Act::Write { resource_type, relation } => write!(f, "write relationships of `{resource_type}#{relation}`"),
+            Act::Revoke { resource_type: None, relation: None } => {
+                f.write_str("delete relationships of every relation")
+            }
+            Act::Revoke { resource_type, relation } => {
+                write!(f, "delete relationships of `{}#{}`", any(resource_type), any(relation))
+            }
+            Act::ReadSchema => f.write_str("read the schema"),
+            Act::WriteSchema => f.write_str("write the schema"),
+            Act::Operate => f.write_str("operate the server"),
+        }
+    }
+}

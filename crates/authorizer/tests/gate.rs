@@ -1,0 +1,184 @@
+//! Every call asks the gate for what it takes, and a refusal is the same whether or not what is named exists.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use stonetown_authorizer::bulk::{BulkCheckItem, BulkCheckRequest};
+use stonetown_authorizer::check::CheckRequest;
+use stonetown_authorizer::expand::ExpandRequest;
+use stonetown_authorizer::export::ExportRequest;
+use stonetown_authorizer::lookup::{LookupResourcesRequest, LookupSubjectsRequest};
+use stonetown_authorizer::read::ReadRequest;
+use stonetown_authorizer::watch::WatchRequest;
+use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
+use stonetown_authorizer::{Act, Authorizer, BulkMode, Call, Caller, Effort, Error, Gate, Options};
+use stonetown_storage::MemoryDatastore;
+use stonetown_tuple::{Consistency, Operation, Precondition, RelationshipFilter, RelationshipUpdate};
+
+const SCHEMA: &str = "definition user {}
+  definition document { relation viewer: user; permission view = viewer }
+  definition folder { relation viewer: user }";
+
+/// Writes down what it is asked and lets nobody do anything but what is in `allowed`.
+#[derive(Default)]
+struct Recorder {
+    asked: Mutex<Vec<String>>,
+    allowed: Vec<&'static str>,
+}
+
+impl Gate for Recorder {
+    fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error> {
+        let act = act.to_string();
+        self.asked.lock().push(act.clone());
+        let denied = || Error::Denied { caller: Arc::clone(&call.caller.name), act: act.clone() };
+        if self.allowed.contains(&act.as_str()) { Ok(()) } else { Err(denied()) }
+    }
+}
+
+struct Door {
+    authorizer: Authorizer,
+    gate: Arc<Recorder>,
+    call: Call,
+}
+
+impl Door {
+    fn new(allowed: &[&'static str]) -> Door {
+        let authorizer = Authorizer::open(Arc::new(MemoryDatastore::new()), Options::default()).unwrap();
+        let call = Call::new("agent");
+        authorizer.write_schema(&call, SCHEMA).unwrap();
+        let gate = Arc::new(Recorder { allowed: allowed.to_vec(), ..Recorder::default() });
+        assert!(authorizer.set_gate(Arc::clone(&gate) as Arc<dyn Gate>).is_ok());
+        Door { authorizer, gate, call }
+    }
+
+    /// What a call asks the gate for; it has to be refused.
+    fn asks<T>(&self, call: impl FnOnce(&Authorizer, &Call) -> Result<T, Error>) -> Vec<String> {
+        match call(&self.authorizer, &self.call) {
+            Err(Error::Denied { caller, .. }) => assert_eq!(&*caller, "agent"),
+            Err(other) => panic!("another error: {other}"),
+            Ok(_) => panic!("not refused"),
+        }
+        std::mem::take(&mut self.gate.asked.lock())
+    }
+}
+
+fn filter(resource_type: &str) -> RelationshipFilter {
+    RelationshipFilter { resource_type: Some(resource_type.parse().unwrap()), ..RelationshipFilter::default() }
+}
+
+fn check(resource: &str) -> CheckRequest {
+    CheckRequest {
+        consistency: Consistency::default(),
+        resource: resource.parse().unwrap(),
+        permission: "view".parse().unwrap(),
+        subject: "user:eve".parse().unwrap(),
+        context: Default::default(),
+        with: Vec::new(),
+        trace: false,
+    }
+}
+
+fn update(operation: Operation, text: &str) -> RelationshipUpdate {
+    RelationshipUpdate { operation, relationship: text.parse().unwrap() }
+}
+
+#[test]
+fn every_call_asks_for_what_it_takes() {
+    let door = Door::new(&[]);
+    // `nothing` is no type of the schema: the refusal comes before anybody looks.
+    for resource_type in ["document", "nothing"] {
+        let object = format!("{resource_type}:plan");
+        let asks = |expected: &str, asked: Vec<String>| {
+            assert_eq!(asked, [expected.replace("TYPE", resource_type)], "{resource_type}");
+        };
+        let viewer = format!("{object}#viewer@user:eve");
+        asks("check permissions on `TYPE`", door.asks(|a, call| a.check(call, &check(&object), Effort::Full)));
+        asks("check permissions on `TYPE`", door.asks(|a, call| a.check(call, &check(&object), Effort::Inline)));
+        let item = BulkCheckItem {
+            resource: object.parse().unwrap(),
+            permission: "view".parse().unwrap(),
+            subject: "user:eve".parse().unwrap(),
+            context: Default::default(),
+        };
+        let items = vec![item.clone(), item];
+        let bulk = BulkCheckRequest { consistency: Consistency::default(), items, trace: false };
+        asks("check permissions on `TYPE`", door.asks(|a, call| a.check_bulk(call, &bulk)));
+        let listing = "list what there is of `TYPE`";
+        let expand = ExpandRequest {
+            consistency: Consistency::default(),
+            resource: object.parse().unwrap(),
+            permission: "view".parse().unwrap(),
+        };
+        asks(listing, door.asks(|a, call| a.expand(call, &expand)));
+        let resources = LookupResourcesRequest {
+            consistency: Consistency::default(),
+            resource_type: resource_type.parse().unwrap(),
+            permission: "view".parse().unwrap(),
+            subject: "user:eve".parse().unwrap(),
+            context: Default::default(),
+            limit: None,
+            after: None,
+        };
+        asks(listing, door.asks(|a, call| a.lookup_resources(call, &resources, &mut |_, _| ControlFlow::Continue(()))));
+        let subjects = LookupSubjectsRequest {
+            consistency: Consistency::default(),
+            resource: object.parse().unwrap(),
+            permission: "view".parse().unwrap(),
+            subject_type: "user".parse().unwrap(),
+            subject_relation: None,
+            context: Default::default(),
+            limit: None,
+            without_wildcard: false,
+            after: None,
+        };
+        asks(listing, door.asks(|a, call| a.lookup_subjects(call, &subjects, &mut |_, _| ControlFlow::Continue(()))));
+        let read = ReadRequest { filter: filter(resource_type), ..ReadRequest::default() };
+        asks(listing, door.asks(|a, call| a.read(call, &read, &mut |_| ControlFlow::Continue(()))));
+        let export = ExportRequest { filter: filter(resource_type), ..ExportRequest::default() };
+        asks(listing, door.asks(|a, call| a.export(call, &export, &mut |_| ControlFlow::Continue(()))));
+        let watch = WatchRequest { object_types: vec![resource_type.parse().unwrap()], ..WatchRequest::default() };
+        asks(listing, door.asks(|a, call| a.watch(call, &watch).map(drop)));
+        let write = |operation| WriteRequest { updates: vec![update(operation, &viewer)], ..WriteRequest::default() };
+        let touch = write(Operation::Touch);
+        asks("write relationships of `TYPE#viewer`", door.asks(|a, call| a.write(call, &touch)));
+        let delete = write(Operation::Delete);
+        asks("delete relationships of `TYPE#viewer`", door.asks(|a, call| a.write(call, &delete)));
+        let delete = DeleteRequest { filter: filter(resource_type), ..DeleteRequest::default() };
+        asks("delete relationships of `TYPE#*`", door.asks(|a, call| a.delete(call, &delete)));
+        let import = |a: &Authorizer, call: &Call| a.import(call, BulkMode::Touch)?.push(vec![viewer.parse().unwrap()]);
+        asks("write relationships of `TYPE#viewer`", door.asks(import));
+    }
+    assert_eq!(
+        door.asks(|a, call| a.export(call, &ExportRequest::default(), &mut |_| ControlFlow::Continue(()))),
+        ["list what there is of every type"]
+    );
+    assert_eq!(door.asks(|a, call| a.read_schema(call)), ["read the schema"]);
+    assert_eq!(door.asks(|a, call| a.write_schema(call, SCHEMA)), ["write the schema"]);
+    assert_eq!(door.asks(|a, call| a.checkpoint(call, None).map(drop)), ["operate the server"]);
+}
+
+/// A precondition tells what is there: it takes the power to list.
+#[test]
+fn a_precondition_is_no_way_to_read() {
+    let door = Door::new(&["write relationships of `document#viewer`"]);
+    let request = WriteRequest {
+        updates: vec![update(Operation::Touch, "document:plan#viewer@user:eve")],
+        preconditions: vec![Precondition::MustMatch(filter("folder"))],
+        ..WriteRequest::default()
+    };
+    let asked = door.asks(|a, call| a.write(call, &request));
+    assert_eq!(asked, ["write relationships of `document#viewer`", "list what there is of `folder`"]);
+    let request = WriteRequest { preconditions: Vec::new(), ..request };
+    assert!(door.authorizer.write(&door.call, &request).is_ok());
+}
+
+/// What the server does on nobody's behalf is not judged.
+#[test]
+fn the_server_itself_is_not_judged() {
+    let door = Door::new(&[]);
+    let internal = Call { caller: Caller::internal(), ..Call::new("x") };
+    assert!(door.authorizer.read_schema(&internal).is_ok());
+    assert!(matches!(door.authorizer.read_schema(&Call::new("stonetown")), Err(Error::Denied { .. })));
+}

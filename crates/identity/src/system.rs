@@ -1,0 +1,284 @@
+//! The system store: its schema, its documents, and the one way to change it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stonetown_authorizer::check::CheckRequest;
+use stonetown_authorizer::read::ReadRequest;
+use stonetown_authorizer::write::{StoreUpdates, WriteRequest};
+use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Error, Membership, StoredUpdate};
+use stonetown_schema::{CompileOptions, Schema};
+use stonetown_tuple::{
+    CaveatContext, CaveatRef, Consistency, ObjectRef, Operation, Relationship, RelationshipFilter, RelationshipUpdate,
+    Source, StoreId, SubjectRef, Timestamp, ZedToken,
+};
+
+/// The schema of the system store.
+pub const SCHEMA: &str = include_str!("system.zed");
+
+const DOCUMENT: &str = "document";
+const CAVEAT: &str = "sys/document";
+const PARAMETER: &str = "json";
+
+/// The types of the system store that have documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The server as a whole.
+    Root,
+    /// Who can ask.
+    Principal,
+    /// What proves who asks.
+    Credential,
+    /// A store.
+    Store,
+    /// What can be asked for.
+    Template,
+    /// One request, and what became of it.
+    Grant,
+}
+
+impl Kind {
+    /// The type's name in the schema.
+    #[must_use]
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Kind::Root => "sys/root",
+            Kind::Principal => "sys/principal",
+            Kind::Credential => "sys/credential",
+            Kind::Store => "sys/store",
+            Kind::Template => "sys/template",
+            Kind::Grant => "sys/grant",
+        }
+    }
+
+    /// The object of that id.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is no object id.
+    pub fn object(self, id: &str) -> Result<ObjectRef, Error> {
+        parsed(&format!("{}:{id}", self.type_name()))
+    }
+}
+
+/// The system store of a server. One at a time changes it; reading needs nobody's leave.
+pub struct System {
+    authorizer: Arc<Authorizer>,
+    changing: Mutex<()>,
+}
+
+/// A change of the system store under way. What is read through [`System`] meanwhile stays true until it is committed, as
+/// nobody else changes anything. Dropped, it has never been.
+pub struct Change<'a> {
+    system: &'a System,
+    updates: Vec<StoredUpdate>,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl System {
+    /// Opens the system store, makes it if it is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or its schema not be written.
+    pub fn open(authorizer: Arc<Authorizer>) -> Result<System, Error> {
+        authorizer.keep_resident(StoreId::SYSTEM)?;
+        let system = System { authorizer, changing: Mutex::default() };
+        let call = system.call(&Caller::internal());
+        let written = match system.authorizer.read_schema(&call) {
+            Ok((_, text)) => Some(text),
+            Err(Error::NoSchema) => None,
+            Err(error) => return Err(error),
+        };
+        let schema = Schema::compile(SCHEMA, &CompileOptions::default())
+            .map_err(|errors| Error::Internal(format!("the system store's own schema: {errors:?}")))?;
+        if written.is_none_or(|written| written != schema.text()) {
+            system.authorizer.write_schema(&call, SCHEMA)?;
+        }
+        Ok(system)
+    }
+
+    /// The engine behind it.
+    #[must_use]
+    pub fn authorizer(&self) -> &Arc<Authorizer> {
+        &self.authorizer
+    }
+
+    /// The time of a call that is made now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.authorizer.clock().now()
+    }
+
+    /// Whether `subject`, such as `sys/principal:ada`, has a permission on an object, such as `sys/store:default`, now. What
+    /// depends on a caveat whose parameters are not in `context` is not held.
+    ///
+    /// # Errors
+    /// When it cannot be known, which is never a yes.
+    pub fn holds(
+        &self,
+        object: &ObjectRef,
+        permission: &str,
+        subject: &SubjectRef,
+        context: CaveatContext,
+    ) -> Result<bool, Error> {
+        let request = CheckRequest {
+            consistency: Consistency::FullyConsistent,
+            resource: object.clone(),
+            permission: parsed(permission)?,
+            subject: subject.clone(),
+            context,
+            with: Vec::new(),
+            trace: false,
+        };
+        let answer = self.authorizer.check(&self.call(&Caller::internal()), &request, Effort::Full)?;
+        Ok(answer.membership == Membership::Member)
+    }
+
+    /// The document of an object, `None` if it has none.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the document has not the form of a `T`.
+    pub fn document<T: DeserializeOwned>(&self, kind: Kind, id: &str) -> Result<Option<T>, Error> {
+        let filter = RelationshipFilter { resource_id: Some(kind.object(id)?.object_id), ..documents_of(kind)? };
+        let mut found = None;
+        self.read(&filter, &mut |relationship| found = Some(of_relationship(relationship)))?;
+        found.transpose()
+    }
+
+    /// All documents of a kind, in no particular order, by id.
+    ///
+    /// # Errors
+    /// As [`System::document`].
+    pub fn documents<T: DeserializeOwned>(&self, kind: Kind) -> Result<Vec<(String, T)>, Error> {
+        let mut found = Vec::new();
+        self.read(&documents_of(kind)?, &mut |relationship| {
+            let id = relationship.resource.object_id.to_string();
+            found.push(of_relationship(relationship).map(|document| (id, document)));
+        })?;
+        found.into_iter().collect()
+    }
+
+    /// Hands all relationships of the system store that match to `visit`, documents among them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn read(&self, filter: &RelationshipFilter, visit: &mut dyn FnMut(&Relationship)) -> Result<(), Error> {
+        let request =
+            ReadRequest { consistency: Consistency::FullyConsistent, filter: filter.clone(), ..ReadRequest::default() };
+        self.authorizer.read(&self.call(&Caller::internal()), &request, &mut |item| {
+            visit(&item.relationship);
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    /// Begins a change, when no other is under way.
+    #[must_use]
+    pub fn change(&self) -> Change<'_> {
+        Change { system: self, updates: Vec::new(), _alone: self.changing.lock() }
+    }
+
+    /// A call of the server itself in the system store, whose changes are put down to `caller`.
+    fn call(&self, caller: &Caller) -> Call {
+        let store = StoreId::SYSTEM;
+        Call { store, caller: Caller::on_behalf_of(caller), ..Call::new("") }
+    }
+}
+
+impl Change<'_> {
+    /// Writes a relationship, such as `sys/group:sre#member@sys/principal:sam`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is no relationship.
+    pub fn touch(&mut self, relationship: &str) -> Result<&mut Self, Error> {
+        let relationship = parsed(relationship)?;
+        Ok(self.update(Operation::Touch, relationship))
+    }
+
+    /// Deletes a relationship, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is no relationship.
+    pub fn delete(&mut self, relationship: &str) -> Result<&mut Self, Error> {
+        let relationship = parsed(relationship)?;
+        Ok(self.update(Operation::Delete, relationship))
+    }
+
+    /// Adds an update. The last of several about one relationship counts.
+    pub fn update(&mut self, operation: Operation, relationship: Relationship) -> &mut Self {
+        self.updates.retain(|earlier| !earlier.relationship.same_key(&relationship));
+        self.updates.push(StoredUpdate { operation, relationship, source: Source::STANDING });
+        self
+    }
+
+    /// Writes the document of an object.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the id is no object id, [`Error::Internal`] when the document has no JSON form.
+    pub fn put<T: Serialize>(&mut self, kind: Kind, id: &str, document: &T) -> Result<&mut Self, Error> {
+        let text = serde_json::to_string(document).map_err(|error| Error::Internal(error.to_string()))?;
+        let context = CaveatContext::from_iter([(PARAMETER.to_owned(), text.into())]);
+        let caveat = Some(CaveatRef { name: parsed(CAVEAT)?, context });
+        Ok(self.update(Operation::Touch, Relationship { caveat, ..document_edge(kind, id)? }))
+    }
+
+    /// Takes the document of an object away.
+    ///
+    /// # Errors
+    /// As [`Change::put`].
+    pub fn take(&mut self, kind: Kind, id: &str) -> Result<&mut Self, Error> {
+        let edge = document_edge(kind, id)?;
+        Ok(self.update(Operation::Delete, edge))
+    }
+
+    /// Makes the change, put down to `caller`, with some metadata: a JSON object that says why.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing has changed then.
+    pub fn commit(self, caller: &Caller, metadata: Option<String>) -> Result<ZedToken, Error> {
+        let update = |StoredUpdate { operation, relationship, .. }| RelationshipUpdate { operation, relationship };
+        let updates = self.updates.into_iter().map(update).collect();
+        let request = WriteRequest { updates, metadata, ..WriteRequest::default() };
+        self.system.authorizer.write(&self.system.call(caller), &request)
+    }
+
+    /// Makes the change together with one of another store: both or neither.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing has changed then.
+    pub fn commit_with(
+        self,
+        caller: &Caller,
+        metadata: Option<String>,
+        other: StoreUpdates,
+    ) -> Result<ZedToken, Error> {
+        let own = StoreUpdates { store: StoreId::SYSTEM, updates: self.updates, metadata };
+        self.system.authorizer.write_both(&self.system.call(caller), &own, &other)
+    }
+}
+
+/// Reads what is to be a name or a relationship.
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Error> {
+    text.parse().map_err(|error| Error::Refused(format!("`{text}`: {error}")))
+}
+
+fn document_edge(kind: Kind, id: &str) -> Result<Relationship, Error> {
+    Ok(Relationship::new(kind.object(id)?, parsed(DOCUMENT)?, parsed("sys/root:self")?))
+}
+
+fn documents_of(kind: Kind) -> Result<RelationshipFilter, Error> {
+    Ok(RelationshipFilter {
+        resource_type: Some(parsed(kind.type_name())?),
+        relation: Some(parsed(DOCUMENT)?),
+        ..RelationshipFilter::default()
+    })
+}
+
+fn of_relationship<T: DeserializeOwned>(relationship: &Relationship) -> Result<T, Error> {
+    let damaged = |why: String| Error::Internal(format!("the document of `{}`: {why}", relationship.resource));
+    let text = relationship.caveat.as_ref().and_then(|caveat| caveat.context.get(PARAMETER)?.as_str());
+    let text = text.ok_or_else(|| damaged("it has none".to_owned()))?;
+    serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
+}
