@@ -70,7 +70,7 @@ fn filter(resource_type: &str) -> RelationshipFilter {
 
 fn check(resource: &str) -> CheckRequest {
     CheckRequest {
-        consistency: Consistency::default(),
+        freshness: Consistency::default().into(),
         resource: resource.parse().unwrap(),
         permission: "view".parse().unwrap(),
         subject: "user:eve".parse().unwrap(),

@@ -124,7 +124,7 @@ impl System {
         context: CaveatContext,
     ) -> Result<bool, Error> {
         let request = CheckRequest {
-            consistency: Consistency::FullyConsistent,
+            freshness: Consistency::FullyConsistent.into(),
             resource: object.clone(),
             permission: parsed(permission)?,
             subject: subject.clone(),

@@ -32,7 +32,7 @@ definition document {
 type Client = InterceptedService<Routes, fn(Request<()>) -> Result<Request<()>, Status>>;
 
 fn as_a_caller(mut request: Request<()>) -> Result<Request<()>, Status> {
-    request.extensions_mut().insert(Caller { name: "key-1".into() });
+    request.extensions_mut().insert(Caller::named("key-1"));
     Ok(request)
 }
 
