@@ -1,5 +1,6 @@
-//! The time of all calls. Inside a process it never runs backwards, so that a clock set back revives nothing; a jump forward
-//! is followed only up to a bound, so that one bad reading cannot end all grants for good. Both are counted.
+//! The time of all calls. It never runs backwards, nor behind the newest commit after a restart, so that a clock set back
+//! revives nothing; and it goes on meanwhile, so that nothing lives longer by it. A jump forward is followed only up to a
+//! bound, so that one bad reading cannot end all grants for good. Both are counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,12 +11,19 @@ use stonetown_tuple::Timestamp;
 /// The largest difference between the wall clock and the time that has passed in the process that is followed.
 pub const FORWARD_STEP_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// How far the wall clock may fall behind the time that has passed in the process before it is no longer followed: what is
+/// to end in that time ends so much later.
+pub const BACKWARD_STEP_MAX: Duration = Duration::from_secs(1);
+
+/// Reads the time of the machine.
+pub type WallClock = fn() -> Timestamp;
+
 /// A wall clock that only runs forward.
 pub struct Clock {
     state: Mutex<State>,
     backward_steps: AtomicU64,
     forward_steps_refused: AtomicU64,
-    read: fn() -> Timestamp,
+    read: WallClock,
 }
 
 struct State {
@@ -34,7 +42,7 @@ impl Default for Clock {
 impl Clock {
     /// A clock over another source of wall time.
     #[must_use]
-    pub fn reading(read: fn() -> Timestamp) -> Clock {
+    pub fn reading(read: WallClock) -> Clock {
         let start = read();
         Clock {
             state: Mutex::new(State { last: start, anchor: start, anchored: Instant::now() }),
@@ -44,22 +52,37 @@ impl Clock {
         }
     }
 
+    /// Has the time not be earlier than `time`: that of the newest commit, when a process starts.
+    pub fn start_at(&self, time: Timestamp) {
+        let mut state = self.state.lock();
+        if time > state.last {
+            *state = State { last: time, anchor: time, anchored: Instant::now() };
+        }
+    }
+
     /// The time, never earlier than any time given out before.
     pub fn now(&self) -> Timestamp {
         let wall = (self.read)();
         let mut state = self.state.lock();
-        let elapsed = state.anchor.saturating_add(state.anchored.elapsed()).unwrap_or(state.last);
+        let instant = Instant::now();
+        let passed = instant.saturating_duration_since(state.anchored);
+        let elapsed = state.anchor.saturating_add(passed).unwrap_or(state.last);
         let latest = elapsed.saturating_add(FORWARD_STEP_MAX).unwrap_or(elapsed);
+        let earliest = elapsed.saturating_sub(BACKWARD_STEP_MAX).unwrap_or(elapsed);
         let time = if wall > latest {
             self.forward_steps_refused.fetch_add(1, Ordering::Relaxed);
+            elapsed
+        } else if wall < earliest {
+            self.backward_steps.fetch_add(1, Ordering::Relaxed);
             elapsed
         } else {
             wall
         };
-        if time < state.last {
-            self.backward_steps.fetch_add(1, Ordering::Relaxed);
-        } else {
+        if time > state.last {
             state.last = time;
+            if time == wall {
+                (state.anchor, state.anchored) = (wall, instant);
+            }
         }
         state.last
     }
@@ -70,7 +93,7 @@ impl Clock {
         *self.state.lock() = State { last: wall, anchor: wall, anchored: Instant::now() };
     }
 
-    /// Readings that lay before an earlier one, and readings too far ahead to be followed.
+    /// Readings too far behind to be followed, and readings too far ahead to be followed.
     pub fn steps(&self) -> (u64, u64) {
         (self.backward_steps.load(Ordering::Relaxed), self.forward_steps_refused.load(Ordering::Relaxed))
     }
@@ -95,10 +118,17 @@ mod tests {
         let later = clock.now();
         assert!(later > start);
         WALL.store(999_000, Ordering::SeqCst);
-        assert_eq!(clock.now(), later);
+        let set_back = clock.now();
+        std::thread::sleep(Duration::from_millis(5));
+        let on = clock.now();
+        assert!(later <= set_back && set_back < on, "time goes on while the clock is behind");
+        assert_eq!(clock.steps(), (2, 0));
         WALL.store(2_000_000_000, Ordering::SeqCst);
-        assert_eq!(clock.now(), later);
-        assert_eq!(clock.steps().1, 1);
+        assert!(clock.now() >= on && clock.now().as_second() < 1_000_200);
+        assert_eq!(clock.steps(), (2, 2));
+        let restarted = Clock::reading(|| Timestamp::UNIX_EPOCH);
+        restarted.start_at(later);
+        assert!(restarted.now() >= later, "a restart with a clock that is behind revives nothing");
         clock.reset();
         assert_eq!(clock.now().as_second(), 2_000_000_000);
     }

@@ -59,8 +59,11 @@ impl Authorizer {
         self.admission.admit(&call.caller, weight)
     }
 
-    /// Asks the gate.
-    pub(crate) fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error> {
+    /// Asks the gate whether a caller may do something, for calls that are built on others.
+    ///
+    /// # Errors
+    /// As [`Gate::judge`].
+    pub fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error> {
         match self.gate.get() {
             Some(gate) if !call.caller.is_internal() => gate.judge(call, act),
             _ => Ok(()),

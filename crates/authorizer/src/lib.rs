@@ -48,7 +48,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use stonetown_graph::{Index, Plan};
-use stonetown_storage::{Datastore, Follower, StorageError};
+use stonetown_storage::{Datastore, Follower, SnapshotError, StorageError};
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
 
 pub use admission::Admission;
@@ -152,6 +152,8 @@ pub struct Options {
     pub materialize: Arc<[materialize::Watched]>,
     /// Whether nothing can be watched.
     pub watch_disabled: bool,
+    /// What reads the time of the machine, where that is not the system.
+    pub wall_clock: Option<clock::WallClock>,
 }
 
 /// Answers authorization questions from one datastore.
@@ -198,10 +200,14 @@ impl Authorizer {
         let index = Index::load(&datastore, options.index.clone())?;
         let commits = Arc::<follow::Commits>::default();
         datastore.follow(Arc::clone(&commits) as Arc<dyn Follower>);
+        let clock = options.wall_clock.map_or_else(Clock::default, Clock::reading);
+        if let Some(newest) = newest_commit(&*datastore)? {
+            clock.start_at(newest);
+        }
         Ok(Authorizer {
             index,
             plans: ArcSwap::default(),
-            clock: Clock::default(),
+            clock,
             admission: Admission::new(&options.limits),
             gate: OnceLock::new(),
             counters: Counters::default(),
@@ -296,6 +302,15 @@ impl Authorizer {
 
     fn token(&self, revision: Revision) -> ZedToken {
         ZedToken { instance: self.datastore.instance(), revision }
+    }
+}
+
+/// The clock of the newest commit, `None` when the log tells of none.
+fn newest_commit(datastore: &dyn Datastore) -> Result<Option<Timestamp>, StorageError> {
+    match datastore.log_piece(datastore.head(), 0) {
+        Ok(piece) => Ok(piece.map(|piece| piece.provenance.time)),
+        Err(SnapshotError::Storage(error)) => Err(error),
+        Err(_) => Ok(None),
     }
 }
 

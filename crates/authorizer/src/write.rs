@@ -120,6 +120,14 @@ impl Authorizer {
         Err(Error::Serialization)
     }
 
+    /// Refuses updates that the store's schema does not allow, as [`Authorizer::write_both`] would.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn check_updates(&self, call: &Call, asked: &StoreUpdates) -> Result<(), Error> {
+        self.prepare(call, asked, self.clock.now()).map(drop)
+    }
+
     /// The transaction of some updates, after they were checked against the newest schema of their store.
     fn prepare(&self, call: &Call, asked: &StoreUpdates, now: Timestamp) -> Result<Transaction, Error> {
         let world = self.world_at(asked.store, self.datastore.head(), now)?;

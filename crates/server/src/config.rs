@@ -385,6 +385,7 @@ impl Config {
             watch_disabled: self.datastore_disable_watch_support,
             foreign_tokens_refused: self.mismatch_zed_token_behavior == ForeignToken::Error,
             checkpoints: self.checkpoints(),
+            wall_clock: None,
         }
     }
 

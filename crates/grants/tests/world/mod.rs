@@ -1,0 +1,144 @@
+//! A desk over a store of clusters, with a clock that stands still until it is told.
+#![allow(dead_code)] // each test uses a part
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use stonetown_authorizer::check::CheckRequest;
+use stonetown_authorizer::write::WriteRequest;
+use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Membership, Options};
+use stonetown_grants::{Desk, Limits};
+use stonetown_identity::System;
+use stonetown_storage::{Datastore, MemoryDatastore};
+use stonetown_tuple::{Consistency, Operation, RelationshipUpdate, Timestamp};
+
+const SCHEMA: &str = "use expiration
+definition agent {}
+definition cluster {
+  relation scaler: agent | agent with expiration
+  permission scale = scaler
+}";
+
+thread_local! {
+    static CLOCK: Cell<i64> = const { Cell::new(1_900_000_000) };
+}
+
+fn wall() -> Timestamp {
+    Timestamp::from_second(CLOCK.get()).unwrap()
+}
+
+/// Lets so many seconds pass.
+pub(crate) fn wait(seconds: i64) {
+    CLOCK.set(CLOCK.get() + seconds);
+}
+
+/// Sets the wall clock by so many seconds, as somebody might by mistake.
+pub(crate) fn set_clock(seconds: i64) {
+    wait(seconds);
+}
+
+pub(crate) fn call(who: &str) -> Call {
+    Call::new(who)
+}
+
+pub(crate) struct World {
+    pub(crate) datastore: Arc<dyn Datastore>,
+    pub(crate) system: Arc<System>,
+    pub(crate) desk: Desk,
+    limits: Limits,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World::with_limits(Limits::default())
+    }
+
+    pub(crate) fn with_limits(limits: Limits) -> World {
+        let world = World::open(Arc::new(MemoryDatastore::new()), limits);
+        world.authorizer().write_schema(&Call::new("admin"), SCHEMA).unwrap();
+        let mut change = world.system.change();
+        for relationship in [
+            "sys/store:default#admin@sys/principal:admin",
+            "sys/group:sre#member@sys/principal:sam",
+            "sys/group:sre#member@sys/principal:rita",
+        ] {
+            change.touch(relationship).unwrap();
+        }
+        change.commit(&Caller::internal(), None).unwrap();
+        world
+    }
+
+    pub(crate) fn open(datastore: Arc<dyn Datastore>, limits: Limits) -> World {
+        let options = Options { wall_clock: Some(wall), ..Options::default() };
+        let authorizer = Arc::new(Authorizer::open(Arc::clone(&datastore), options).unwrap());
+        let system = Arc::new(System::open(authorizer).unwrap());
+        let desk = Desk::open(Arc::clone(&system), limits.clone()).unwrap();
+        World { datastore, system, desk, limits }
+    }
+
+    /// The same data behind a new process.
+    pub(crate) fn reopened(self) -> World {
+        World::open(self.datastore, self.limits)
+    }
+
+    pub(crate) fn authorizer(&self) -> &Authorizer {
+        self.system.authorizer()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.system.now()
+    }
+
+    /// Whether an agent may scale a cluster.
+    pub(crate) fn may(&self, cluster: &str, agent: &str) -> bool {
+        let request = CheckRequest {
+            freshness: Consistency::FullyConsistent.into(),
+            resource: format!("cluster:{cluster}").parse().unwrap(),
+            permission: "scale".parse().unwrap(),
+            subject: format!("agent:{agent}").parse().unwrap(),
+            context: Default::default(),
+            with: Vec::new(),
+            trace: false,
+        };
+        let answer =
+            self.authorizer().check(&Call { caller: Caller::internal(), ..Call::new("") }, &request, Effort::Full);
+        answer.unwrap().membership == Membership::Member
+    }
+
+    /// Writes a standing relationship.
+    pub(crate) fn touch(&self, relationship: &str) {
+        self.write(Operation::Touch, relationship);
+    }
+
+    pub(crate) fn write(&self, operation: Operation, relationship: &str) {
+        let updates = vec![RelationshipUpdate { operation, relationship: relationship.parse().unwrap() }];
+        let request = WriteRequest { updates, ..WriteRequest::default() };
+        self.authorizer().write(&Call { caller: Caller::internal(), ..Call::new("") }, &request).unwrap();
+    }
+
+    fn change(&self, touch: bool, relationship: &str) {
+        let mut change = self.system.change();
+        if touch {
+            change.touch(relationship).unwrap();
+        } else {
+            change.delete(relationship).unwrap();
+        }
+        change.commit(&Caller::internal(), None).unwrap();
+    }
+
+    pub(crate) fn join(&self, group: &str, who: &str) {
+        self.change(true, &format!("sys/group:{group}#member@sys/principal:{who}"));
+    }
+
+    pub(crate) fn leave(&self, group: &str, who: &str) {
+        self.change(false, &format!("sys/group:{group}#member@sys/principal:{who}"));
+    }
+
+    pub(crate) fn own(&self, principal: &str, owner: &str) {
+        self.change(true, &format!("sys/principal:{principal}#owner@sys/principal:{owner}"));
+    }
+
+    pub(crate) fn quarantine(&self, who: &str) {
+        self.change(true, &format!("sys/principal:{who}#quarantined@sys/root:self"));
+    }
+}
