@@ -2,9 +2,12 @@
 # Runs the unmodified client libraries of Python, Node, Go and Java against the server in STONETOWN_ENDPOINT, with the key in
 # STONETOWN_TOKEN, or against those given as arguments: run.sh [ENDPOINT TOKEN]. Where STONETOWN_TESTING_ENDPOINT names a
 # server for test suites (scripts/with-testing-server.sh), cases of the kind of the libraries' own suites run there.
+# Without arguments also the programs of docs/api (examples/clients), each of which starts a server of its own.
 # A language that is not installed is skipped with a line that says so, unless CI=true; Java also then.
 set -euo pipefail
+[ -z "${STONETOWN_BIN:-}" ] || STONETOWN_BIN=$(realpath "$STONETOWN_BIN")
 cd "$(dirname "$0")"
+[ $# = 0 ] && examples=../../examples/clients || examples=
 export STONETOWN_ENDPOINT=${1:-${STONETOWN_ENDPOINT:?}} STONETOWN_TOKEN=${2:-${STONETOWN_TOKEN:?}}
 
 passed=() skipped=() failed=()
@@ -31,21 +34,30 @@ go_own_suite() (
   grep -q "$STONETOWN_TESTING_ENDPOINT" "$copy/v1/client_test.go" && cd "$copy" && go test -count=1 ./v1/
 )
 
+examples() { # LANGUAGE TOOL HINT
+  if [ -n "$examples" ]; then suite "$1: examples of docs/api" "$2" "$3" "$examples/run.sh" "$1"; fi
+}
+
 suite "python: authzed" python3 "Debian: apt-get install python3-venv" python_client
+examples python python3 "Debian: apt-get install python3-venv"
 suite "node: @authzed/authzed-node" npm "Debian: apt-get install nodejs npm" node_client
+examples node npm "Debian: apt-get install nodejs npm"
 suite "go: authzed-go" go "https://go.dev/dl" go_client
+examples go go "https://go.dev/dl"
 if [ -n "${STONETOWN_TESTING_ENDPOINT:-}" ]; then
   suite "go: authzed-go's own suite" go "https://go.dev/dl" go_own_suite
 fi
 # Maven fetches its own parts from Maven Central, which not every network lets through.
 if ! { command -v mvn && command -v java; } >/dev/null; then
   echo "java: mvn or java is missing (Debian: apt-get install maven default-jdk-headless)"
-  skipped+=("java: com.authzed.api")
-elif ! fetched=$(cd java && mvn -B -ntp -q test-compile 2>&1) && grep -qE "Could not (transfer|resolve|find artifact)|Unknown host" <<<"$fetched"; then
+  skipped+=("java: com.authzed.api" "java: examples of docs/api")
+elif ! fetched=$({ cd java && mvn -B -ntp -q test-compile && cd ../../../examples/clients/java &&
+  mvn -B -ntp -q compile dependency:build-classpath; } 2>&1) && grep -qE "Could not (transfer|resolve|find artifact)|Unknown host" <<<"$fetched"; then
   echo "java: Maven Central cannot be reached"
-  skipped+=("java: com.authzed.api")
+  skipped+=("java: com.authzed.api" "java: examples of docs/api")
 else
   suite "java: com.authzed.api" mvn "" java_client
+  examples java mvn ""
 fi
 
 for name in "${passed[@]+"${passed[@]}"}"; do echo "passed: $name"; done
