@@ -9,14 +9,17 @@
 //! that are given are what reachability finds.
 //!
 //! Nothing is kept between questions: the children of a set are a function of a snapshot and a moment, and a change is the
-//! difference of two such. Reading order: [`shape`] (which sets there are), [`content`] (what is in one), [`change`].
+//! difference of two such. Reading order: [`shape`] (which sets there are), [`objects`] (of which objects), [`content`] (what
+//! is in one), [`change`].
 
 pub mod change;
 pub mod content;
+pub mod objects;
 pub mod shape;
 
 pub use change::{Change, Place, Side, Touched, changes, rebuilt};
 pub use content::{Certainty, Name, Reader};
+pub use objects::Objects;
 pub use shape::{Form, Sets, Shape};
 
 use std::fmt;

@@ -13,6 +13,7 @@ use rustc_hash::FxHashSet;
 use stonetown_storage::{Direction, Ordinal, TableId};
 
 use super::content::{Certainty, Reader};
+use super::objects::Objects;
 use super::shape::{Shape, ShapeBody};
 use super::{Child, Kind};
 use crate::check::State;
@@ -145,18 +146,18 @@ pub fn rebuilt(
         }
     }
     for (old, new) in pairs {
-        // Number 0 is the wildcard, which has no sets.
-        let mut object = Ordinal(0);
-        loop {
-            let mut next = match new {
-                Some(shape) => after.next_object(shape, object)?,
-                None => None,
-            };
-            if let (Some(shape), Some(before)) = (old, before.as_deref_mut()) {
-                next = next.into_iter().chain(before.next_object(shape, object)?).min();
+        // The wildcard has no sets.
+        let mut later = new.map(|shape| Objects::after(after, shape, Ordinal::WILDCARD));
+        let earlier = before.as_deref().zip(old);
+        let mut earlier = earlier.map(|(before, shape)| Objects::after(before, shape, Ordinal::WILDCARD));
+        let mut next = (advance(&mut later, Some(&mut *after))?, advance(&mut earlier, before.as_deref_mut())?);
+        while let Some(object) = next.0.into_iter().chain(next.1).min() {
+            if next.0 == Some(object) {
+                next.0 = advance(&mut later, Some(&mut *after))?;
             }
-            let Some(found) = next else { break };
-            object = found;
+            if next.1 == Some(object) {
+                next.1 = advance(&mut earlier, before.as_deref_mut())?;
+            }
             let was = match (old, before.as_deref_mut()) {
                 (Some(shape), Some(before)) => read(before, shape, object)?,
                 _ => BTreeMap::new(),
@@ -273,7 +274,15 @@ fn recomputed(
     Ok(ControlFlow::Continue(()))
 }
 
+fn advance(objects: &mut Option<Objects>, reader: Option<&mut Reader<'_>>) -> Result<Option<Ordinal>, GraphError> {
+    match (objects, reader) {
+        (Some(objects), Some(reader)) => objects.next(reader),
+        _ => Ok(None),
+    }
+}
+
 fn read(reader: &mut Reader<'_>, shape: &Shape, object: Ordinal) -> Result<BTreeMap<Child, Certainty>, GraphError> {
+    reader.begin();
     let mut children = BTreeMap::new();
     let mut held = Ok(());
     let bytes_max = reader.evaluation.limits.bytes_max;

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
-use stonetown_storage::{Direction, EdgePosition, Ordinal};
-use stonetown_tuple::{ObjectType, RelationName, Source};
+use stonetown_storage::{Direction, Ordinal};
+use stonetown_tuple::{ObjectType, RelationName};
 
 use super::change::Place;
 use super::shape::{Part, Sets, Shape, ShapeBody};
@@ -79,36 +79,6 @@ impl<'a> Reader<'a> {
     pub fn begin(&mut self) {
         let Evaluation { limits, deadline, cancel, .. } = self.evaluation;
         self.meter = Meter::for_lookup(limits, *deadline, *cancel);
-    }
-
-    /// The next object after `after` that may have a set of this shape.
-    ///
-    /// # Errors
-    /// When storage fails, or a limit is exceeded.
-    pub fn next_object(&mut self, shape: &Shape, after: Ordinal) -> Result<Option<Ordinal>, GraphError> {
-        self.begin();
-        let mut next: Option<Ordinal> = None;
-        let plan = self.evaluation.plan;
-        let mut meet = |reader: &mut Self, slot, direction| {
-            let found = reader.next_row(slot, direction, after)?;
-            next = next.into_iter().chain(found).min();
-            Ok::<_, GraphError>(())
-        };
-        if let (ShapeBody::Direct { parts, .. }, false) = (&shape.body, shape.is_reflexive()) {
-            for part in parts {
-                meet(self, part.slot, Direction::Forward)?;
-            }
-            return Ok(next);
-        }
-        for table in plan.tables() {
-            if table.resource_type == shape.owner {
-                meet(self, table.slot, Direction::Forward)?;
-            }
-            if table.subject_type == shape.owner && shape.is_reflexive() {
-                meet(self, table.slot, Direction::Reverse)?;
-            }
-        }
-        Ok(next)
     }
 
     /// Hands each child of a set to `visit`, after a place, in the order of places.
@@ -213,19 +183,6 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(false)
-    }
-
-    fn next_row(&mut self, slot: Slot, direction: Direction, after: Ordinal) -> Result<Option<Ordinal>, GraphError> {
-        let Some(table) = self.evaluation.plan.table(slot).id else { return Ok(None) };
-        self.meter.edges_seen(1)?;
-        // Behind all edges of the row, and of the wildcard's.
-        let after = EdgePosition { row: after, other: Ordinal(u32::MAX), source: Source(u64::MAX) };
-        let mut next = None;
-        self.evaluation.snapshot.scan_table(table, direction, Some(after), &mut |edge| {
-            next = Some(edge.position(direction).row);
-            ControlFlow::Break(())
-        })?;
-        Ok(next)
     }
 
     fn is_itself(&mut self, shape: &Shape, object: Ordinal, child: Child) -> Result<bool, GraphError> {

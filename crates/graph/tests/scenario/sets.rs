@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use stonetown_graph::reference::{Reference, Value};
 use stonetown_graph::sets::{
-    Certainty, Change, Form, Kind, Name, Reader, Sets, Side, Touched, Watched, changes, rebuilt,
+    Certainty, Change, Form, Kind, Name, Objects, Reader, Sets, Side, Touched, Watched, changes, rebuilt,
 };
 use stonetown_graph::{Evaluation, IndexOptions, IndexView, Limits, Plan};
 use stonetown_storage::{Direction, EdgeState, Snapshot};
@@ -248,9 +248,8 @@ fn whole(kept: &Kept, sight: &Sight) -> Result<State, String> {
     let mut reader = Reader::new(&evaluation, &sets);
     let mut state = State::new();
     for shape in sets.shapes() {
-        let mut object = stonetown_storage::Ordinal(0);
-        while let Some(next) = reader.next_object(shape, object).map_err(|error| error.to_string())? {
-            object = next;
+        let mut objects = Objects::after(&reader, shape, stonetown_storage::Ordinal::WILDCARD);
+        while let Some(object) = objects.next(&mut reader).map_err(|error| error.to_string())? {
             let mut listed = Vec::new();
             let list = |reader: &mut Reader<'_>, after, listed: &mut Vec<_>| {
                 let visit = &mut |child, certainty, place| {
