@@ -13,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
 use crate::authzed::watch::Watching;
+use crate::commits::Commits;
 use crate::incoming::{CancelOnDrop, Incoming};
-use crate::materialize::Materialize;
+use crate::materialize::Downloads;
 use crate::settings::ApiSettings;
 use crate::status::{self, status};
 
@@ -32,7 +33,8 @@ pub(crate) struct Calls {
     heavy: Arc<Semaphore>,
     stream_idle_max: Duration,
     version: Option<String>,
-    materialize: Materialize,
+    downloads: Option<Downloads>,
+    commits: Commits,
     watching: Watching,
 }
 
@@ -48,13 +50,14 @@ pub(crate) enum Pool {
 impl Calls {
     pub(crate) fn new(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Calls {
         Calls {
-            watching: Watching::new(&authorizer, settings),
+            watching: Watching::new(settings),
+            commits: Commits::of(&authorizer),
             authorizer,
             light: Arc::new(Semaphore::new(settings.light_calls_max)),
             heavy: Arc::new(Semaphore::new(settings.heavy_calls_max)),
             stream_idle_max: settings.stream_idle_max,
             version: settings.version.clone(),
-            materialize: Materialize::new(settings),
+            downloads: settings.downloads.clone(),
         }
     }
 
@@ -80,9 +83,14 @@ impl Calls {
         }
     }
 
-    /// What the services of materialized permissions share.
-    pub(crate) fn materialize(&self) -> &Materialize {
-        &self.materialize
+    /// Where files of permission sets are offered.
+    pub(crate) fn downloads(&self) -> Option<&Downloads> {
+        self.downloads.as_ref()
+    }
+
+    /// Hears of commits from now on.
+    pub(crate) fn commits(&self) -> Commits {
+        self.commits.clone()
     }
 
     /// What watches share.

@@ -13,6 +13,7 @@
 mod authzed;
 mod calls;
 pub mod client;
+mod commits;
 mod convert;
 mod cursor;
 mod gateway;

@@ -10,38 +10,15 @@ mod sets;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use stonetown_authorizer::materialize::{SetChild, SetRef, Watched};
 use stonetown_tuple::{ObjectType, RelationName, ZedToken};
-use tokio::sync::Semaphore;
 
 pub use download::{DownloadLayer, Downloads};
 
 use crate::convert::{At, FieldError, optional};
 use crate::proto::authzed::api::materialize::v0 as wire;
 use crate::proto::authzed::api::materialize::v0::permission_set_change::{Child, SetOperation};
-use crate::settings::ApiSettings;
 use crate::token;
-
-/// What the calls of these services share.
-#[derive(Debug)]
-pub(crate) struct Materialize {
-    /// Places for change streams.
-    streams: Arc<Semaphore>,
-    streams_max: usize,
-    downloads: Option<Downloads>,
-}
-
-impl Materialize {
-    pub(crate) fn new(settings: &ApiSettings) -> Materialize {
-        Materialize {
-            streams: Arc::new(Semaphore::new(settings.materialize_streams_max)),
-            streams_max: settings.materialize_streams_max,
-            downloads: settings.downloads.clone(),
-        }
-    }
-}
 
 fn watched(permission: wire::WatchedPermission) -> Result<Watched, FieldError> {
     Ok(Watched {

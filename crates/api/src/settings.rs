@@ -18,8 +18,6 @@ pub struct ApiSettings {
     pub light_calls_max: usize,
     /// Lookups, reads, deletes, expansions, bulk checks, imports, exports and new schemas at the same time; more wait.
     pub heavy_calls_max: usize,
-    /// Streams of changes of materialized permissions at the same time; more are refused.
-    pub materialize_streams_max: usize,
     /// Where DownloadPermissionSets sends clients; `None` to offer no files.
     pub downloads: Option<Downloads>,
     /// Time between two checkpoints of a watch on which nothing else happens.
@@ -40,7 +38,6 @@ impl Default for ApiSettings {
             stream_idle_max: Duration::from_secs(30),
             light_calls_max: 256,
             heavy_calls_max: 256,
-            materialize_streams_max: 100,
             downloads: None,
             watch_heartbeat: Duration::from_secs(1),
             watch_reader_max: Duration::from_secs(30),

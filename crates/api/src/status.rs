@@ -74,6 +74,7 @@ fn code(error: &Error) -> Code {
         | Error::WritesOverloaded
         | Error::TooManyCounters { .. }
         | Error::TooManyCalls { .. }
+        | Error::TooManyStreams { .. }
         | Error::MemoryPressure { .. } => Code::ResourceExhausted,
         Error::Denied { .. } => Code::PermissionDenied,
         Error::NoSchema => Code::NotFound,
@@ -184,6 +185,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::WritesOverloaded
         | Error::TooManyCalls { .. }
         | Error::Denied { .. }
+        | Error::TooManyStreams { .. }
         | Error::MemoryPressure { .. }
         | Error::Internal(_) => return None,
     })

@@ -250,6 +250,14 @@ pub enum Error {
         /// The limit.
         limit: u32,
     },
+    /// Too many streams that stay open.
+    #[error("too many streams at once: `{limit}` is {max}")]
+    TooManyStreams {
+        /// Which limit: of the caller, or of all.
+        limit: &'static str,
+        /// The limit.
+        max: u32,
+    },
     /// The server is near its memory limit.
     #[error("the server is near its memory limit ({used_bytes} of {limit_bytes} bytes): try again later")]
     MemoryPressure {
@@ -269,7 +277,7 @@ impl Error {
     pub fn limit(&self) -> Option<&'static str> {
         Some(match self {
             Error::AboveLimit { what, .. } => what.name(),
-            Error::WorkLimit { limit, .. } => limit,
+            Error::WorkLimit { limit, .. } | Error::TooManyStreams { limit, .. } => limit,
             Error::TooManyToDelete { .. } => RequestLimit::Results.name(),
             Error::TooManyCalls { .. } => "calls_per_caller_max",
             Error::MemoryPressure { .. } => "memory_bytes_max",

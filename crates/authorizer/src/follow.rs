@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use stonetown_storage::{
-    Change, Datastore, Edge, Effect, Follower, LogPart, LogPiece, Settled, Snapshot, SnapshotError, StorageError,
-    Table, TableId, read,
+    Change, Datastore, Edge, Effect, Follower, LogPart, LogPiece, Settled, Snapshot, StorageError, Table, TableId, read,
 };
 use stonetown_tuple::{Operation, Relationship, Revision, Source, StoreId, Timestamp};
 
@@ -157,32 +156,43 @@ impl LogFollower {
     /// # Errors
     /// [`Error::SnapshotExpired`] when the log has been cut behind the position.
     pub fn next_step(&mut self) -> Result<Option<Step>, Error> {
-        let revision = self.completed.next();
-        let Some(piece) = self.datastore.log_piece(revision, self.pieces)? else { return Ok(None) };
-        let changes = if piece.store == self.store { self.changes(&piece) } else { Ok(Vec::new()) };
-        let changes = match changes {
+        let place = (self.completed, self.pieces);
+        let Some(piece) = self.next_piece()? else { return Ok(None) };
+        let changes = match self.named(&piece) {
             Ok(changes) => changes,
-            // Names go with the last entry that mentions them: where the log was cut meanwhile, nothing is damaged.
-            Err(error) => match self.datastore.log_piece(revision, self.pieces) {
-                Err(expired @ SnapshotError::Expired { .. }) => return Err(expired.into()),
-                _ => return Err(error),
-            },
+            Err(error) => {
+                // Names go with the last entry that mentions them: where the log was cut meanwhile, nothing is damaged.
+                (self.completed, self.pieces) = place;
+                let again = self.next_piece();
+                (self.completed, self.pieces) = place;
+                return Err(match again {
+                    Err(expired @ Error::SnapshotExpired { .. }) => expired,
+                    _ => error,
+                });
+            }
         };
-        let LogPiece { store, schema_changed, provenance, last, .. } = piece;
-        if last {
+        let LogPiece { revision, schema_changed, provenance, last, .. } = piece;
+        let (time, actor, metadata) = (provenance.time, provenance.actor, provenance.metadata);
+        Ok(Some(Step { revision, time, actor, metadata, schema_changed, changes, last }))
+    }
+
+    /// The next step as numbers, for whoever needs no names: changes of other stores left out, those that are silent not.
+    ///
+    /// # Errors
+    /// As [`LogFollower::next_step`].
+    pub(crate) fn next_piece(&mut self) -> Result<Option<LogPiece>, Error> {
+        let revision = self.completed.next();
+        let Some(mut piece) = self.datastore.log_piece(revision, self.pieces)? else { return Ok(None) };
+        if piece.store != self.store {
+            piece.changes.clear();
+            piece.schema_changed = false;
+        }
+        if piece.last {
             (self.completed, self.pieces) = (revision, 0);
         } else {
             self.pieces += 1;
         }
-        Ok(Some(Step {
-            revision,
-            time: provenance.time,
-            actor: provenance.actor,
-            metadata: provenance.metadata,
-            schema_changed: schema_changed && store == self.store,
-            changes,
-            last,
-        }))
+        Ok(Some(piece))
     }
 
     /// Waits until [`LogFollower::next_step`] has something, or the time is over; whether it has.
@@ -190,7 +200,10 @@ impl LogFollower {
         self.commits.wait(&*self.datastore, self.completed, timeout)
     }
 
-    fn changes(&mut self, piece: &LogPiece) -> Result<Vec<FollowedChange>, Error> {
+    fn named(&mut self, piece: &LogPiece) -> Result<Vec<FollowedChange>, Error> {
+        if piece.changes.is_empty() {
+            return Ok(Vec::new());
+        }
         let snapshot = self.datastore.snapshot(self.store, self.datastore.head())?;
         let heard = piece.changes.iter().filter(|change| change.effect != Effect::Silent);
         heard.map(|change| self.change(&*snapshot, change)).collect()

@@ -37,6 +37,7 @@ pub mod watch;
 pub mod world;
 pub mod write;
 
+mod places;
 mod typecheck;
 
 use std::collections::HashMap;
@@ -171,7 +172,7 @@ pub struct Authorizer {
     counters: Counters,
     /// Held by what reads or copies everything: one at a time.
     upkeep: Mutex<()>,
-    sets_stats: materialize::SetsStats,
+    sets: materialize::Following,
 }
 
 /// What happened so far, for metrics.
@@ -212,7 +213,7 @@ impl Authorizer {
             gate: OnceLock::new(),
             counters: Counters::default(),
             upkeep: Mutex::new(()),
-            sets_stats: materialize::SetsStats::default(),
+            sets: materialize::Following::new(options.limits.sets_bytes_max),
             commits,
             watchers: watch::Watchers::default(),
             relationship_counters: counters::CounterSets::default(),
@@ -265,10 +266,10 @@ impl Authorizer {
         &self.counters
     }
 
-    /// What is known of the materialized sets.
+    /// Those who follow materialized sets, and what is known of the sets.
     #[must_use]
-    pub fn sets_stats(&self) -> &materialize::SetsStats {
-        &self.sets_stats
+    pub fn sets(&self) -> &materialize::Following {
+        &self.sets
     }
 
     /// Versions of schemas that are kept compiled.

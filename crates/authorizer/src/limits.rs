@@ -48,8 +48,12 @@ pub struct Limits {
     pub checkpoints_max: usize,
     /// Edges an inline check may look at before it is moved to the pool.
     pub inline_edges_max: u64,
-    /// Relationships yet to begin or end that one who follows sets may keep in mind.
-    pub sets_expiring_max: usize,
+    /// Streams of changes of sets at the same time.
+    pub sets_streams_max: u32,
+    /// Streams of changes of sets of one caller at the same time.
+    pub sets_streams_per_caller_max: u32,
+    /// Bytes that all who follow sets hold together: relationships yet to begin or end, and what a change touches.
+    pub sets_bytes_max: u64,
     /// Relationships in one change up to which the sets they touch are looked for; beyond, all sets are compared.
     pub sets_touched_max: usize,
     /// Bounds on one question.
@@ -80,7 +84,9 @@ impl Default for Limits {
             memory_bytes_max: 0,
             checkpoints_max: 100,
             inline_edges_max: 2_000,
-            sets_expiring_max: 5_000_000,
+            sets_streams_max: 100,
+            sets_streams_per_caller_max: 50,
+            sets_bytes_max: 256 << 20,
             sets_touched_max: 100_000,
             graph: stonetown_graph::Limits::default(),
         }
@@ -90,7 +96,7 @@ impl Default for Limits {
 impl Limits {
     /// The limits that calls meet, by name, for metrics. `results_max` is the largest of the bounds on results.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 15] {
+    pub fn named(&self) -> [(&'static str, u64); 20] {
         let count = |number: usize| number as u64;
         let results = [self.read_limit_max, self.delete_limit_max, self.lookup_limit_max, self.export_batch_max];
         [
@@ -104,7 +110,12 @@ impl Limits {
             ("overlay_max", count(self.overlay_max)),
             ("calls_per_caller_max", u64::from(self.calls_per_caller_max)),
             ("heavy_calls_per_caller_max", u64::from(self.heavy_calls_per_caller_max)),
+            ("watchers_max", u64::from(self.watchers_max)),
+            ("watchers_per_caller_max", u64::from(self.watchers_per_caller_max)),
+            ("sets_streams_max", u64::from(self.sets_streams_max)),
+            ("sets_streams_per_caller_max", u64::from(self.sets_streams_per_caller_max)),
             ("memory_bytes_max", self.memory_bytes_max),
+            ("sets_bytes_max", self.sets_bytes_max),
             ("depth_max", self.graph.depth_max),
             ("edges_max_check", self.graph.edges_max_check),
             ("edges_max_lookup", self.graph.edges_max_lookup),

@@ -6,8 +6,8 @@
 //! reader who pauses and one who comes back later all the same: a place in the log.
 //!
 //! **The moment of a revision** is the clock of its commit, never earlier than that of a revision before it. So what begins or
-//! ends by the passing of time does so at the first revision whose moment lies behind it; [`Keeper`] sees to it that there is
-//! one.
+//! ends by the passing of time does so at the first revision whose moment lies behind it; [`Authorizer::pass_time`] sees to it
+//! that there is one.
 //!
 //! Reading order: [`follow`], [`lookup`], [`keeper`].
 
@@ -16,11 +16,13 @@ pub mod follow;
 pub mod keeper;
 pub mod lookup;
 
+mod memory;
+
 use std::sync::Arc;
 
 use stonetown_graph::sets::{Child, Form, Kind, Name, Reader, Sets};
 use stonetown_graph::{Evaluation, Limits as GraphLimits};
-use stonetown_storage::Ordinal;
+use stonetown_storage::{Ordinal, SnapshotError};
 use stonetown_tuple::{
     CaveatContext, ObjectId, ObjectRef, ObjectType, RelationName, Revision, StoreId, SubjectId, SubjectRef, Timestamp,
     ZedToken,
@@ -31,6 +33,7 @@ pub use keeper::{Keeper, SetsStats};
 pub use lookup::{LookupSetsRequest, Position};
 pub use stonetown_graph::sets::{Certainty, Place, Watched};
 
+use crate::places::Places;
 use crate::world::World;
 use crate::{Act, Authorizer, Call, Error};
 
@@ -59,6 +62,32 @@ pub enum SetChild {
     Member(SubjectRef),
     /// Everything that is in another set.
     Set(SetRef),
+}
+
+/// Those who follow sets, bounded for each caller and together.
+pub struct Following {
+    places: Places,
+    memory: memory::Memory,
+    /// What is known of the sets themselves.
+    pub stats: SetsStats,
+}
+
+impl Following {
+    pub(crate) fn new(bytes_max: u64) -> Following {
+        Following { places: Places::default(), memory: memory::Memory::new(bytes_max), stats: SetsStats::default() }
+    }
+
+    /// How many streams of changes there are, and the revision that the slowest has reached.
+    #[must_use]
+    pub fn streams(&self) -> (u64, Option<Revision>) {
+        self.places.stats()
+    }
+
+    /// Bytes that all who follow hold together; [`crate::Limits::sets_bytes_max`] bounds them.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.memory.held_bytes()
+    }
 }
 
 /// Entries of the log that are looked at for the moment of a revision: more than can overtake each other between reading the
@@ -106,23 +135,14 @@ impl Authorizer {
     pub(crate) fn moment(&self, revision: Revision) -> Result<Option<Moment>, Error> {
         let mut now = None;
         for earlier in 0..OVERTAKING_MAX.min(revision.0) {
-            match self.log_entry(Revision(revision.0 - earlier - 1))? {
-                Some(entry) => now = now.max(Some(entry.provenance.time)),
-                None if earlier == 0 => return Ok(None),
-                None => break,
+            match self.datastore.log_piece(Revision(revision.0 - earlier), 0) {
+                Ok(Some(piece)) => now = now.max(Some(piece.provenance.time)),
+                Ok(None) | Err(SnapshotError::Expired { .. }) if earlier == 0 => return Ok(None),
+                Ok(None) | Err(SnapshotError::Expired { .. }) => break,
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(now.map(|now| Moment { revision, now }))
-    }
-
-    /// The entry of the log after a revision; `None` when there is none, or it is no longer there.
-    pub(crate) fn log_entry(&self, after: Revision) -> Result<Option<stonetown_storage::LogEntry>, Error> {
-        use stonetown_storage::SnapshotError;
-        match self.datastore.log(after, 1) {
-            Ok(entries) => Ok(entries.into_iter().next()),
-            Err(SnapshotError::Expired { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// The moment of the newest revision.

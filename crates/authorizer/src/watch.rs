@@ -3,12 +3,11 @@
 //!
 //! A [`Watch`] holds its place and one message under way, nothing more: whoever reads slowly finds the rest in the log.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use stonetown_schema::Schema;
 use stonetown_storage::read::{ReadPosition, read};
 use stonetown_storage::{Settled, Snapshot, SnapshotError};
@@ -21,8 +20,9 @@ use crate::admission::Weight;
 use crate::follow::{LogFollower, Step};
 use crate::gate::{Act, enumerating};
 use crate::limits::encoded_bytes;
+use crate::places::{Place, Places, PlacesMax};
 use crate::write::check_filter;
-use crate::{Authorizer, Call, Caller, Error};
+use crate::{Authorizer, Call, Error};
 
 /// Most updates in one message. A write of the usual size fits, so that its revision is one message.
 const UPDATES_PER_MESSAGE: usize = 1_024;
@@ -99,6 +99,7 @@ pub struct Watch {
     /// Whether a part of the revision under way was told.
     told: bool,
     place: Place,
+    shared: Arc<Shared>,
 }
 
 /// The relationships that hold at the start of a watch, being read.
@@ -114,7 +115,7 @@ impl Authorizer {
     /// Begins a watch.
     ///
     /// # Errors
-    /// [`Error::WatchDisabled`], [`Error::TooManyCalls`], [`Error::SnapshotExpired`] when the log no longer reaches back to
+    /// [`Error::WatchDisabled`], [`Error::TooManyStreams`], [`Error::SnapshotExpired`] when the log no longer reaches back to
     /// the start, those of tokens that are not one's own or of the future, and those of filters that the schema refuses.
     pub fn watch(&self, call: &Call, request: &WatchRequest) -> Result<Watch, Error> {
         if self.options.watch_disabled {
@@ -136,7 +137,12 @@ impl Authorizer {
                 (revision, Some(Everything { now: time, snapshot, filter: 0, after: None }))
             }
         };
-        let place = self.watchers.enter(&call.caller, after, &self.options.limits)?;
+        let limits = &self.options.limits;
+        let max = PlacesMax {
+            per_caller: ("watchers_per_caller_max", limits.watchers_per_caller_max),
+            all: ("watchers_max", limits.watchers_max),
+        };
+        let place = self.watchers.places.enter(&call.caller, after, max)?;
         Ok(Watch {
             follower: self.follow(call.store, after),
             instance: self.datastore.instance(),
@@ -148,6 +154,7 @@ impl Authorizer {
             checkpointed: Revision::default(),
             told: false,
             place,
+            shared: Arc::clone(&self.watchers.shared),
         })
     }
 
@@ -218,7 +225,7 @@ impl Watch {
         }
         for _ in 0..STEPS_PER_CALL {
             if let Some(message) = self.ready.pop_front() {
-                self.place.sent(message.updates.len());
+                self.count(message.updates.len());
                 return Ok(Watched::Message(message));
             }
             let before = self.follower.position();
@@ -255,6 +262,10 @@ impl Watch {
             schema_updated: false,
             checkpoint: false,
         }
+    }
+
+    fn count(&self, updates: usize) {
+        self.shared.events.fetch_add(updates as u64, Ordering::Relaxed);
     }
 
     fn is_watched(&self, relationship: &Relationship) -> bool {
@@ -325,7 +336,7 @@ impl Watch {
                 }
             }
         }
-        self.place.sent(updates.len());
+        self.count(updates.len());
         let message = self.message(updates, through);
         if full {
             return Ok(WatchMessage { through: None, ..message });
@@ -351,28 +362,14 @@ fn size(relationship: &Relationship) -> usize {
 /// Watches under way, bounded for each caller and together.
 #[derive(Default)]
 pub struct Watchers {
+    places: Places,
     shared: Arc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
-    places: Mutex<Places>,
     events: AtomicU64,
     disconnected: AtomicU64,
-}
-
-#[derive(Default)]
-struct Places {
-    next: u64,
-    /// Who watches, and how far each watch is.
-    taken: HashMap<u64, (Caller, Arc<AtomicU64>)>,
-}
-
-/// The place of one watch; given back when dropped.
-struct Place {
-    shared: Arc<Shared>,
-    number: u64,
-    reached: Arc<AtomicU64>,
 }
 
 /// Watches under way, for metrics.
@@ -392,48 +389,17 @@ impl Watchers {
     /// The state of all watches.
     #[must_use]
     pub fn stats(&self) -> WatchStats {
-        let places = self.shared.places.lock();
-        let reached = places.taken.values().map(|(_, reached)| Revision(reached.load(Ordering::Relaxed)));
+        let (watchers, slowest) = self.places.stats();
         WatchStats {
-            watchers: places.taken.len() as u64,
+            watchers,
             events: self.shared.events.load(Ordering::Relaxed),
             disconnected: self.shared.disconnected.load(Ordering::Relaxed),
-            slowest: reached.min(),
+            slowest,
         }
     }
 
     /// Counts a watch that was ended because nobody read it.
     pub fn count_disconnected(&self) {
         self.shared.disconnected.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn enter(&self, caller: &Caller, at: Revision, limits: &crate::Limits) -> Result<Place, Error> {
-        let mut places = self.shared.places.lock();
-        let own = places.taken.values().filter(|(other, _)| other == caller).count();
-        for (taken, limit) in [(own, limits.watchers_per_caller_max), (places.taken.len(), limits.watchers_max)] {
-            if taken >= limit as usize {
-                return Err(Error::TooManyCalls { limit });
-            }
-        }
-        let (number, reached) = (places.next, Arc::new(AtomicU64::new(at.0)));
-        places.next += 1;
-        places.taken.insert(number, (caller.clone(), Arc::clone(&reached)));
-        Ok(Place { shared: Arc::clone(&self.shared), number, reached })
-    }
-}
-
-impl Place {
-    fn reach(&self, revision: Revision) {
-        self.reached.store(revision.0, Ordering::Relaxed);
-    }
-
-    fn sent(&self, updates: usize) {
-        self.shared.events.fetch_add(updates as u64, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.shared.places.lock().taken.remove(&self.number);
     }
 }

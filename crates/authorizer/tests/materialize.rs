@@ -416,7 +416,7 @@ fn an_expiry_is_a_revision_of_its_own_and_counts_are_kept() {
     let written = door.touch(&[&format!("document:a#viewer@user:ann[expiration:{end}]"), "document:a#viewer@user:*"]);
     door.touch(&["document:b#viewer@user:bob[workday]"]);
     keeper.run().unwrap();
-    let stats = door.authorizer.sets_stats();
+    let stats = &door.authorizer.sets().stats;
     let load = |gauge: &std::sync::atomic::AtomicI64| gauge.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!((load(&stats.sets), load(&stats.members), load(&stats.undecided)), (1, 2, 1));
     assert_eq!(door.told(&mut follower).len(), 3);
@@ -424,6 +424,7 @@ fn an_expiry_is_a_revision_of_its_own_and_counts_are_kept() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     assert_eq!(door.told(&mut follower), Vec::<String>::new(), "there is no revision yet");
+    while door.authorizer.pass_time().unwrap() {}
     keeper.run().unwrap();
     assert!(door.datastore.head() > written.revision.next());
     assert_eq!(door.told(&mut follower), ["document:a#view user:ann Yes No"]);
@@ -482,7 +483,17 @@ fn what_is_not_materialized_is_refused() {
 #[test]
 fn bounds_are_kept() {
     let expiring = |number: usize| format!("document:{number}#viewer@user:ann[expiration:2999-01-01T00:00:00Z]");
-    let door = Door::with(&["document#view@user"], Limits { sets_expiring_max: 3, ..Limits::default() });
+    let measured = Door::new(&["document#view@user"]);
+    for number in 0..3 {
+        measured.touch(&[&expiring(number)]);
+    }
+    let mut follower = measured.follow(Start::Everything);
+    measured.told(&mut follower);
+    let three = measured.authorizer.sets().held_bytes();
+    assert!(three > 0);
+    drop(follower);
+    assert_eq!(measured.authorizer.sets().held_bytes(), 0, "what is held is given back");
+    let door = Door::with(&["document#view@user"], Limits { sets_bytes_max: three, ..Limits::default() });
     for number in 0..3 {
         door.touch(&[&expiring(number)]);
     }
@@ -490,7 +501,14 @@ fn bounds_are_kept() {
     assert_eq!(door.told(&mut follower).len(), 3, "at the limit");
     door.touch(&[&expiring(3)]);
     let beyond = follower.step(&door.authorizer, &door.call, &mut |_| ControlFlow::Continue(()));
-    assert!(matches!(beyond, Err(Error::WorkLimit { limit: "sets_expiring_max", max: 3 })), "{beyond:?}");
+    assert!(matches!(beyond, Err(Error::WorkLimit { limit: "sets_bytes_max", max }) if max == three), "{beyond:?}");
+    drop(follower);
+    // What all hold counts together.
+    let mut second = measured.follow(Start::Everything);
+    measured.told(&mut second);
+    let mut third = measured.follow(Start::Everything);
+    measured.told(&mut third);
+    assert_eq!(measured.authorizer.sets().held_bytes(), 2 * three);
 
     // More changes at once than are looked at one by one: the same is told.
     let door = Door::with(&["document#view@user"], Limits { sets_touched_max: 1, ..Limits::default() });

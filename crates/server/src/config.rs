@@ -216,6 +216,19 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_MATERIALIZE_DOWNLOAD_TTL", default_value = "15m", value_name = "TIME")]
     pub materialize_download_ttl: Period,
 
+    /// Most streams of changes of such permissions at the same time.
+    #[arg(long, env = "STONETOWN_MAX_MATERIALIZE_STREAMS", default_value_t = 100, value_name = "N")]
+    pub max_materialize_streams: u32,
+
+    /// Most streams of changes of such permissions of one caller at the same time.
+    #[arg(long, env = "STONETOWN_MAX_MATERIALIZE_STREAMS_PER_CALLER", default_value_t = 50, value_name = "N")]
+    pub max_materialize_streams_per_caller: u32,
+
+    /// Memory that all who follow such permissions hold together, in MiB: mostly the relationships that will begin or end. A
+    /// stream that needs more is ended.
+    #[arg(long, env = "STONETOWN_MATERIALIZE_MIB", default_value_t = 256, value_name = "MIB")]
+    pub materialize_mib: u64,
+
     /// Whether definition names without a prefix are refused.
     #[arg(long, env = "STONETOWN_SCHEMA_PREFIXES_REQUIRED")]
     pub schema_prefixes_required: bool,
@@ -372,6 +385,9 @@ impl Config {
             watchers_max: self.max_watchers,
             watchers_per_caller_max: self.max_watchers_per_caller,
             memory_bytes_max: self.memory_limit_bytes(),
+            sets_streams_max: self.max_materialize_streams,
+            sets_streams_per_caller_max: self.max_materialize_streams_per_caller,
+            sets_bytes_max: self.materialize_mib << 20,
             ..self.limits.of_authorizer()
         };
         stonetown_authorizer::Options {

@@ -22,7 +22,7 @@ const MEMORY_READ_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The shortest time between two runs of garbage collection.
 const COLLECT_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// Time between two looks at what the log says of materialized permissions, and at what has ended by the passing of time.
+/// Time between two looks at what the log says of materialized permissions.
 const SETS_INTERVAL: Duration = Duration::from_millis(100);
 /// The same after a failure: the next look counts anew.
 const SETS_RETRY_INTERVAL: Duration = Duration::from_secs(30);

@@ -9,12 +9,13 @@ use futures::Stream;
 use parking_lot::Mutex;
 use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart, Watched};
 use stonetown_authorizer::{Authorizer, Error};
-use stonetown_tuple::{ObjectType, Operation, Revision};
+use stonetown_tuple::{ObjectType, Operation};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, Pool, Streamed};
+use crate::commits::Commits;
 use crate::convert::{self, At, FieldError, context};
 use crate::incoming::Incoming;
 use crate::proto::authzed::api::v1 as wire;
@@ -28,14 +29,10 @@ const FROM: &str = "stonetown-watch-from";
 const MESSAGES_AHEAD: usize = 4;
 /// Watches that read the log at the same time; more wait for their turn.
 const READS_MAX: usize = 16;
-/// Between a commit's being told of and its being visible.
-const VISIBLE_SOON: Duration = Duration::from_millis(1);
 
 /// What all watches share.
 #[derive(Debug)]
 pub(crate) struct Watching {
-    /// The newest revision that was told of.
-    told: watch::Receiver<Revision>,
     reads: Arc<Semaphore>,
     heartbeat: Duration,
     reader_max: Duration,
@@ -43,13 +40,8 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    pub(crate) fn new(authorizer: &Authorizer, settings: &ApiSettings) -> Watching {
-        let (tell, told) = watch::channel(Revision::default());
-        authorizer.on_commit(move |revision| {
-            tell.send_replace(revision);
-        });
+    pub(crate) fn new(settings: &ApiSettings) -> Watching {
         Watching {
-            told,
             reads: Arc::new(Semaphore::new(READS_MAX)),
             heartbeat: settings.watch_heartbeat,
             reader_max: settings.watch_reader_max,
@@ -73,7 +65,7 @@ impl wire::watch_service_server::WatchService for Calls {
         let end = Arc::<Mutex<Option<Status>>>::default();
         let feed = Feed {
             authorizer: self.shared_authorizer(),
-            told: self.watching().told.clone(),
+            commits: self.commits(),
             reads: Arc::clone(&self.watching().reads),
             heartbeat: self.watching().heartbeat,
             reader_max: self.watching().reader_max,
@@ -131,7 +123,7 @@ fn parse(message: wire::WatchRequest, metadata: &MetadataMap) -> Result<WatchReq
 /// The sending end of one watch.
 struct Feed {
     authorizer: Arc<Authorizer>,
-    told: watch::Receiver<Revision>,
+    commits: Commits,
     reads: Arc<Semaphore>,
     heartbeat: Duration,
     reader_max: Duration,
@@ -164,10 +156,7 @@ impl Feed {
             if self.deadline.is_some_and(|deadline| deadline <= std::time::Instant::now()) {
                 return Err(status(&Error::Deadline));
             }
-            if more || *self.told.borrow_and_update() > watch.position() {
-                if !more {
-                    tokio::time::sleep(VISIBLE_SOON).await;
-                }
+            if more || self.commits.are_past(watch.position()).await {
                 continue;
             }
             if *self.stopping.borrow() {
@@ -237,7 +226,7 @@ impl Feed {
         };
         let (late, stop) = (pin!(late), pin!(stop));
         tokio::select! {
-            told = self.told.changed() => if told.is_ok() { Woken::Committed } else { Woken::Gone },
+            () = self.commits.next() => Woken::Committed,
             () = self.sender.closed() => Woken::Gone,
             () = stop => Woken::Stopping,
             () = late => Woken::Late,

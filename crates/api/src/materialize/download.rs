@@ -18,7 +18,7 @@ use http_body::Frame;
 use ring::{hmac, rand};
 use serde_json::{Map, Value, json};
 use stonetown_authorizer::materialize::LookupSetsRequest;
-use stonetown_authorizer::{Authorizer, Call, Error};
+use stonetown_authorizer::{Authorizer, Call, Caller, Error};
 use stonetown_tuple::{Revision, ZedToken};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
@@ -138,7 +138,9 @@ impl DownloadLayer {
             return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many downloads at once: try again later");
         };
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let mut call = Call::new("download");
+        // The call that offered the file was judged.
+        let caller = Caller::on_behalf_of(&Caller::named("download"));
+        let mut call = Call { caller, ..Call::new("download") };
         let cancel = CancelOnDrop::of(&mut call);
         let writer = Writer { sender, waiting: Vec::new(), idle_max: self.idle_max, slow: false };
         let authorizer = Arc::clone(&self.authorizer);

@@ -9,32 +9,21 @@ use std::time::Duration;
 use futures::Stream;
 use stonetown_authorizer::materialize::{Event, Follower, Progress, Start};
 use stonetown_authorizer::{Authorizer, Call, Error};
-use stonetown_tuple::ZedToken;
+use stonetown_tuple::{Revision, ZedToken};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tonic::{Status, metadata::MetadataMap};
 
-use super::Materialize;
 use crate::calls::{Calls, Pool, Streamed};
+use crate::commits::Commits;
 use crate::convert::FieldError;
 use crate::incoming::{CancelOnDrop, Incoming};
 use crate::status::{lost, not_read, status};
 
 /// Where a stream without a token begins: `now`, as by the interface, or `start`, with everything there is.
 const FROM: &str = "stonetown-watch-from";
-/// Time between two looks for a commit.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
 /// Messages between the thread that finds them and the connection that sends them.
 const MESSAGES_AHEAD: usize = 256;
-
-/// A place for a stream, or `RESOURCE_EXHAUSTED`.
-pub(super) fn place(materialize: &Materialize) -> Result<OwnedSemaphorePermit, Status> {
-    Arc::clone(&materialize.streams).try_acquire_owned().map_err(|_| {
-        let max = materialize.streams_max;
-        Status::resource_exhausted(format!("too many streams of changes at once: at most {max}"))
-    })
-}
 
 /// Where a stream begins.
 pub(super) fn start(metadata: &MetadataMap, after: Option<ZedToken>) -> Result<Start, FieldError> {
@@ -52,7 +41,6 @@ pub(super) fn stream<T: Send + 'static>(
     calls: &Calls,
     mut incoming: Incoming,
     follower: Follower,
-    place: OwnedSemaphorePermit,
     message: fn(Event) -> Option<T>,
 ) -> Streamed<T> {
     let (sender, receiver) = mpsc::channel(MESSAGES_AHEAD);
@@ -66,10 +54,7 @@ pub(super) fn stream<T: Send + 'static>(
         idle_max: calls.stream_idle_max(),
         message,
     };
-    let end = tokio::spawn(async move {
-        let _place = place;
-        feed.run(follower).await
-    });
+    let end = tokio::spawn(feed.run(follower, calls.commits()));
     Box::pin(Answer { receiver, end: Some(end), _cancel: cancel })
 }
 
@@ -84,7 +69,7 @@ struct Feed<T> {
 
 impl<T: Send + 'static> Feed<T> {
     /// Until the client leaves, or until the stream has a reason to end.
-    async fn run(self, mut follower: Follower) -> Result<(), Status> {
+    async fn run(self, mut follower: Follower, mut commits: Commits) -> Result<(), Status> {
         let feed = Arc::new(self);
         loop {
             let thread = Arc::clone(&feed.threads).acquire_owned().await.map_err(|_| lost())?;
@@ -100,12 +85,27 @@ impl<T: Send + 'static> Feed<T> {
                 Progress::Moved => {}
                 Progress::Left => return Ok(()),
                 Progress::CaughtUp => {
-                    tokio::select! {
-                        () = feed.sender.closed() => return Ok(()),
-                        () = tokio::time::sleep(LOOK_EVERY) => {}
+                    let position = follower.completed().map_or(Revision::default(), |moment| moment.revision);
+                    if !commits.are_past(position).await && !feed.wait(&mut commits).await {
+                        return Ok(());
                     }
                 }
             }
+        }
+    }
+
+    /// Until there is a commit, or the deadline is over; whether the client still listens.
+    async fn wait(&self, commits: &mut Commits) -> bool {
+        let late = async {
+            match self.call.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = commits.next() => true,
+            () = late => true,
+            () = self.sender.closed() => false,
         }
     }
 

@@ -28,11 +28,10 @@ impl wire::watch_permissions_service_server::WatchPermissionsService for Calls {
         let after = message.optional_starting_after.map(|after| token::decode(&after.token)).transpose();
         let after = after.at("optional_starting_after")?;
         let start = feed::start(&metadata, after)?;
-        let place = feed::place(self.materialize())?;
         let call = incoming.call.clone();
         let begin = self.run(Pool::Light, move |authorizer| authorizer.follow_permissions(&call, permissions, start));
         let follower = begin.await?;
-        Ok(Response::new(feed::stream(self, incoming, follower, place, message_of)))
+        Ok(Response::new(feed::stream(self, incoming, follower, message_of)))
     }
 }
 

@@ -31,10 +31,9 @@ impl wire::watch_permission_sets_service_server::WatchPermissionSetsService for 
         let (incoming, metadata, message) = Incoming::open(request)?;
         let after = optional_token(message.optional_starting_after).at("optional_starting_after")?;
         let start = feed::start(&metadata, after)?;
-        let place = feed::place(self.materialize())?;
         let call = incoming.call.clone();
         let follower = self.run(Pool::Light, move |authorizer| authorizer.follow_sets(&call, start)).await?;
-        Ok(Response::new(feed::stream(self, incoming, follower, place, message_of)))
+        Ok(Response::new(feed::stream(self, incoming, follower, message_of)))
     }
 
     async fn lookup_permission_sets(
@@ -44,15 +43,20 @@ impl wire::watch_permission_sets_service_server::WatchPermissionSetsService for 
         let (incoming, _, message) = Incoming::open(request)?;
         let question = question(self);
         let (limit, cursor) = (message.limit, message.optional_starting_after_cursor);
-        if cursor.as_ref().is_some_and(|cursor| cursor.completed_members) {
+        let is_over = cursor.as_ref().is_some_and(|cursor| cursor.completed_members);
+        let after = cursor.map(|cursor| decode(&question, cursor)).transpose()?.flatten();
+        let at = optional_token(message.optional_at_revision).at("optional_at_revision")?;
+        if let (Some(at), Some(after)) = (at, &after)
+            && at != after.token
+        {
+            let why = "is not the revision of the cursor, which goes on where it was";
+            return Err(FieldError::new(why).within("optional_at_revision").into());
+        }
+        if is_over {
             return Ok(Response::new(Box::pin(futures::stream::empty())));
         }
-        let asked = LookupSetsRequest {
-            at: optional_token(message.optional_at_revision).at("optional_at_revision")?,
-            // One more tells whether there is more.
-            limit: (limit > 0).then_some(u64::from(limit) + 1),
-            after: cursor.map(|cursor| decode(&question, cursor)).transpose()?.flatten(),
-        };
+        // One more tells whether there is more.
+        let asked = LookupSetsRequest { at, limit: (limit > 0).then_some(u64::from(limit) + 1), after };
         let stream = self.stream(incoming, MESSAGES_AHEAD, move |authorizer, call, outlet| {
             // Each message waits for the next, as the last says that it is.
             let mut waiting: Option<(wire::PermissionSetChange, Cursor<Position>)> = None;
@@ -88,7 +92,7 @@ impl wire::watch_permission_sets_service_server::WatchPermissionSetsService for 
     ) -> Result<Response<wire::DownloadPermissionSetsResponse>, Status> {
         let (incoming, _, message) = Incoming::open(request)?;
         let at = optional_token(message.optional_at_revision).at("optional_at_revision")?;
-        let Some(downloads) = self.materialize().downloads.clone() else {
+        let Some(downloads) = self.downloads().cloned() else {
             return Err(Status::failed_precondition("this server offers no files"));
         };
         incoming.cost.add(1, 0);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stonetown_authorizer::{Authorizer, Caller, Options};
+use stonetown_authorizer::{Authorizer, Caller, Limits, Options};
 use stonetown_storage::MemoryDatastore;
 use stonetown_tuple::Relationship;
 use tonic::service::Routes;
@@ -26,9 +26,10 @@ use wire::watch_permission_sets_service_client::WatchPermissionSetsServiceClient
 use wire::watch_permissions_service_client::WatchPermissionsServiceClient;
 
 const SCHEMA: &str = "
+use expiration
 definition user {}
 definition document {
-  relation viewer: user
+  relation viewer: user | user with expiration
   permission view = viewer
 }";
 
@@ -40,15 +41,26 @@ fn as_a_caller(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 
+fn as_another(mut request: Request<()>) -> Result<Request<()>, Status> {
+    request.extensions_mut().insert(Caller::named("key-2"));
+    Ok(request)
+}
+
 async fn server(settings: ApiSettings) -> Client {
+    limited(settings, Limits::default()).await.0
+}
+
+/// A server as two callers have it.
+async fn limited(settings: ApiSettings, limits: Limits) -> (Client, Client) {
     let materialize = ["document#view@user".parse().unwrap()].into();
-    let options = Options { materialize, ..Options::default() };
+    let options = Options { materialize, limits, ..Options::default() };
     let authorizer = Authorizer::open(Arc::new(MemoryDatastore::new()), options).unwrap();
     let routes = crate::services(Arc::new(authorizer), &settings);
+    let another = InterceptedService::new(routes.clone(), as_another as fn(_) -> _);
     let client = InterceptedService::new(routes, as_a_caller as fn(_) -> _);
     let schema = v1::WriteSchemaRequest { schema: SCHEMA.to_owned() };
     SchemaServiceClient::new(client.clone()).write_schema(schema).await.unwrap();
-    client
+    (client, another)
 }
 
 async fn write(client: &Client, relationships: impl Iterator<Item = String>) {
@@ -114,11 +126,17 @@ async fn a_client_that_does_not_read_is_left_and_goes_on_without_loss_or_repetit
 }
 
 #[tokio::test]
-async fn streams_are_bounded_and_one_that_ends_frees_its_place() {
-    let client = server(ApiSettings { materialize_streams_max: 2, ..ApiSettings::default() }).await;
+async fn streams_are_bounded_for_each_caller_and_together_and_one_that_ends_frees_its_place() {
+    let limits = Limits { sets_streams_per_caller_max: 2, sets_streams_max: 3, ..Limits::default() };
+    let (client, another) = limited(ApiSettings::default(), limits).await;
     let first = watch(&client, None).await.unwrap();
     let _second = watch(&client, None).await.unwrap();
-    assert_eq!(watch(&client, None).await.unwrap_err().code(), Code::ResourceExhausted);
+    let refused = watch(&client, None).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(refused.message(), "too many streams at once: `sets_streams_per_caller_max` is 2");
+    let _third = watch(&another, None).await.unwrap();
+    let refused = watch(&another, None).await.unwrap_err();
+    assert_eq!(refused.message(), "too many streams at once: `sets_streams_max` is 3");
     drop(first);
     let again = async {
         while watch(&client, None).await.is_err() {
@@ -126,6 +144,33 @@ async fn streams_are_bounded_and_one_that_ends_frees_its_place() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), again).await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn a_stream_that_needs_more_memory_than_there_is_ends_with_the_name_of_the_limit() {
+    let (client, _) = limited(ApiSettings::default(), Limits { sets_bytes_max: 4_000, ..Limits::default() }).await;
+    let mut sets = watch(&client, None).await.unwrap();
+    let Told::CompletedRevision(completed) = next(&mut sets).await.unwrap() else { panic!("not completed") };
+    let ending = |number: usize| format!("document:{number}#viewer@user:a[expiration:2999-01-01T00:00:00Z]");
+    write(&client, (0..10).map(ending)).await;
+    for number in 0..10 {
+        let Told::Change(change) = next(&mut sets).await.unwrap() else { panic!("not a change") };
+        assert_eq!(added(&change), format!("document:{number} a"));
+    }
+    assert!(matches!(next(&mut sets).await.unwrap(), Told::CompletedRevision(_)));
+    write(&client, (10..100).map(ending)).await;
+    let refused = next(&mut sets).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("`sets_bytes_max` of 4000"), "{refused}");
+    // Whoever comes back is told the same, not something that is wrong.
+    let mut sets = watch(&client, Some(completed)).await.unwrap();
+    let refused = loop {
+        match next(&mut sets).await {
+            Ok(_) => {}
+            Err(refused) => break refused,
+        }
+    };
+    assert!(refused.message().contains("`sets_bytes_max` of 4000"), "{refused}");
 }
 
 #[tokio::test]

@@ -1,37 +1,46 @@
 //! Relationships that will begin or end by the passing of time, by when.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use stonetown_graph::sets::Touched;
 use stonetown_storage::{Change, Direction, Snapshot};
 use stonetown_tuple::Timestamp;
 
+use super::memory::Held;
 use crate::Error;
+
+/// Bytes that one time is counted as: an entry of a B-tree that is half full.
+const ENTRY_BYTES: usize = 2 * size_of::<(Timestamp, Touched)>();
 
 /// Times that lie ahead, with the relationships that they change. Those that were written over meanwhile stay: looking again at
 /// something that has not changed costs little.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Expiring {
-    by_time: BTreeMap<Timestamp, Vec<Touched>>,
-    count: usize,
-    count_max: usize,
+    times: BTreeSet<(Timestamp, Touched)>,
+    held: Held,
 }
 
 impl Expiring {
-    /// All of a snapshot that lie behind `now`.
-    pub(crate) fn load(snapshot: &dyn Snapshot, now: Timestamp, count_max: usize) -> Result<Expiring, Error> {
-        let mut expiring = Expiring { count_max, ..Expiring::default() };
+    /// None yet.
+    pub(crate) fn new(held: Held) -> Expiring {
+        Expiring { times: BTreeSet::new(), held }
+    }
+
+    /// Begins anew with all of a snapshot that lie behind `now`.
+    pub(crate) fn load(&mut self, snapshot: &dyn Snapshot, now: Timestamp) -> Result<(), Error> {
+        self.held.shrink(self.times.len() * ENTRY_BYTES);
+        self.times.clear();
         for table in snapshot.tables().iter() {
             let mut failed = Ok(());
             snapshot.scan_table(table.id, Direction::Forward, None, &mut |edge| {
                 let touched = Touched { table: table.id, resource: edge.resource, subject: edge.subject };
-                failed = expiring.add(touched, [edge.not_before, edge.expires_at], now);
+                failed = self.add(touched, [edge.not_before, edge.expires_at], now);
                 if failed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             failed?;
         }
-        Ok(expiring)
+        Ok(())
     }
 
     /// Takes in what a commit wrote.
@@ -47,25 +56,19 @@ impl Expiring {
     /// Takes out what begins or ends until `now`.
     pub(crate) fn due(&mut self, now: Timestamp) -> Vec<Touched> {
         let mut due = Vec::new();
-        while let Some(entry) = self.by_time.first_entry().filter(|entry| *entry.key() <= now) {
-            due.extend(entry.remove());
+        while self.times.first().is_some_and(|(time, _)| *time <= now) {
+            due.extend(self.times.pop_first().map(|(_, touched)| touched));
         }
-        self.count -= due.len();
+        self.held.shrink(due.len() * ENTRY_BYTES);
         due
-    }
-
-    /// When the next begins or ends.
-    pub(crate) fn next(&self) -> Option<Timestamp> {
-        self.by_time.keys().next().copied()
     }
 
     fn add(&mut self, touched: Touched, times: [Option<Timestamp>; 2], now: Timestamp) -> Result<(), Error> {
         for time in times.into_iter().flatten().filter(|time| *time > now) {
-            if self.count == self.count_max {
-                return Err(Error::WorkLimit { limit: "sets_expiring_max", max: self.count_max as u64 });
+            if !self.times.contains(&(time, touched)) {
+                self.held.grow(ENTRY_BYTES)?;
+                self.times.insert((time, touched));
             }
-            self.count += 1;
-            self.by_time.entry(time).or_default().push(touched);
         }
         Ok(())
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use stonetown_graph::plan::NodeId;
 use stonetown_graph::sets::{self, Change, Form, Reader, Side, Touched};
-use stonetown_storage::{LogEntry, Ordinal, SnapshotError};
+use stonetown_storage::Ordinal;
 use stonetown_tuple::{StoreId, ZedToken};
 
 use super::expiring::Expiring;
 use super::{Certainty, Moment, Scene, SetChild, SetRef, Watched, set_child, set_ref};
+use crate::admission::Weight;
+use crate::places::{Place, PlacesMax};
 use crate::{Authorizer, Call, Error};
 
 /// What those who follow are told.
@@ -62,6 +64,8 @@ pub struct Follower {
     expiring: Expiring,
     /// How many sets have a child, where that is asked for. `None` after changes that were too many to tell.
     sets: Option<i64>,
+    /// Its place among the streams; the server's own has none.
+    place: Option<Place>,
 }
 
 /// Where to begin.
@@ -93,9 +97,14 @@ impl Authorizer {
     /// Follows sets of the materialized permissions, taken apart into sets that are shared.
     ///
     /// # Errors
-    /// [`Error::NotMaterialized`], and [`Error::ForeignToken`], [`Error::FutureToken`] for a token that is not of the past.
+    /// [`Error::Denied`], [`Error::NotMaterialized`], [`Error::TooManyStreams`], [`Error::MemoryPressure`], and [`Error::ForeignToken`],
+    /// [`Error::FutureToken`] for a token that is not of the past.
     pub fn follow_sets(&self, call: &Call, start: Start) -> Result<Follower, Error> {
-        Authorizer::enumerating_all(self.materialized()).into_iter().try_for_each(|act| self.judge(call, act))?;
+        self.stream(call, self.options.materialize.clone(), Form::Shared, start)
+    }
+
+    /// As [`Authorizer::follow_sets`], for the server itself: takes no place.
+    pub(crate) fn follow_own_sets(&self, call: &Call, start: Start) -> Result<Follower, Error> {
         self.check_materialized(&[])?;
         self.follower(call, self.options.materialize.clone(), Form::Shared, start)
     }
@@ -106,9 +115,21 @@ impl Authorizer {
     /// As [`Authorizer::follow_sets`], and [`Error::SnapshotExpired`] where the log or the snapshots do not reach back to the
     /// token.
     pub fn follow_permissions(&self, call: &Call, permissions: Vec<Watched>, start: Start) -> Result<Follower, Error> {
-        Authorizer::enumerating_all(&permissions).into_iter().try_for_each(|act| self.judge(call, act))?;
-        self.check_materialized(&permissions)?;
-        self.follower(call, permissions.into(), Form::Flat, start)
+        self.stream(call, permissions.into(), Form::Flat, start)
+    }
+
+    fn stream(&self, call: &Call, watched: Arc<[Watched]>, form: Form, start: Start) -> Result<Follower, Error> {
+        drop(self.admit(call, Weight::Heavy, &Authorizer::enumerating_all(&watched))?);
+        self.check_materialized(&watched)?;
+        let mut follower = self.follower(call, watched, form, start)?;
+        let limits = &self.options.limits;
+        let max = PlacesMax {
+            per_caller: ("sets_streams_per_caller_max", limits.sets_streams_per_caller_max),
+            all: ("sets_streams_max", limits.sets_streams_max),
+        };
+        let at = follower.completed().map_or(self.datastore.head(), |moment| moment.revision);
+        follower.place = Some(self.sets.places.enter(&call.caller, at, max)?);
+        Ok(follower)
     }
 
     fn follower(&self, call: &Call, watched: Arc<[Watched]>, form: Form, start: Start) -> Result<Follower, Error> {
@@ -121,7 +142,8 @@ impl Authorizer {
                 None => return Err(Error::SnapshotExpired { asked: token.revision, floor: self.datastore.floor() }),
             },
         };
-        Ok(Follower { store: call.store, watched, form, from, expiring: Expiring::default(), sets: None })
+        let expiring = Expiring::new(self.sets.memory.hold());
+        Ok(Follower { store: call.store, watched, form, from, expiring, sets: None, place: None })
     }
 }
 
@@ -133,12 +155,6 @@ impl Follower {
             From::Resumed(moment) | From::At(moment) => Some(moment),
             From::Nothing | From::Now(_) | From::Lost => None,
         }
-    }
-
-    /// When the next relationship begins or ends by the passing of time, as far as was followed.
-    #[must_use]
-    pub fn next_time(&self) -> Option<stonetown_tuple::Timestamp> {
-        self.expiring.next()
     }
 
     /// Tells what the next revision changes. Reads the disk, never waits for a commit.
@@ -167,13 +183,7 @@ impl Follower {
             },
             From::At(moment) => moment,
         };
-        let entry = match authorizer.datastore.log(moment.revision, 1) {
-            Ok(mut entries) if !entries.is_empty() => entries.swap_remove(0),
-            Ok(_) => return Ok(Progress::CaughtUp),
-            Err(SnapshotError::Expired { .. }) if self.form == Form::Shared => return self.lose(authorizer, tell),
-            Err(error) => return Err(error.into()),
-        };
-        match self.advance(authorizer, call, moment, &entry, tell) {
+        match self.advance(authorizer, call, moment, tell) {
             Err(Error::SnapshotExpired { .. }) if self.form == Form::Shared => self.lose(authorizer, tell),
             other => other,
         }
@@ -211,9 +221,16 @@ impl Follower {
     /// Reads which times lie behind a moment, and stands there.
     fn expect(&mut self, authorizer: &Authorizer, moment: Moment) -> Result<(), Error> {
         let snapshot = authorizer.datastore.snapshot(self.store, moment.revision)?;
-        self.expiring = Expiring::load(&*snapshot, moment.now, authorizer.options.limits.sets_expiring_max)?;
-        self.from = From::At(moment);
+        self.expiring.load(&*snapshot, moment.now)?;
+        self.stand(moment);
         Ok(())
+    }
+
+    fn stand(&mut self, moment: Moment) {
+        self.from = From::At(moment);
+        if let Some(place) = &self.place {
+            place.reach(moment.revision);
+        }
     }
 
     fn advance(
@@ -221,25 +238,36 @@ impl Follower {
         authorizer: &Authorizer,
         call: &Call,
         moment: Moment,
-        entry: &LogEntry,
         tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Progress, Error> {
-        let next = Moment { revision: entry.revision, now: moment.now.max(entry.provenance.time) };
-        let own = entry.store == self.store;
+        let touched_max = authorizer.options.limits.sets_touched_max;
+        let mut log = authorizer.follow(self.store, moment.revision);
+        let Some(mut piece) = log.next_piece()? else { return Ok(Progress::CaughtUp) };
+        let (revision, schema_changed) = (piece.revision, piece.schema_changed);
+        let next = Moment { revision, now: moment.now.max(piece.provenance.time) };
+        let mut held = authorizer.sets.memory.hold();
         let mut touched = self.expiring.due(next.now);
-        if own {
-            self.expiring.follow(&entry.changes, next.now)?;
-            touched.extend(entry.changes.iter().map(|change| Touched {
+        held.grow(size_of_val(&*touched))?;
+        loop {
+            self.expiring.follow(&piece.changes, next.now)?;
+            // One beyond the bound is enough: all sets are compared then, whatever was touched.
+            let room = touched_max.saturating_add(1).saturating_sub(touched.len());
+            held.grow(room.min(piece.changes.len()) * size_of::<Touched>())?;
+            touched.extend(piece.changes.iter().take(room).map(|change| Touched {
                 table: change.table,
                 resource: change.resource,
                 subject: change.subject,
             }));
+            if piece.last {
+                break;
+            }
+            let cut_short = || Error::Internal(format!("revision {revision} ends before its last piece"));
+            piece = log.next_piece()?.ok_or_else(cut_short)?;
         }
-        let schema_changed = own && entry.schema_changed;
         if schema_changed || !touched.is_empty() {
             let before = authorizer.scene(self.store, moment, &self.watched, self.form)?;
             let after = authorizer.scene(self.store, next, &self.watched, self.form)?;
-            let whole = schema_changed || touched.len() > authorizer.options.limits.sets_touched_max;
+            let whole = schema_changed || touched.len() > touched_max;
             let flow = if whole {
                 self.tell_all(authorizer, call, Some(&before), &after, tell)?
             } else {
@@ -253,7 +281,7 @@ impl Follower {
                 return Ok(Progress::Left);
             }
         }
-        self.from = From::At(next);
+        self.stand(next);
         let flow = tell(Event::Completed(authorizer.token(next.revision)));
         Ok(if flow.is_break() { Progress::Left } else { Progress::Moved })
     }

@@ -1,5 +1,4 @@
-//! What a server does for its sets while nobody asks: it makes a revision whenever a relationship begins or ends by the passing
-//! of time, and counts, for the metrics.
+//! What a server does for its sets while nobody asks: it follows them like any client, and counts for the metrics.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -39,8 +38,7 @@ impl Keeper {
         Keeper { authorizer, call: Call::new("materialize"), follower: None }
     }
 
-    /// Follows until there is nothing new, and makes a revision if a relationship has begun or ended since the last. To be
-    /// called again and again.
+    /// Follows until there is nothing new. To be called again and again.
     ///
     /// # Errors
     /// See [`Error`]. The next call counts anew.
@@ -48,7 +46,7 @@ impl Keeper {
         let outcome = self.follow();
         if outcome.is_err() {
             self.follower = None;
-            self.authorizer.sets_stats().failures.fetch_add(1, Ordering::Relaxed);
+            self.authorizer.sets().stats.failures.fetch_add(1, Ordering::Relaxed);
         }
         outcome
     }
@@ -58,9 +56,9 @@ impl Keeper {
         loop {
             let follower = match &mut self.follower {
                 Some(follower) => follower,
-                empty => empty.insert(authorizer.follow_sets(&self.call, Start::Everything)?),
+                empty => empty.insert(authorizer.follow_own_sets(&self.call, Start::Everything)?),
             };
-            let stats = authorizer.sets_stats();
+            let stats = &authorizer.sets().stats;
             let begins = follower.completed().is_none();
             let (mut members, mut undecided) = (0_i64, 0_i64);
             let progress = follower.step(authorizer, &self.call, &mut |event| {
@@ -86,19 +84,8 @@ impl Keeper {
             if let Some(moment) = follower.completed() {
                 stats.completed.store(moment.revision.0, Ordering::Relaxed);
             }
-            if progress != Progress::CaughtUp {
-                continue;
-            }
-            let now = authorizer.clock().now();
-            if follower.next_time().is_none_or(|time| time > now) {
+            if progress == Progress::CaughtUp {
                 return Ok(());
-            }
-            // Others may have written meanwhile: only when all of that is known is a revision missing.
-            let head = authorizer.datastore.head();
-            while authorizer.pass_time()? {}
-            // A time of what was written over in the meantime is of no revision.
-            if authorizer.datastore.head() == head {
-                authorizer.make_moment(self.call.store)?;
             }
         }
     }

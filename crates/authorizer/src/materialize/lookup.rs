@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use stonetown_graph::sets::{Certainty, Form, Place, Reader};
+use stonetown_graph::sets::{Certainty, Form, Objects, Place, Reader};
 use stonetown_storage::Ordinal;
 use stonetown_tuple::{Timestamp, ZedToken};
 
@@ -69,9 +69,9 @@ impl Authorizer {
         for (shape, number) in scene.sets.shapes().iter().zip(0..).skip(first as usize) {
             let from = from.filter(|from| from.shape == number);
             // The set that the last page ended in may have more.
-            let mut object = from.map_or(Ordinal::WILDCARD, |from| Ordinal(from.object.0.saturating_sub(1)));
-            while let Some(next) = reader.next_object(shape, object)? {
-                object = next;
+            let last = from.map_or(Ordinal::WILDCARD, |from| Ordinal(from.object.0.saturating_sub(1)));
+            let mut objects = Objects::after(&reader, shape, last);
+            while let Some(object) = objects.next(&mut reader)? {
                 call.check_alive()?;
                 let after = from.filter(|from| from.object == object).map(|from| from.place);
                 let mut failed = Ok(());
@@ -107,6 +107,7 @@ impl Authorizer {
     /// # Errors
     /// As [`Authorizer::lookup_permission_sets`].
     pub fn moment_of_sets(&self, call: &Call, at: Option<ZedToken>) -> Result<(ZedToken, Timestamp), Error> {
+        let _permit = self.admit(call, Weight::Light, &Authorizer::enumerating_all(self.materialized()))?;
         self.check_materialized(&[])?;
         let moment = self.moment_of_request(call, &LookupSetsRequest { at, ..LookupSetsRequest::default() })?;
         Ok((self.token(moment.revision), moment.now))

@@ -75,7 +75,7 @@ impl Sources {
         page.count("checks_rerun", "Checks moved to the pool", load(&counters.checks_rerun))?;
         page.count("foreign_tokens", "Tokens of other instances", load(&counters.foreign_tokens))?;
 
-        let sets = authorizer.sets_stats();
+        let sets = &authorizer.sets().stats;
         let held = |gauge: &AtomicI64| u64::try_from(gauge.load(Ordering::Relaxed)).unwrap_or(0);
         page.gauge("materialize_sets", "Permission sets that have a child", held(&sets.sets))?;
         page.gauge("materialize_children", "Members and child sets of permission sets", held(&sets.members))?;
@@ -89,6 +89,17 @@ impl Sources {
         page.gauge("materialize_lag_revisions", "Revisions that the counts of permission sets are behind", lag)?;
         let failures = load(&sets.failures);
         page.count("materialize_failures", "Changes of permission sets that could not be followed", failures)?;
+
+        let (streams, slowest) = authorizer.sets().streams();
+        let stream_lag = slowest.map_or(0, |slowest| datastore.head().0.saturating_sub(slowest.0));
+        page.gauge("materialize_streams", "Streams of changes of permission sets under way", streams)?;
+        page.gauge(
+            "materialize_stream_lag_revisions",
+            "Revisions that the slowest stream of changes of permission sets is behind the newest",
+            stream_lag,
+        )?;
+        let held = authorizer.sets().held_bytes();
+        page.gauge("materialize_bytes", "Memory that all who follow permission sets hold together", held)?;
 
         let watches = authorizer.watchers().stats();
         let (registered, counter_lag) = authorizer.counter_stats();
