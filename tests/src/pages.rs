@@ -106,7 +106,7 @@ impl Page {
 }
 
 /// What stands in a file between the lines that end in `[region]` and `[/region]`, without the indentation that all lines share; the
-/// whole file if no region is given.
+/// whole file if no region is given. A region that is closed and opened again leaves out what is between.
 ///
 /// # Errors
 /// If the file cannot be read or has no such region.
@@ -116,12 +116,15 @@ pub fn region(path: &Path, region: &str) -> Result<String> {
         return Ok(text);
     }
     let (begin, end) = (format!("[{region}]"), format!("[/{region}]"));
-    let lines: Vec<&str> = text
-        .lines()
-        .skip_while(|line| !line.trim_end().ends_with(&begin))
-        .skip(1)
-        .take_while(|line| !line.trim_end().ends_with(&end))
-        .collect();
+    let mut inside = false;
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        if line.ends_with(&begin) || line.ends_with(&end) {
+            inside = line.ends_with(&begin);
+        } else if inside {
+            lines.push(line);
+        }
+    }
     if lines.is_empty() {
         bail!("{} has nothing between {begin} and {end}", path.display());
     }

@@ -53,13 +53,46 @@ fn programs_on_pages_are_those_that_are_run() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A call has a section with its name, in which it is made in each language, and by HTTP.
+#[test]
+fn every_call_has_its_example() {
+    for (page, proto, routes) in [
+        ("schema", "v1/schema_service", "/v1/schema/"),
+        ("permissions", "v1/permission_service", "/v1/"),
+        ("watch", "v1/watch_service", "/v1/watch"),
+        ("experimental", "v1/experimental_service", "/v1/experimental/"),
+        ("materialize", "materialize/v0/relationships", "/authzed.api.materialize.v0.RelationshipsService/"),
+        ("materialize", "materialize/v0/watchpermissions", "/authzed.api.materialize.v0.WatchPermissionsService/"),
+        (
+            "materialize",
+            "materialize/v0/watchpermissionsets",
+            "/authzed.api.materialize.v0.WatchPermissionSetsService/",
+        ),
+    ] {
+        let text = std::fs::read_to_string(root().join(format!("docs/api/{page}.md"))).unwrap();
+        let proto = std::fs::read_to_string(root().join(format!("proto/authzed/api/{proto}.proto"))).unwrap();
+        let calls: Vec<&str> =
+            proto.lines().filter_map(|line| line.trim().strip_prefix("rpc ")?.split('(').next()).collect();
+        assert!(!calls.is_empty(), "{page}: no calls");
+        for call in calls {
+            let (_, section) =
+                text.split_once(&format!("\n## {call}\n")).unwrap_or_else(|| panic!("{page}: no {call}"));
+            let section = section.split("\n## ").next().unwrap();
+            for language in ["python", "js", "go", "java"] {
+                assert!(section.contains(&format!("```{language} file=")), "{page}: {call} in {language}");
+            }
+            assert!(section.contains(&format!("curl -s 127.0.0.1:50051{routes}")), "{page}: {call} over HTTP");
+        }
+    }
+}
+
 #[test]
 fn policies_on_pages_hold() {
     let mut run = 0;
     for page in pages() {
         for block in page.blocks.iter().filter(|block| block.language == "yaml") {
             let text = page.text(block);
-            if !text.starts_with("schema:") {
+            if !text.lines().any(|line| line.starts_with("schema:")) {
                 continue;
             }
             let place = format!("{}:{}", page.path.display(), block.lines.start);

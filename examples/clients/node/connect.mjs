@@ -29,9 +29,9 @@ export function relationship(text) {
 }
 
 export const fullyConsistent = { requirement: { oneofKind: "fullyConsistent", fullyConsistent: true } };
-// [/connect]
 
 export function text({ resource, relation, subject }) {
   const suffix = subject.optionalRelation ? `#${subject.optionalRelation}` : "";
   return `${resource.objectType}:${resource.objectId}#${relation}@${subject.object.objectType}:${subject.object.objectId}${suffix}`;
 }
+// [/connect]

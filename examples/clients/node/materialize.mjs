@@ -34,8 +34,10 @@ for await (const { response } of changes) { // without an end
     console.log("complete");
     changes.cancel();
     break;
+    // [watch]
   }
 }
+// [/watch]
 
 // [watch-permissions]
 const watched = streams.watchPermissions(v1.WatchPermissionsRequest.create({
@@ -52,7 +54,9 @@ for await (const { response } of watched) { // without an end
     watched.cancel();
     break;
   }
+  // [watch-permissions]
 }
+// [/watch-permissions]
 
 // [download]
 const { files } = await client.downloadPermissionSets({});

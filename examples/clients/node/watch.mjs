@@ -29,7 +29,9 @@ for await (const answer of answers) { // without an end
     answers.cancel();
     break;
   }
+  // [watch]
 }
+// [/watch]
 
 // [start]
 const metadata = new Metadata();

@@ -25,10 +25,10 @@ def relationship(text):  # document:plan#viewer@user:ann
 
 
 FULLY_CONSISTENT = v1.Consistency(fully_consistent=True)
-# [/connect]
 
 
 def text(r):
     suffix = f"#{r.subject.optional_relation}" if r.subject.optional_relation else ""
     return (f"{r.resource.object_type}:{r.resource.object_id}#{r.relation}"
             f"@{r.subject.object.object_type}:{r.subject.object.object_id}{suffix}")
+# [/connect]

@@ -64,9 +64,10 @@ pub fn run(page: &Page, binary: &Path, python: Option<&Path>) -> Result<Vec<Diff
     let address = free_address()?;
     std::fs::write(folder.path().join(".script"), script(&steps, &address)?)?;
     std::fs::create_dir(folder.path().join("work"))?;
+    std::fs::create_dir(folder.path().join(".bin"))?;
+    std::os::unix::fs::symlink(binary, folder.path().join(".bin/stonetown"))?;
     let output = std::fs::File::create(folder.path().join(".output"))?;
-    let mut child =
-        shell(folder.path(), &address, binary, python)?.stdout(output).spawn().context("cannot run bash")?;
+    let mut child = shell(folder.path(), &address, python)?.stdout(output).spawn().context("cannot run bash")?;
     let started = Instant::now();
     let mut ended = false;
     while !ended && started.elapsed() < TIMEOUT {
@@ -98,10 +99,10 @@ fn script(steps: &[Step], address: &str) -> Result<String> {
     Ok(script)
 }
 
-/// A shell in which `stonetown` is `binary`, with nothing of whoever runs the tests but the path.
-fn shell(folder: &Path, address: &str, binary: &Path, python: Option<&Path>) -> Result<Command> {
+/// A shell with nothing of whoever runs the tests but the path.
+fn shell(folder: &Path, address: &str, python: Option<&Path>) -> Result<Command> {
     let mut path = std::ffi::OsString::new();
-    for part in python.into_iter().chain(binary.parent()) {
+    for part in [&folder.join(".bin")].into_iter().map(std::path::PathBuf::as_path).chain(python) {
         path.push(part);
         path.push(":");
     }

@@ -31,7 +31,7 @@ pub(crate) struct Watch {
     /// What to hear of besides relationships.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Schema])]
     also: Vec<Kind>,
-    /// End after so many updates; 0 for never.
+    /// End once so many updates were told, the revision of the last one whole; 0 for never.
     #[arg(long, default_value_t = 0, value_name = "N")]
     limit: u64,
 }

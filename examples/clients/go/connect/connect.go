@@ -84,8 +84,6 @@ func All[T any](stream grpc.ServerStreamingClient[T], err error) (answers []*T) 
 	}
 }
 
-// [/connect]
-
 // Text of a relationship.
 func Text(r *v1.Relationship) string {
 	text := r.Resource.ObjectType + ":" + r.Resource.ObjectId + "#" + r.Relation +
@@ -95,3 +93,5 @@ func Text(r *v1.Relationship) string {
 	}
 	return text
 }
+
+// [/connect]

@@ -49,7 +49,9 @@ func main() {
 		if slices.ContainsFunc(answer.Updates, func(u *v1.RelationshipUpdate) bool { return u.Operation == remove }) {
 			break
 		}
+		// [watch]
 	}
+	// [/watch]
 
 	// [start]
 	fromStart := metadata.AppendToOutgoingContext(ctx, "stonetown-watch-from", "start")

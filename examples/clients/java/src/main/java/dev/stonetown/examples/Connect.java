@@ -44,7 +44,6 @@ final class Connect {
   }
 
   static final Consistency FULLY_CONSISTENT = Consistency.newBuilder().setFullyConsistent(true).build();
-  // [/connect]
 
   static String text(Relationship r) {
     String suffix = r.getSubject().getOptionalRelation().isEmpty() ? "" : "#" + r.getSubject().getOptionalRelation();
@@ -52,6 +51,7 @@ final class Connect {
     return r.getResource().getObjectType() + ":" + r.getResource().getObjectId() + "#" + r.getRelation()
         + "@" + who.getObjectType() + ":" + who.getObjectId() + suffix;
   }
+  // [/connect]
 
   private Connect() {}
 }

@@ -33,7 +33,9 @@ final class Watch {
           .anyMatch(update -> update.getOperation() == RelationshipUpdate.Operation.OPERATION_DELETE)) {
         break;
       }
+      // [watch]
     }
+    // [/watch]
 
     // [start]
     Metadata metadata = new Metadata();
