@@ -38,7 +38,7 @@ fn deciding_crates_know_no_transport_and_no_store() {
         let name = package["name"].as_str().unwrap();
         let forbidden: &[&str] = match name.strip_prefix("stonetown-").unwrap() {
             "tuple" | "caveat" | "schema" => &["tokio", "tonic", "prost", "axum", "rocksdb", "parking_lot"],
-            "storage" | "graph" | "authorizer" => &["tokio", "tonic", "prost", "axum", "rocksdb"],
+            "storage" | "graph" | "audit" | "authorizer" => &["tokio", "tonic", "prost", "axum", "rocksdb"],
             "storage-rocksdb" => &["tokio", "tonic", "prost", "axum"],
             "api" => &["rocksdb"],
             _ => continue,

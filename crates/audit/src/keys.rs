@@ -1,0 +1,195 @@
+//! The key directory: where the private keys of the logs lie, apart from the data. Each file is `log-N.key`, readable by its
+//! owner only; the highest number signs, the others are kept so that a change of key can be endorsed by the one before.
+
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::note::{PublicKey, SigningKey};
+
+/// The first line of a key file.
+const FIRST_LINE: &str = "stonetown log key 1";
+
+/// The keys of the logs of one server, the oldest first.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    keys: Vec<Arc<SigningKey>>,
+    /// Whether the signing key was made just now.
+    made: bool,
+}
+
+/// Why keys cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The directory or a file in it.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A key file that others can read.
+    #[error("`{}` can be read by everybody: a log key is for its owner only (chmod 600)", .0.display())]
+    Exposed(PathBuf),
+    /// A key file that holds no key.
+    #[error("`{}` holds no log key", .0.display())]
+    Damaged(PathBuf),
+    /// The system gives no random numbers.
+    #[error("no random numbers")]
+    Random,
+}
+
+impl Keys {
+    /// Reads the keys in a directory. An empty or missing one is given its first key.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn open(directory: &Path) -> Result<Keys, KeyError> {
+        let mut keys = Keys::read(directory)?;
+        if keys.keys.is_empty() {
+            keys.keys.push(Arc::new(make(directory, 1)?));
+            keys.made = true;
+        }
+        Ok(keys)
+    }
+
+    /// Makes a new key, which signs from the next start of the server on. Returns it.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub fn rotate(directory: &Path) -> Result<PublicKey, KeyError> {
+        let last = numbers(directory)?.pop().unwrap_or(0);
+        make(directory, last + 1).map(|key| key.public())
+    }
+
+    fn read(directory: &Path) -> Result<Keys, KeyError> {
+        let keys = numbers(directory)?.into_iter().map(|number| read(directory, number).map(Arc::new));
+        Ok(Keys { keys: keys.collect::<Result<_, _>>()?, made: false })
+    }
+
+    /// The key that signs.
+    #[must_use]
+    pub fn signing(&self) -> &Arc<SigningKey> {
+        self.keys.last().expect("opening makes the first key")
+    }
+
+    /// The private half of `public`, if it is here.
+    #[must_use]
+    pub fn find(&self, public: &PublicKey) -> Option<&Arc<SigningKey>> {
+        self.keys.iter().find(|key| key.public() == *public)
+    }
+
+    /// Whether the signing key was made just now.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.made
+    }
+}
+
+/// The numbers of the keys in a directory, in order; none if it is not there.
+fn numbers(directory: &Path) -> Result<Vec<u32>, KeyError> {
+    let io = |source| KeyError::Io { path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io(error)),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(io)?.file_name();
+        let number =
+            name.to_str().and_then(|name| name.strip_prefix("log-")?.strip_suffix(".key")?.parse::<u32>().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn file(directory: &Path, number: u32) -> PathBuf {
+    directory.join(format!("log-{number}.key"))
+}
+
+fn read(directory: &Path, number: u32) -> Result<SigningKey, KeyError> {
+    let path = file(directory, number);
+    let io = |source| KeyError::Io { path: path.clone(), source };
+    let mode = fs::metadata(&path).map_err(io)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        return Err(KeyError::Exposed(path));
+    }
+    let text = fs::read_to_string(&path).map_err(io)?;
+    let seed = text.strip_prefix(FIRST_LINE).and_then(|seed| BASE64.decode(seed.trim()).ok());
+    let seed: Option<[u8; 32]> = seed.and_then(|seed| seed.try_into().ok());
+    seed.and_then(|seed| SigningKey::from_seed(&seed).ok()).ok_or_else(|| KeyError::Damaged(path.clone()))
+}
+
+/// Makes a key and its file; whole, for its owner only, or not at all.
+fn make(directory: &Path, number: u32) -> Result<SigningKey, KeyError> {
+    let path = file(directory, number);
+    let io = |source| KeyError::Io { path: path.clone(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
+    let mut seed = [0; 32];
+    SystemRandom::new().fill(&mut seed).map_err(|_| KeyError::Random)?;
+    let key = SigningKey::from_seed(&seed).map_err(|_| KeyError::Random)?;
+    let new = directory.join(format!("log-{number}.new"));
+    let text = format!("{FIRST_LINE}\n{}\n", BASE64.encode(seed));
+    let written =
+        File::options().create(true).truncate(true).write(true).mode(0o600).open(&new).and_then(|mut file| {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+    written.and_then(|()| fs::rename(&new, &path)).map_err(io)?;
+    // The directory may be new itself: then its own name has to last, too.
+    let directory = directory.canonicalize().map_err(io)?;
+    for directory in directory.ancestors().take(2) {
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_key_is_made_for_its_owner_only_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("keys");
+        let made = Keys::open(&directory).unwrap();
+        assert!(made.is_new());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&directory), mode(&directory.join("log-1.key"))), (0o700, 0o600));
+        let again = Keys::open(&directory).unwrap();
+        assert!(!again.is_new());
+        assert_eq!(again.signing().public(), made.signing().public());
+    }
+
+    #[test]
+    fn a_new_key_signs_and_the_old_one_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Keys::open(folder.path()).unwrap().signing().public();
+        let new = Keys::rotate(folder.path()).unwrap();
+        let keys = Keys::open(folder.path()).unwrap();
+        assert_eq!(keys.signing().public(), new);
+        assert!(old != new && keys.find(&old).is_some());
+    }
+
+    #[test]
+    fn a_key_that_everybody_can_read_or_that_is_none_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        Keys::open(folder.path()).unwrap();
+        let file = folder.path().join("log-1.key");
+        fs::set_permissions(&file, Permissions::from_mode(0o604)).unwrap();
+        assert!(matches!(Keys::open(folder.path()), Err(KeyError::Exposed(_))));
+        fs::write(&file, "stonetown log key 1\nAAAA\n").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(Keys::open(folder.path()), Err(KeyError::Damaged(_))));
+    }
+}

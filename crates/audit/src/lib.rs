@@ -1,0 +1,33 @@
+//! Two logs that nobody can alter unseen: of every decision, and of every change. Each is a Merkle tree (RFC 6962) over its
+//! records, signed by checkpoints in the formats of C2SP, so that inclusion and consistency can be proved to anybody.
+//!
+//! What a record means is the business of whoever writes it: this crate does not know how a decision was reached.
+//! `docs/audit.md` says what is guaranteed, `docs/audit-format.md` which bytes are written.
+//!
+//! Reading order: [`record`] and [`sealed`] (what is recorded), [`merkle`] and [`note`] (trees and checkpoints), [`segment`]
+//! and `log` (files), [`recorder`] (recording while calls are answered), [`reader`], [`verify()`], [`search`].
+
+mod bytes;
+mod changes;
+pub mod digest;
+pub mod keys;
+mod log;
+pub mod merkle;
+pub mod note;
+pub mod reader;
+pub mod record;
+pub mod recorder;
+pub mod sealed;
+pub mod search;
+pub mod segment;
+pub mod strict;
+pub mod verify;
+
+pub use digest::ResultDigest;
+pub use keys::{KeyError, Keys};
+pub use log::LogError;
+pub use reader::{LogReader, ReadError};
+pub use record::{Decision, Outcome};
+pub use recorder::{Options, Receipt, Recorder, Unrecorded};
+pub use strict::{Strict, StrictRule};
+pub use verify::{Against, Problem, Report, verify};

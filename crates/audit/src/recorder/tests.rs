@@ -1,0 +1,322 @@
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::AtomicBool;
+
+use stonetown_storage::{MemoryDatastore, SchemaWrite, StoredUpdate, TableKey, Transaction};
+use stonetown_tuple::{Operation, Source, StoreId, Timestamp};
+
+use super::*;
+use crate::log::Sink;
+use crate::reader::LogReader;
+use crate::record::Outcome;
+use crate::verify::{Against, verify};
+
+struct Place {
+    folder: tempfile::TempDir,
+    datastore: Arc<dyn Datastore>,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { folder: tempfile::tempdir().unwrap(), datastore: Arc::new(MemoryDatastore::new()) }
+    }
+
+    fn options(&self) -> Options {
+        let keys = Keys::open(&self.folder.path().join("keys")).unwrap();
+        Options::new(self.folder.path().join("audit"), keys, self.datastore.instance())
+    }
+
+    fn open(&self, options: Options) -> Recorder {
+        Recorder::open(options, Arc::clone(&self.datastore)).unwrap()
+    }
+
+    /// The records of a log as JSON, after verifying it.
+    fn records(&self, log: &str) -> Vec<serde_json::Value> {
+        let directory = self.folder.path().join("audit").join(log);
+        let report = verify(&directory, &Against::default()).unwrap();
+        assert_eq!(report.problems, []);
+        let mut records = Vec::new();
+        let log = LogReader::open(&directory).unwrap();
+        log.records(0, &mut |raw| {
+            records.push(raw.record.to_json());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        records
+    }
+
+    fn of_kind(&self, log: &str, kind: &str) -> Vec<serde_json::Value> {
+        self.records(log).into_iter().filter(|record| record["kind"] == kind).collect()
+    }
+}
+
+fn decision(subject: &str) -> Decision<'_> {
+    Decision {
+        time: Timestamp::now(),
+        start: 0,
+        call: "check",
+        outcome: Outcome::Allowed,
+        reason: "related",
+        store: StoreId(1),
+        revision: Revision(1),
+        schema: Revision(1),
+        duration: Duration::from_micros(4),
+        resource_type: "document",
+        permission: "view",
+        subject_type: "user",
+        subject_relation: "",
+        count: 0,
+        digest: None,
+        caller: "key-1",
+        resource_id: "readme",
+        subject_id: subject,
+        context: "",
+        detail: "",
+    }
+}
+
+#[test]
+fn decisions_of_many_threads_are_all_recorded() {
+    let place = Place::new();
+    let recorder = place.open(place.options());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let recorder = &recorder;
+            scope.spawn(move || {
+                for number in 0..500 {
+                    recorder.record(decision(&format!("{thread}-{number}")), false).unwrap();
+                }
+            });
+        }
+    });
+    recorder.close();
+    assert_eq!(place.of_kind(DECISIONS, "decision").len(), 2000);
+    assert_eq!(recorder.counters().decisions.load(Ordering::Relaxed), 2000);
+    assert_eq!(recorder.counters().lost.load(Ordering::Relaxed), 0);
+    let kinds: Vec<_> = place.records(DECISIONS).into_iter().map(|record| record["kind"].clone()).collect();
+    assert_eq!((&kinds[0], &kinds[2001]), (&"start".into(), &"stop".into()));
+}
+
+#[test]
+fn a_strict_decision_is_on_disk_when_it_is_answered() {
+    let place = Place::new();
+    let recorder = place.open(place.options());
+    for number in 0..5 {
+        let receipt = recorder.record(decision("alice"), true).unwrap();
+        recorder.wait(&receipt).unwrap();
+        // Without closing: as kill -9 would leave it.
+        assert_eq!(place.of_kind(DECISIONS, "decision").len(), number + 1);
+        assert_eq!(recorder.counters().unsynced.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
+fn what_finds_no_room_in_the_queue_is_counted_in_a_gap() {
+    let place = Place::new();
+    // At and past the bound: one fits, of many at once most do not.
+    let recorder = place.open(Options { queue_bytes_max: 400, ..place.options() });
+    for _ in 0..1000 {
+        recorder.record(decision("alice"), false).unwrap();
+    }
+    recorder.close();
+    let lost = recorder.counters().lost.load(Ordering::Relaxed);
+    let written = place.of_kind(DECISIONS, "decision").len() as u64;
+    let gaps: u64 = place.of_kind(DECISIONS, "gap").iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
+    assert!(lost > 0 && written > 0, "{lost} lost, {written} written");
+    assert_eq!((written + lost, gaps), (1000, lost));
+    // Closed: nothing is taken any more, and a strict call is told.
+    assert!(recorder.record(decision("alice"), true).is_err());
+    assert!(recorder.record(decision("alice"), false).is_ok());
+    assert_eq!(recorder.counters().lost.load(Ordering::Relaxed), lost + 1);
+}
+
+static FULL: AtomicBool = AtomicBool::new(false);
+
+struct SmallDisk(File);
+
+impl Sink for SmallDisk {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if FULL.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.0.write_all_at(bytes, offset)
+    }
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[test]
+fn on_a_full_disk_strict_calls_fail_and_the_rest_leaves_a_counted_gap() {
+    let place = Place::new();
+    let small = |directory, origin| Setup { sink: |file| Box::new(SmallDisk(file)), ..Setup::new(directory, origin) };
+    let recorder = Recorder::open_with(place.options(), Arc::clone(&place.datastore), &small).unwrap();
+    let strict = |subject| recorder.record(decision(subject), true).and_then(|receipt| recorder.wait(&receipt));
+    strict("before").unwrap();
+    FULL.store(true, Ordering::SeqCst);
+    for _ in 0..7 {
+        recorder.record(decision("lost"), false).unwrap();
+    }
+    assert_eq!(strict("refused"), Err(Unrecorded));
+    assert_eq!(recorder.counters().failing.load(Ordering::Relaxed), 1);
+    assert_eq!(recorder.counters().refused.load(Ordering::Relaxed), 1);
+    FULL.store(false, Ordering::SeqCst);
+    strict("after").unwrap();
+    recorder.close();
+    let gaps = place.of_kind(DECISIONS, "gap");
+    let count: u64 = gaps.iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
+    // The refused one was counted, too: nobody was answered by it.
+    assert_eq!((count, &gaps[0]["reason"]), (8, &"write_failed".into()));
+    let subjects: Vec<_> =
+        place.of_kind(DECISIONS, "decision").into_iter().map(|record| record["subject"].clone()).collect();
+    assert_eq!(subjects, ["user:before", "user:after"]);
+}
+
+#[test]
+fn masked_parameters_are_named_and_not_told() {
+    let place = Place::new();
+    let recorder = place.open(Options { masked: vec!["ssn".to_owned()], ..place.options() });
+    let context = serde_json::json!({"ssn": "078-05-1120", "ip": "10.0.0.1"});
+    let text = recorder.context(context.as_object().unwrap());
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["ssn"], "[masked]");
+    assert!(text.contains("10.0.0.1") && !text.contains("1120"));
+    assert_eq!(recorder.context(&CaveatContext::new()), "");
+}
+
+fn commit(datastore: &dyn Datastore, update: &str, operation: Operation) {
+    let mut transaction = Transaction::new(StoreId::DEFAULT, Timestamp::now());
+    transaction.updates.push(StoredUpdate {
+        operation,
+        relationship: update.parse().unwrap(),
+        source: Source::STANDING,
+    });
+    transaction.actor = Some("key-1".to_owned());
+    transaction.metadata = Some(r#"{"ticket":"A-1"}"#.to_owned());
+    datastore.commit(transaction).unwrap();
+}
+
+fn commit_schema(datastore: &dyn Datastore) {
+    let mut transaction = Transaction::new(StoreId::DEFAULT, Timestamp::now());
+    let table = TableKey {
+        resource_type: "document".to_owned(),
+        relation: "viewer".to_owned(),
+        subject_type: "user".to_owned(),
+        subject_relation: None,
+    };
+    transaction.schema = Some(SchemaWrite {
+        bytes: b"the schema".to_vec(),
+        tables: vec![table],
+        types: vec!["document".to_owned(), "user".to_owned()],
+    });
+    datastore.commit(transaction).unwrap();
+}
+
+#[test]
+fn changes_are_taken_from_the_transaction_log_what_was_committed_unrecorded_first() {
+    let place = Place::new();
+    commit_schema(&*place.datastore);
+    commit(&*place.datastore, "document:readme#viewer@user:alice", Operation::Touch);
+    let recorder = place.open(place.options());
+    commit(&*place.datastore, "document:readme#viewer@user:alice", Operation::Delete);
+    recorder.close();
+    assert_eq!(recorder.position(), Revision(3));
+    // Committed while nothing records, as between a commit and its record before a crash.
+    commit(&*place.datastore, "document:readme#viewer@user:bob", Operation::Touch);
+    place.open(place.options()).close();
+    // Nothing new: nothing is recorded twice.
+    place.open(place.options()).close();
+    let changes = place.of_kind(CHANGES, "change");
+    let of = |field: &str| changes.iter().map(|change| change[field].clone()).collect::<Vec<_>>();
+    assert_eq!(of("revision"), [1, 2, 3, 4]);
+    let hash = crate::merkle::sha256(b"the schema").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(changes[0]["schema_sha256"], hash);
+    assert_eq!(changes[1]["updates"][0], "+document:readme#viewer@user:alice");
+    assert_eq!(changes[2]["updates"][0], "-document:readme#viewer@user:alice");
+    assert_eq!((&changes[3]["actor"], &changes[3]["metadata"]["ticket"]), (&"key-1".into(), &"A-1".into()));
+}
+
+#[test]
+fn a_transaction_of_many_relationships_has_several_records_and_a_cut_log_leaves_a_gap() {
+    let place = Place::new();
+    commit_schema(&*place.datastore);
+    let mut transaction = Transaction::new(StoreId::DEFAULT, Timestamp::now());
+    transaction.updates.extend((0..450).map(|number| StoredUpdate {
+        operation: Operation::Touch,
+        relationship: format!("document:readme#viewer@user:u{number}").parse().unwrap(),
+        source: Source::STANDING,
+    }));
+    place.datastore.commit(transaction).unwrap();
+    place.open(place.options()).close();
+    let parts = place.of_kind(CHANGES, "change");
+    let sizes: Vec<_> =
+        parts.iter().map(|part| (part["part"].clone(), part["updates"].as_array().map_or(0, Vec::len))).collect();
+    assert_eq!(sizes, [(0.into(), 0), (0.into(), 200), (1.into(), 200), (2.into(), 50)]);
+    assert_eq!((&parts[2]["last"], &parts[3]["last"]), (&false.into(), &true.into()));
+
+    for subject in ["a1", "a2", "a3"] {
+        commit(&*place.datastore, &format!("document:readme#viewer@user:{subject}"), Operation::Touch);
+    }
+    place.datastore.collect_garbage(Revision(4), Revision(4), 1000).unwrap();
+    place.open(place.options()).close();
+    let gaps = place.of_kind(CHANGES, "gap");
+    assert_eq!(
+        (&gaps[0]["reason"], &gaps[0]["from"], &gaps[0]["until"]),
+        (&"transaction_log_cut".into(), &3.into(), &4.into())
+    );
+    assert_eq!(place.of_kind(CHANGES, "change").last().unwrap()["revision"], 5);
+}
+
+#[test]
+fn a_datastore_older_than_its_log_is_told() {
+    let place = Place::new();
+    commit_schema(&*place.datastore);
+    commit(&*place.datastore, "document:readme#viewer@user:alice", Operation::Touch);
+    place.open(place.options()).close();
+    let older: Arc<dyn Datastore> = Arc::new(MemoryDatastore::new());
+    commit_schema(&*older);
+    for _ in 0..2 {
+        Recorder::open(place.options(), Arc::clone(&older)).unwrap().close();
+    }
+    let gaps = place.of_kind(CHANGES, "gap");
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(
+        (&gaps[0]["reason"], &gaps[0]["from"], &gaps[0]["until"]),
+        (&"history_went_back".into(), &1.into(), &2.into())
+    );
+}
+
+#[test]
+fn old_decisions_go_when_there_are_too_many_bytes_and_the_log_says_so() {
+    let place = Place::new();
+    let setup = |directory, origin| Setup { bits: 3, ..Setup::new(directory, origin) };
+    let directory = place.folder.path().join("audit").join(DECISIONS);
+    let (mut log, found) =
+        Log::open(setup(directory.clone(), "stonetown/1/decisions".to_owned()), &place.options().keys).unwrap();
+    log.add_start("", "", &found).unwrap();
+    for number in 0..60 {
+        log.add(&Body::Decision(decision(&format!("u{number}")))).unwrap();
+    }
+    log.sync().unwrap();
+    let bytes = |log: &Log| {
+        crate::segment::list(log.directory())
+            .unwrap()
+            .iter()
+            .map(|first| std::fs::metadata(crate::segment::path(log.directory(), *first)).unwrap().len())
+            .sum::<u64>()
+    };
+    let before = bytes(&log);
+    worker::prune(&mut log, before).unwrap();
+    assert_eq!(bytes(&log), before, "at the bound nothing goes");
+    worker::prune(&mut log, before / 2).unwrap();
+    assert!(bytes(&log) <= before / 2 + 4096);
+    log.sync().unwrap();
+    log.publish().unwrap();
+    let report = verify(&directory, &Against::default()).unwrap();
+    assert_eq!(report.problems, []);
+    assert!(report.first >= 24);
+}
