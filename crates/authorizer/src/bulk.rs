@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use stonetown_audit::Receipt;
 use stonetown_graph::{Answer, Trace};
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, SubjectRef, ZedToken};
 
@@ -10,6 +11,7 @@ use crate::admission::Weight;
 use crate::check::{above, refuse_wildcard, until};
 use crate::error::RequestLimit;
 use crate::gate::Act;
+use crate::recording::{Asked, Recording};
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
 
@@ -55,18 +57,37 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`].
     pub fn check_bulk(&self, call: &Call, request: &BulkCheckRequest) -> Result<BulkCheckAnswer, Error> {
+        let answered = self.answer_bulk(call, request);
+        // Items were recorded one by one; a call that has none to show for it, or broke off, is recorded itself.
+        match answered {
+            Err(error) if !matches!(error, Error::Unrecorded) => {
+                self.recorded(call, Asked::of("check_bulk"), |_| Err(error))
+            }
+            answered => answered,
+        }
+    }
+
+    fn answer_bulk(&self, call: &Call, request: &BulkCheckRequest) -> Result<BulkCheckAnswer, Error> {
         let types: HashSet<&str> = request.items.iter().map(|item| item.resource.object_type.as_ref()).collect();
         let acts: Vec<Act<'_>> = types.into_iter().map(Act::Check).collect();
         let _permit = self.admit(call, Weight::Heavy, &acts)?;
         above(RequestLimit::BulkChecks, request.items.len(), self.options.limits.bulk_checks_max)?;
         let world = self.world(call, request.consistency)?;
         let mut answers = Vec::with_capacity(request.items.len());
+        let mut receipt = Receipt::default();
         for item in &request.items {
-            match self.check_item(call, &world, item, request.trace) {
+            let asked = Asked::of("check_bulk").resource(&item.resource).permission(&item.permission);
+            let mut recording = self.recording(call, asked.subject(&item.subject).context(&item.context));
+            recording.see(&world);
+            match self.check_item(call, &world, item, request.trace, &mut recording) {
                 Err(error @ (Error::Deadline | Error::Cancelled)) => return Err(error),
-                answer => answers.push(answer),
+                answer => {
+                    receipt.join(recording.end(self, answer.as_ref().err())?);
+                    answers.push(answer);
+                }
             }
         }
+        self.wait_recorded(&receipt)?;
         let schema = request.trace.then(|| world.schema().text());
         Ok(BulkCheckAnswer { at: world.token, answers, schema })
     }
@@ -77,6 +98,7 @@ impl Authorizer {
         world: &World,
         item: &BulkCheckItem,
         trace: bool,
+        recording: &mut Recording<'_>,
     ) -> Result<(Answer, Option<Trace>), Error> {
         self.refuse_large_context(&item.context)?;
         refuse_wildcard(&item.subject, "subject.object_id")?;
@@ -86,10 +108,12 @@ impl Authorizer {
                 stonetown_graph::explain(&evaluation, &item.resource, &item.permission, &item.subject)?;
             call.note_work(&answer.work);
             trace.until = until(&evaluation, &item.resource, &item.permission, &item.subject, &answer);
+            recording.decided(&answer.membership, Some(&trace));
             return Ok((answer, Some(trace)));
         }
         let answer = stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?;
         call.note_work(&answer.work);
+        recording.decided(&answer.membership, None);
         Ok((answer, None))
     }
 }

@@ -10,6 +10,7 @@ use crate::error::RequestLimit;
 use crate::gate::Act;
 use crate::limits::encoded_bytes;
 use crate::moment::Freshness;
+use crate::recording::{Asked, Recording};
 use crate::typecheck::Purpose;
 use crate::world::World;
 use crate::{Authorizer, Call, Effort, Error};
@@ -59,12 +60,26 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`]; [`Error::NeedsPool`] only with [`Effort::Inline`].
     pub fn check(&self, call: &Call, request: &CheckRequest, effort: Effort) -> Result<CheckAnswer, Error> {
+        let asked = Asked::of("check").resource(&request.resource).permission(&request.permission);
+        let asked = asked.subject(&request.subject).context(&request.context);
+        self.recorded(call, asked, |recording| self.answer_check(call, request, effort, recording))
+    }
+
+    fn answer_check(
+        &self,
+        call: &Call,
+        request: &CheckRequest,
+        effort: Effort,
+        recording: &mut Recording<'_>,
+    ) -> Result<CheckAnswer, Error> {
         let _permit = self.admit(call, Weight::Light, &[Act::Check(request.resource.object_type.as_ref())])?;
         self.refuse_large_context(&request.context)?;
         refuse_wildcard(&request.subject, "subject.object_id")?;
         let world = self.world_of(call, request.freshness)?;
+        recording.see(&world);
         let resident = world.index.is_some();
-        if effort == Effort::Inline && (!resident || request.trace || !request.with.is_empty()) {
+        let may_block = !resident || recording.is_strict() || request.trace || !request.with.is_empty();
+        if effort == Effort::Inline && may_block {
             self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
             return Err(Error::NeedsPool);
         }
@@ -89,6 +104,7 @@ impl Authorizer {
                 call.note_work(&answer.work);
                 let counter = if resident { &self.counters.checks_resident } else { &self.counters.checks_stored };
                 counter.fetch_add(1, Ordering::Relaxed);
+                recording.decided(&answer.membership, trace.as_ref());
                 let schema = trace.is_some().then(|| world.schema().text());
                 let until = until(&evaluation, resource, permission, subject, &answer);
                 if let Some(trace) = &mut trace {

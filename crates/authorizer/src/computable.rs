@@ -5,6 +5,7 @@ use stonetown_tuple::{Consistency, ObjectType, RelationName, ZedToken};
 
 use crate::admission::Weight;
 use crate::gate::Act;
+use crate::recording::Asked;
 use crate::{Authorizer, Call, Error};
 
 /// What is asked: a relation or permission, or a type.
@@ -41,22 +42,28 @@ impl Authorizer {
         call: &Call,
         request: &ComputableRequest,
     ) -> Result<(ZedToken, Vec<MemberName>), Error> {
-        let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
-        let world = self.world(call, request.consistency)?;
-        let schema = world.schema();
-        let definition = request.definition.as_str();
-        let Some(found) = schema.definition(definition) else {
-            return Err(Error::UnknownDefinition { name: definition.to_owned() });
-        };
-        let relation = request.relation.as_ref().map(RelationName::as_str);
-        if let Some(relation) = relation
-            && found.member(relation).is_none()
-        {
-            return Err(Error::UnknownRelation { definition: definition.to_owned(), relation: relation.to_owned() });
-        }
-        let reached = dependents(schema, definition, relation).into_iter();
-        let wanted = reached.filter(|one| one.definition.name.as_str().starts_with(&request.definition_prefix));
-        Ok((world.token, wanted.map(MemberName::from).collect()))
+        self.recorded(call, Asked::of("computable_permissions"), |recording| {
+            let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
+            let world = self.world(call, request.consistency)?;
+            recording.see(&world);
+            let schema = world.schema();
+            let definition = request.definition.as_str();
+            let Some(found) = schema.definition(definition) else {
+                return Err(Error::UnknownDefinition { name: definition.to_owned() });
+            };
+            let relation = request.relation.as_ref().map(RelationName::as_str);
+            if let Some(relation) = relation
+                && found.member(relation).is_none()
+            {
+                return Err(Error::UnknownRelation {
+                    definition: definition.to_owned(),
+                    relation: relation.to_owned(),
+                });
+            }
+            let reached = dependents(schema, definition, relation).into_iter();
+            let wanted = reached.filter(|one| one.definition.name.as_str().starts_with(&request.definition_prefix));
+            Ok((world.token, wanted.map(MemberName::from).collect()))
+        })
     }
 }
 

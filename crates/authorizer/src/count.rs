@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use stonetown_tuple::{Consistency, RelationshipFilter, ZedToken};
 
 use crate::read::ReadRequest;
+use crate::recording::Asked;
 use crate::{Authorizer, Call, Error};
 
 impl Authorizer {
@@ -17,9 +18,11 @@ impl Authorizer {
         let consistency = Consistency::FullyConsistent;
         let request = ReadRequest { consistency, filter: filter.clone(), ..ReadRequest::default() };
         let mut count = 0;
-        let at = self.scan(call, &request, true, &mut |_| {
-            count += 1;
-            ControlFlow::Continue(())
+        let at = self.recorded(call, Asked::of("count").filter(filter), |recording| {
+            self.scan(call, &request, true, recording, &mut |_| {
+                count += 1;
+                ControlFlow::Continue(())
+            })
         })?;
         Ok((count, at))
     }

@@ -8,6 +8,7 @@ use stonetown_tuple::{Consistency, ZedToken};
 
 use crate::admission::Weight;
 use crate::gate::Act;
+use crate::recording::Asked;
 use crate::{Authorizer, Call, Error};
 
 /// Two schemas to compare.
@@ -34,16 +35,19 @@ impl Authorizer {
     /// [`Error::Schema`] when the comparison schema does not compile, [`Error::WorkLimit`] when the answer would be larger
     /// than [`crate::Limits::diff_types_max`] allows, and see [`Error`].
     pub fn diff_schema(&self, call: &Call, consistency: Consistency, comparison: &str) -> Result<DiffAnswer, Error> {
-        let _permit = self.admit(call, Weight::Heavy, &[Act::ReadSchema])?;
-        let comparison = Schema::compile(comparison, &CompileOptions::default()).map_err(Error::Schema)?;
-        call.check_alive()?;
-        let world = self.world(call, consistency)?;
-        let answer = DiffAnswer { at: world.token, in_force: world.plan, comparison };
-        let max = self.options.limits.diff_types_max;
-        if answer.differences().iter().map(types_of).sum::<u64>() > max {
-            return Err(Error::WorkLimit { limit: "diff_types_max", max });
-        }
-        Ok(answer)
+        self.recorded(call, Asked::of("diff_schema"), |recording| {
+            let _permit = self.admit(call, Weight::Heavy, &[Act::ReadSchema])?;
+            let comparison = Schema::compile(comparison, &CompileOptions::default()).map_err(Error::Schema)?;
+            call.check_alive()?;
+            let world = self.world(call, consistency)?;
+            recording.see(&world);
+            let answer = DiffAnswer { at: world.token, in_force: world.plan, comparison };
+            let max = self.options.limits.diff_types_max;
+            if answer.differences().iter().map(types_of).sum::<u64>() > max {
+                return Err(Error::WorkLimit { limit: "diff_types_max", max });
+            }
+            Ok(answer)
+        })
     }
 }
 

@@ -266,6 +266,9 @@ pub enum Error {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The decision could not be recorded, and its permission requires that it is.
+    #[error("the decision could not be recorded, which this permission requires: try again later")]
+    Unrecorded,
     /// Something in the server; what, is in its log.
     #[error("internal error")]
     Internal(String),
@@ -339,6 +342,55 @@ impl RequestLimit {
             RequestLimit::BulkChecks => "bulk_checks_max",
             RequestLimit::Results => "results_max",
             RequestLimit::Overlay => "overlay_max",
+        }
+    }
+}
+
+impl Error {
+    /// Which error it is, in one word; part of the format of the log of decisions.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Error::NoSchema => "no_schema",
+            Error::UnknownDefinition { .. } => "unknown_definition",
+            Error::UnknownRelation { .. } => "unknown_relation",
+            Error::NotAPermission { .. } => "not_a_permission",
+            Error::CannotUpdatePermission { .. } => "cannot_update_permission",
+            Error::InvalidSubjectType { .. } => "invalid_subject_type",
+            Error::WildcardNotAllowed { .. } => "wildcard_not_allowed",
+            Error::CaveatParameterType { .. } => "caveat_parameter_type",
+            Error::CaveatEvaluation { .. } => "caveat_evaluation",
+            Error::DuplicateUpdate { .. } => "duplicate_update",
+            Error::AlreadyExists(_) => "already_exists",
+            Error::PreconditionFailed(_) => "precondition_failed",
+            Error::TooManyToDelete { .. } => "too_many_to_delete",
+            Error::InvalidFilter { .. } => "invalid_filter",
+            Error::ImpossibleFilter { .. } => "impossible_filter",
+            Error::AboveLimit { .. } => "above_limit",
+            Error::Schema(_) => "schema",
+            Error::DataInTheWay(_) => "data_in_the_way",
+            Error::Cycle { .. } => "cycle",
+            Error::WorkLimit { .. } => "work_limit",
+            Error::NeedsPool => "needs_pool",
+            Error::Deadline => "deadline",
+            Error::Cancelled => "cancelled",
+            Error::SnapshotExpired { .. } => "snapshot_expired",
+            Error::ForeignToken => "foreign_token",
+            Error::FutureToken { .. } => "future_token",
+            Error::Serialization => "serialization",
+            Error::RequestIdReused(_) => "request_id_reused",
+            Error::ReadOnly(_) => "read_only",
+            Error::WritesOverloaded => "writes_overloaded",
+            Error::TooManyCalls { .. } => "too_many_calls",
+            Error::MemoryPressure { .. } => "memory_pressure",
+            Error::Unrecorded => "unrecorded",
+            Error::Refused(_) => "refused",
+            Error::NotMaterialized(_) => "not_materialized",
+            Error::CounterRegistered { .. } => "counter_registered",
+            Error::CounterNotRegistered { .. } => "counter_not_registered",
+            Error::TooManyCounters { .. } => "too_many_counters",
+            Error::WatchDisabled => "watch_disabled",
+            Error::Internal(_) => "internal",
         }
     }
 }

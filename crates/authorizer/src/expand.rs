@@ -5,6 +5,7 @@ use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, ZedTo
 
 use crate::admission::Weight;
 use crate::gate::Act;
+use crate::recording::Asked;
 use crate::{Authorizer, Call, Error};
 
 /// Which tree is asked for.
@@ -24,12 +25,16 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`].
     pub fn expand(&self, call: &Call, request: &ExpandRequest) -> Result<(ZedToken, ExpandTree), Error> {
-        let _permit =
-            self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource.object_type.as_ref()))])?;
-        let world = self.world(call, request.consistency)?;
-        let context = CaveatContext::new();
-        let evaluation = world.evaluation(call, &context, None, &self.options.limits.graph);
-        let tree = stonetown_graph::expand(&evaluation, &request.resource, &request.permission)?;
-        Ok((world.token, tree))
+        let asked = Asked::of("expand").resource(&request.resource).permission(&request.permission);
+        self.recorded(call, asked, |recording| {
+            let _permit =
+                self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource.object_type.as_ref()))])?;
+            let world = self.world(call, request.consistency)?;
+            recording.see(&world);
+            let context = CaveatContext::new();
+            let evaluation = world.evaluation(call, &context, None, &self.options.limits.graph);
+            let tree = stonetown_graph::expand(&evaluation, &request.resource, &request.permission)?;
+            Ok((world.token, tree))
+        })
     }
 }

@@ -8,6 +8,7 @@ use stonetown_tuple::{Consistency, Relationship, RelationshipFilter, ZedToken};
 use crate::check::above;
 use crate::error::RequestLimit;
 use crate::read::{ReadRequest, to_usize};
+use crate::recording::{Asked, Recording};
 use crate::world::Cursor;
 use crate::{Authorizer, Call, Error};
 
@@ -44,6 +45,17 @@ impl Authorizer {
         request: &ExportRequest,
         visit: &mut dyn FnMut(ExportBatch) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
+        let asked = Asked::of("export").filter(&request.filter);
+        self.recorded(call, asked, |recording| self.answer_export(call, request, recording, visit))
+    }
+
+    fn answer_export(
+        &self,
+        call: &Call,
+        request: &ExportRequest,
+        recording: &mut Recording<'_>,
+        visit: &mut dyn FnMut(ExportBatch) -> ControlFlow<()>,
+    ) -> Result<ZedToken, Error> {
         let max = self.options.limits.export_batch_max;
         let size = request.batch.filter(|batch| *batch > 0).unwrap_or(max);
         above(RequestLimit::Results, to_usize(size), to_usize(max))?;
@@ -55,7 +67,7 @@ impl Authorizer {
         };
         let mut batch = Vec::new();
         let mut last = None;
-        let token = self.scan(call, &read, false, &mut |item| {
+        let token = self.scan(call, &read, false, recording, &mut |item| {
             batch.push(item.relationship);
             last = Some(item.cursor);
             if batch.len() < to_usize(size) {

@@ -5,6 +5,7 @@ use stonetown_tuple::{Consistency, Relationship, Revision, ZedToken};
 
 use crate::admission::{Permit, Weight};
 use crate::gate::Act;
+use crate::recording::Asked;
 use crate::typecheck::Purpose;
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
@@ -53,9 +54,13 @@ impl Import<'_> {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn finish(self) -> Result<(ZedToken, u64), Error> {
-        let actor = self.call.caller.name.to_string();
-        let committed = self.writer.publish(self.schema_at, Some(actor), None)?;
-        self.call.note_revision(committed.revision);
-        Ok((self.authorizer.token(committed.revision), committed.count))
+        let Import { authorizer, writer, world, schema_at, call, _permit } = self;
+        authorizer.recorded(&call, Asked::write("import"), |recording| {
+            recording.see(&world);
+            let committed = writer.publish(schema_at, Some(call.caller.name.to_string()), None)?;
+            call.note_revision(committed.revision);
+            recording.committed(committed.revision);
+            Ok((authorizer.token(committed.revision), committed.count))
+        })
     }
 }

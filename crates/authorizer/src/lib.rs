@@ -38,6 +38,7 @@ pub mod world;
 pub mod write;
 
 mod places;
+mod recording;
 mod typecheck;
 
 use std::collections::HashMap;
@@ -48,6 +49,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use stonetown_audit::Recorder;
 use stonetown_graph::{Index, Plan};
 use stonetown_storage::{Datastore, Follower, SnapshotError, StorageError};
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
@@ -173,6 +175,7 @@ pub struct Authorizer {
     /// Held by what reads or copies everything: one at a time.
     upkeep: Mutex<()>,
     sets: materialize::Following,
+    recorder: Option<Arc<Recorder>>,
 }
 
 /// What happened so far, for metrics.
@@ -217,9 +220,22 @@ impl Authorizer {
             commits,
             watchers: watch::Watchers::default(),
             relationship_counters: counters::CounterSets::default(),
+            recorder: None,
             datastore,
             options,
         })
+    }
+
+    /// Records every call from now on.
+    #[must_use]
+    pub fn recording_to(self, recorder: Arc<Recorder>) -> Authorizer {
+        Authorizer { recorder: Some(recorder), ..self }
+    }
+
+    /// Where calls are recorded, if they are.
+    #[must_use]
+    pub fn recorder(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.as_ref()
     }
 
     /// The bounds in force.
@@ -285,7 +301,7 @@ impl Authorizer {
     }
 
     /// Moves the snapshot window: nothing older than `keep_since` stays readable, and the log keeps what is younger than
-    /// `keep_log_since`. Returns what was removed, `more` set when another run is due.
+    /// `keep_log_since`, and what is not yet in the log of changes. Returns what was removed, `more` set when another run is due.
     ///
     /// # Errors
     /// When storage fails.
@@ -298,7 +314,8 @@ impl Authorizer {
         const STEP: usize = 1_000;
         let floor = self.datastore.revision_at(keep_since)?;
         let log_floor = self.datastore.revision_at(keep_log_since)?;
-        self.datastore.collect_garbage(floor, log_floor, STEP)
+        let recorded = self.recorder.as_ref().map_or(log_floor, |recorder| recorder.position());
+        self.datastore.collect_garbage(floor, log_floor.min(recorded), STEP)
     }
 
     fn token(&self, revision: Revision) -> ZedToken {

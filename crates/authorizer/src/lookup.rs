@@ -11,6 +11,7 @@ use crate::check::{above, refuse_wildcard};
 use crate::error::RequestLimit;
 use crate::gate::Act;
 use crate::read::to_usize;
+use crate::recording::{Asked, Recording};
 use crate::world::{Cursor, World};
 use crate::{Authorizer, Call, Error};
 
@@ -70,10 +71,23 @@ impl Authorizer {
         request: &LookupResourcesRequest,
         visit: &mut dyn FnMut(FoundResource, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
+        let asked = Asked::of("lookup_resources").resource_type(request.resource_type.as_str());
+        let asked = asked.permission(&request.permission).subject(&request.subject).context(&request.context);
+        self.recorded(call, asked, |recording| self.answer_resources(call, request, recording, visit))
+    }
+
+    fn answer_resources(
+        &self,
+        call: &Call,
+        request: &LookupResourcesRequest,
+        recording: &mut Recording<'_>,
+        visit: &mut dyn FnMut(FoundResource, Cursor<Position>) -> ControlFlow<()>,
+    ) -> Result<ZedToken, Error> {
         let _permit = self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource_type.as_ref()))])?;
         self.refuse_large_lookup(&request.context, request.limit)?;
         refuse_wildcard(&request.subject, "subject_id")?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
+        recording.see(&world);
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);
         let found = stonetown_graph::lookup_resources(
             &evaluation,
@@ -83,13 +97,17 @@ impl Authorizer {
         )?;
         call.note_work(&found.work());
         let from = request.after.map(|cursor| cursor.position);
+        recording.begin_results(self)?;
         emit(
             &world,
             from,
             request.limit,
             |after, limit| Ok(found.page(&evaluation, after, limit)?),
             |item| (item.position, Some(1)),
-            visit,
+            &mut |item: FoundResource, cursor| {
+                recording.result(&item.id);
+                visit(item, cursor)
+            },
         )
     }
 
@@ -104,10 +122,24 @@ impl Authorizer {
         request: &LookupSubjectsRequest,
         visit: &mut dyn FnMut(FoundSubject, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
+        let asked = Asked::of("lookup_subjects").resource(&request.resource).permission(&request.permission);
+        let asked = asked.subject_type(request.subject_type.as_str(), request.subject_relation.as_ref());
+        let asked = asked.context(&request.context);
+        self.recorded(call, asked, |recording| self.answer_subjects(call, request, recording, visit))
+    }
+
+    fn answer_subjects(
+        &self,
+        call: &Call,
+        request: &LookupSubjectsRequest,
+        recording: &mut Recording<'_>,
+        visit: &mut dyn FnMut(FoundSubject, Cursor<Position>) -> ControlFlow<()>,
+    ) -> Result<ZedToken, Error> {
         let _permit =
             self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource.object_type.as_ref()))])?;
         self.refuse_large_lookup(&request.context, request.limit)?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
+        recording.see(&world);
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);
         let found = stonetown_graph::lookup_subjects(
             &evaluation,
@@ -118,6 +150,7 @@ impl Authorizer {
         )?;
         call.note_work(&found.work());
         let from = request.after.map(|cursor| cursor.position);
+        recording.begin_results(self)?;
         emit(
             &world,
             from,
@@ -127,7 +160,10 @@ impl Authorizer {
                 let takes = if item.id.as_ref() == "*" { (!request.without_wildcard).then_some(0) } else { Some(1) };
                 (item.position, takes)
             },
-            visit,
+            &mut |item: FoundSubject, cursor| {
+                recording.result(&item.id);
+                visit(item, cursor)
+            },
         )
     }
 

@@ -9,6 +9,7 @@ use crate::admission::Weight;
 use crate::check::above;
 use crate::error::RequestLimit;
 use crate::gate::enumerating;
+use crate::recording::{Asked, Recording};
 use crate::world::Cursor;
 use crate::write::check_filter;
 use crate::{Authorizer, Call, Error};
@@ -47,10 +48,12 @@ impl Authorizer {
         request: &ReadRequest,
         visit: &mut dyn FnMut(ReadItem) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
-        let max = self.options.limits.read_limit_max;
-        let limit = request.limit.unwrap_or(0);
-        above(RequestLimit::Results, to_usize(limit), to_usize(max))?;
-        self.scan(call, request, true, visit)
+        self.recorded(call, Asked::of("read").filter(&request.filter), |recording| {
+            let max = self.options.limits.read_limit_max;
+            let limit = request.limit.unwrap_or(0);
+            above(RequestLimit::Results, to_usize(limit), to_usize(max))?;
+            self.scan(call, request, true, recording, visit)
+        })
     }
 
     /// As [`Authorizer::read`], with no bound on the limit.
@@ -59,6 +62,7 @@ impl Authorizer {
         call: &Call,
         request: &ReadRequest,
         filter_required: bool,
+        recording: &mut Recording<'_>,
         visit: &mut dyn FnMut(ReadItem) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
         /// Relationships between two looks at the deadline.
@@ -68,6 +72,8 @@ impl Authorizer {
         if filter_required || !request.filter.is_empty() {
             check_filter(world.schema(), &request.filter)?;
         }
+        recording.see(&world);
+        recording.begin_results(self)?;
         let (token, now) = (world.token, world.now);
         let mut left = request.limit.filter(|limit| *limit > 0);
         let mut since_look = 0;
@@ -82,6 +88,7 @@ impl Authorizer {
                     return ControlFlow::Break(());
                 }
             }
+            recording.result(&relationship);
             let flow = visit(ReadItem { relationship, cursor: Cursor { token, now, position } });
             left = left.map(|left| left - 1);
             if left == Some(0) { ControlFlow::Break(()) } else { flow }

@@ -5,6 +5,7 @@ use stonetown_tuple::{Consistency, ZedToken};
 
 use crate::admission::Weight;
 use crate::gate::Act;
+use crate::recording::Asked;
 use crate::{Authorizer, Call, Error};
 
 /// Which parts of a schema are wanted. Names match by their beginning; several filters widen the answer.
@@ -42,23 +43,29 @@ impl Authorizer {
         consistency: Consistency,
         filters: &[ReflectFilter],
     ) -> Result<ReflectAnswer, Error> {
-        let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
-        filters.iter().try_for_each(ReflectFilter::check)?;
-        let world = self.world(call, consistency)?;
-        if world.snapshot.schema()?.is_none() {
-            return Err(Error::NoSchema);
-        }
-        let schema = world.schema();
-        let all = [ReflectFilter::default()];
-        let filters = if filters.is_empty() { &all } else { filters };
-        let whole = filters.iter().any(|filter| *filter == ReflectFilter::default());
-        let definitions = schema.definitions().iter().filter_map(|definition| select(definition, filters)).collect();
-        let wanted = |caveat: &&CaveatDefinition| {
-            whole
-                || filters.iter().any(|f| f.caveat.as_ref().is_some_and(|name| caveat.name.as_str().starts_with(name)))
-        };
-        let caveats = schema.caveats().iter().filter(wanted).cloned().collect();
-        Ok(ReflectAnswer { at: world.token, definitions, caveats })
+        self.recorded(call, Asked::of("reflect_schema"), |recording| {
+            let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
+            filters.iter().try_for_each(ReflectFilter::check)?;
+            let world = self.world(call, consistency)?;
+            recording.see(&world);
+            if world.snapshot.schema()?.is_none() {
+                return Err(Error::NoSchema);
+            }
+            let schema = world.schema();
+            let all = [ReflectFilter::default()];
+            let filters = if filters.is_empty() { &all } else { filters };
+            let whole = filters.iter().any(|filter| *filter == ReflectFilter::default());
+            let definitions =
+                schema.definitions().iter().filter_map(|definition| select(definition, filters)).collect();
+            let wanted = |caveat: &&CaveatDefinition| {
+                whole
+                    || filters
+                        .iter()
+                        .any(|f| f.caveat.as_ref().is_some_and(|name| caveat.name.as_str().starts_with(name)))
+            };
+            let caveats = schema.caveats().iter().filter(wanted).cloned().collect();
+            Ok(ReflectAnswer { at: world.token, definitions, caveats })
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use stonetown_tuple::{CaveatRef, Consistency, Relationship, ZedToken};
 use crate::admission::Weight;
 use crate::error::DataInTheWay;
 use crate::gate::Act;
+use crate::recording::{Asked, Recording};
 use crate::world::{World, stored_text};
 use crate::{Authorizer, Call, Error};
 
@@ -22,10 +23,13 @@ impl Authorizer {
     /// # Errors
     /// [`Error::NoSchema`] before the first was written.
     pub fn read_schema(&self, call: &Call) -> Result<(ZedToken, String), Error> {
-        let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
-        let world = self.world(call, Consistency::FullyConsistent)?;
-        let stored = world.snapshot.schema()?.ok_or(Error::NoSchema)?;
-        Ok((world.token, stored_text(&stored)?.to_owned()))
+        self.recorded(call, Asked::of("read_schema"), |recording| {
+            let _permit = self.admit(call, Weight::Light, &[Act::ReadSchema])?;
+            let world = self.world(call, Consistency::FullyConsistent)?;
+            recording.see(&world);
+            let stored = world.snapshot.schema()?.ok_or(Error::NoSchema)?;
+            Ok((world.token, stored_text(&stored)?.to_owned()))
+        })
     }
 
     /// Replaces the schema.
@@ -34,12 +38,17 @@ impl Authorizer {
     /// [`Error::Schema`] when it does not compile, [`Error::DataInTheWay`] when relationships are stored that it has no place
     /// for; nothing has changed then.
     pub fn write_schema(&self, call: &Call, text: &str) -> Result<ZedToken, Error> {
+        self.recorded(call, Asked::write("write_schema"), |recording| self.replace_schema(call, text, recording))
+    }
+
+    fn replace_schema(&self, call: &Call, text: &str, recording: &mut Recording<'_>) -> Result<ZedToken, Error> {
         let _permit = self.admit(call, Weight::Heavy, &[Act::WriteSchema])?;
         let options =
             CompileOptions { prefixes_required: self.options.schema_prefixes_required, ..CompileOptions::default() };
         let schema = Schema::compile(text, &options).map_err(Error::Schema)?;
         for _ in 0..=self.options.limits.write_retries_max {
             let world = self.world(call, Consistency::FullyConsistent)?;
+            recording.see(&world);
             let obstacles = obstacles(world.schema(), &schema);
             call.check_alive()?;
             find_in_the_way(&world, &obstacles)?;
@@ -53,11 +62,12 @@ impl Authorizer {
             transaction.actor = Some(call.caller.name.to_string());
             match self.datastore.commit(transaction) {
                 Err(CommitError::SchemaChanged(_) | CommitError::Conflict) => {}
-                Ok(committed) => {
-                    call.note_revision(committed.revision);
-                    return Ok(self.token(committed.revision));
+                outcome => {
+                    let revision = outcome?.revision;
+                    call.note_revision(revision);
+                    recording.committed(revision);
+                    return Ok(self.token(revision));
                 }
-                Err(error) => return Err(error.into()),
             }
         }
         Err(Error::Serialization)

@@ -10,6 +10,7 @@ use stonetown_tuple::{InstanceId, Revision, ZedToken};
 
 use crate::admission::Weight;
 use crate::gate::Act;
+use crate::recording::Asked;
 use crate::{Authorizer, Call, Error};
 
 /// Longest name of a checkpoint, in bytes.
@@ -57,6 +58,10 @@ impl Authorizer {
     /// [`Error::Refused`] when the name is taken or no name, when there are too many checkpoints or nowhere to put them, and
     /// when other upkeep is running.
     pub fn checkpoint(&self, call: &Call, name: Option<&str>) -> Result<Checkpoint, Error> {
+        self.recorded(call, Asked::of("checkpoint"), |_| self.make_checkpoint(call, name))
+    }
+
+    fn make_checkpoint(&self, call: &Call, name: Option<&str>) -> Result<Checkpoint, Error> {
         let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
         let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
         let Some(home) = &self.options.checkpoints else {
@@ -85,13 +90,15 @@ impl Authorizer {
     /// [`Error::Refused`] when other upkeep is running or the data is in memory; [`Error::Cancelled`] and
     /// [`Error::Deadline`] when the caller has gone. What does not agree is in the report.
     pub fn scrub(&self, call: &Call, progress: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Scrubbed, Error> {
-        let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
-        let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
-        let mut step = |looked| match gone(call) {
-            Some(_) => ControlFlow::Break(()),
-            None => progress(looked),
-        };
-        self.datastore.scrub(&mut step).map_err(|error| refused(call, error))
+        self.recorded(call, Asked::of("scrub"), |_| {
+            let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
+            let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
+            let mut step = |looked| match gone(call) {
+                Some(_) => ControlFlow::Break(()),
+                None => progress(looked),
+            };
+            self.datastore.scrub(&mut step).map_err(|error| refused(call, error))
+        })
     }
 }
 

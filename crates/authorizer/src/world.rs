@@ -20,6 +20,8 @@ pub struct World {
     pub plan: Arc<Plan>,
     /// The resident index at that revision, where it has it.
     pub index: Option<IndexView>,
+    /// The revision that wrote the schema; 0 when there is none.
+    pub schema_at: Revision,
     /// The time of the call.
     pub now: Timestamp,
     /// The token of the revision.
@@ -84,19 +86,19 @@ impl Authorizer {
 
     pub(crate) fn world_at(&self, store: StoreId, revision: Revision, now: Timestamp) -> Result<World, Error> {
         let snapshot = self.datastore.snapshot(store, revision)?;
-        let plan = self.plan(&*snapshot)?;
+        let (schema_at, plan) = self.plan(&*snapshot)?;
         let index = self.index.view(store, revision);
-        Ok(World { snapshot, plan, index, now, token: self.token(revision) })
+        Ok(World { snapshot, plan, index, schema_at, now, token: self.token(revision) })
     }
 
-    /// The compiled schema of a snapshot, compiled once for each version of it.
-    fn plan(&self, snapshot: &dyn Snapshot) -> Result<Arc<Plan>, Error> {
+    /// The compiled schema of a snapshot, compiled once for each version of it, and the revision that wrote it.
+    fn plan(&self, snapshot: &dyn Snapshot) -> Result<(Revision, Arc<Plan>), Error> {
         /// Compiled versions kept at a time; more come only from reading far back in history.
         const PLANS_MAX: usize = 64;
         let stored = snapshot.schema()?;
         let key = (snapshot.store(), stored.as_ref().map_or(Revision(0), |schema| schema.revision));
         if let Some(plan) = self.plans.load().get(&key) {
-            return Ok(Arc::clone(plan));
+            return Ok((key.1, Arc::clone(plan)));
         }
         let schema = Arc::new(compile_stored(stored.as_ref())?);
         let plan = Arc::new(Plan::compile(schema, snapshot));
@@ -105,7 +107,7 @@ impl Authorizer {
             plans.insert(key, Arc::clone(&plan));
             plans
         });
-        Ok(plan)
+        Ok((key.1, plan))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::admission::Weight;
 use crate::check::above;
 use crate::error::{RequestLimit, describe_filter};
 use crate::gate::{Act, enumerating};
+use crate::recording::{Asked, Recording};
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
 
@@ -74,6 +75,15 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn write(&self, call: &Call, request: &WriteRequest) -> Result<ZedToken, Error> {
+        self.recorded(call, Asked::write("write"), |recording| self.answer_write(call, request, recording))
+    }
+
+    fn answer_write(
+        &self,
+        call: &Call,
+        request: &WriteRequest,
+        recording: &mut Recording<'_>,
+    ) -> Result<ZedToken, Error> {
         let mut acts: Vec<Act<'_>> = request.updates.iter().map(writing).collect();
         acts.extend(request.preconditions.iter().map(testing));
         acts.dedup();
@@ -82,7 +92,7 @@ impl Authorizer {
         self.check_extras(&request.preconditions, request.metadata.as_deref())?;
         refuse_duplicates(&request.updates)?;
         let request_id = request.request_id.clone().map(|id| RequestId { id, fingerprint: write_fingerprint(request) });
-        let committed = self.commit(call, request_id, |world, transaction| {
+        let committed = self.commit(call, request_id, recording, |world, transaction| {
             let schema = world.schema();
             request.preconditions.iter().try_for_each(|precondition| check_precondition(schema, precondition))?;
             for update in &request.updates {
@@ -148,6 +158,16 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn delete(&self, call: &Call, request: &DeleteRequest) -> Result<DeleteAnswer, Error> {
+        let asked = Asked::write("delete").filter(&request.filter);
+        self.recorded(call, asked, |recording| self.answer_delete(call, request, recording))
+    }
+
+    fn answer_delete(
+        &self,
+        call: &Call,
+        request: &DeleteRequest,
+        recording: &mut Recording<'_>,
+    ) -> Result<DeleteAnswer, Error> {
         let RelationshipFilter { resource_type, relation, .. } = &request.filter;
         let (resource_type, relation) =
             (resource_type.as_ref().map(AsRef::as_ref), relation.as_ref().map(AsRef::as_ref));
@@ -165,7 +185,7 @@ impl Authorizer {
         self.check_extras(&request.preconditions, request.metadata.as_deref())?;
         let request_id =
             request.request_id.clone().map(|id| RequestId { id, fingerprint: delete_fingerprint(request) });
-        let committed = self.commit(call, request_id, |world, transaction| {
+        let committed = self.commit(call, request_id, recording, |world, transaction| {
             let schema = world.schema();
             request.preconditions.iter().try_for_each(|precondition| check_precondition(schema, precondition))?;
             check_filter(schema, &request.filter)?;
@@ -193,10 +213,12 @@ impl Authorizer {
         &self,
         call: &Call,
         request_id: Option<RequestId>,
+        recording: &mut Recording<'_>,
         prepare: impl Fn(&World, &mut Transaction) -> Result<(), Error>,
     ) -> Result<Committed, Error> {
         for _ in 0..=self.options.limits.write_retries_max {
             let world = self.world(call, stonetown_tuple::Consistency::FullyConsistent)?;
+            recording.see(&world);
             let mut transaction = Transaction::new(call.store, world.now);
             prepare(&world, &mut transaction)?;
             transaction.request_id.clone_from(&request_id);
@@ -204,11 +226,12 @@ impl Authorizer {
             transaction.schema_at = world.snapshot.schema()?.map(|schema| schema.revision);
             match self.datastore.commit(transaction) {
                 Err(CommitError::SchemaChanged(_) | CommitError::Conflict) => {}
-                Ok(committed) => {
+                outcome => {
+                    let committed = outcome?;
                     call.note_revision(committed.revision);
+                    recording.committed(committed.revision);
                     return Ok(committed);
                 }
-                Err(error) => return Err(error.into()),
             }
         }
         Err(Error::Serialization)

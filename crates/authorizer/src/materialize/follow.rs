@@ -12,6 +12,7 @@ use super::expiring::Expiring;
 use super::{Certainty, Moment, Scene, SetChild, SetRef, Watched, set_child, set_ref};
 use crate::admission::Weight;
 use crate::places::{Place, PlacesMax};
+use crate::recording::Asked;
 use crate::{Authorizer, Call, Error};
 
 /// What those who follow are told.
@@ -100,7 +101,9 @@ impl Authorizer {
     /// [`Error::Denied`], [`Error::NotMaterialized`], [`Error::TooManyStreams`], [`Error::MemoryPressure`], and [`Error::ForeignToken`],
     /// [`Error::FutureToken`] for a token that is not of the past.
     pub fn follow_sets(&self, call: &Call, start: Start) -> Result<Follower, Error> {
-        self.stream(call, self.options.materialize.clone(), Form::Shared, start)
+        self.recorded(call, Asked::of("follow_sets"), |_| {
+            self.stream(call, self.options.materialize.clone(), Form::Shared, start)
+        })
     }
 
     /// As [`Authorizer::follow_sets`], for the server itself: takes no place.
@@ -115,7 +118,7 @@ impl Authorizer {
     /// As [`Authorizer::follow_sets`], and [`Error::SnapshotExpired`] where the log or the snapshots do not reach back to the
     /// token.
     pub fn follow_permissions(&self, call: &Call, permissions: Vec<Watched>, start: Start) -> Result<Follower, Error> {
-        self.stream(call, permissions.into(), Form::Flat, start)
+        self.recorded(call, Asked::of("follow_permissions"), |_| self.stream(call, permissions.into(), Form::Flat, start))
     }
 
     fn stream(&self, call: &Call, watched: Arc<[Watched]>, form: Form, start: Start) -> Result<Follower, Error> {

@@ -8,6 +8,7 @@ use stonetown_tuple::{Timestamp, ZedToken};
 
 use super::{Moment, SetChild, SetRef, set_child, set_ref};
 use crate::admission::Weight;
+use crate::recording::{Asked, Recording};
 use crate::world::Cursor;
 use crate::{Authorizer, Call, Error};
 
@@ -55,10 +56,22 @@ impl Authorizer {
         request: &LookupSetsRequest,
         visit: &mut dyn FnMut(SetRef, SetChild, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<SetsListed, Error> {
+        let asked = Asked::of("lookup_permission_sets");
+        self.recorded(call, asked, |recording| self.answer_sets(call, request, recording, visit))
+    }
+
+    fn answer_sets(
+        &self,
+        call: &Call,
+        request: &LookupSetsRequest,
+        recording: &mut Recording<'_>,
+        visit: &mut dyn FnMut(SetRef, SetChild, Cursor<Position>) -> ControlFlow<()>,
+    ) -> Result<SetsListed, Error> {
         let _permit = self.admit(call, Weight::Heavy, &Authorizer::enumerating_all(self.materialized()))?;
         self.check_materialized(&[])?;
         let moment = self.moment_of_request(call, request)?;
         let scene = self.scene(call.store, moment, &self.options.materialize, Form::Shared)?;
+        recording.see(&scene.world);
         let evaluation = scene.evaluation(call, &self.options.limits.graph);
         let mut reader = Reader::new(&evaluation, &scene.sets);
         let names = Reader::new(&evaluation, &scene.sets);

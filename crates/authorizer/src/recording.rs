@@ -1,0 +1,272 @@
+//! Recording what was answered: every call of the front door passes through [`Authorizer::recorded`], and nothing else hands
+//! records to the log. A call whose record must be on disk first is not answered before it is.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use stonetown_audit::{Decision, Outcome, Receipt, Recorder, ResultDigest};
+use stonetown_graph::{Membership, Trace};
+use stonetown_tuple::{
+    CaveatContext, ObjectRef, RelationName, RelationshipFilter, Revision, SubjectRef, SubjectRelationFilter, Timestamp,
+};
+
+use crate::world::World;
+use crate::{Authorizer, Call, Error};
+
+/// Longest detail of a reason, in bytes: a path, missing parameters, the text of an error.
+const DETAIL_BYTES_MAX: usize = 2048;
+
+/// What a call asks, in the words of the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    call: &'static str,
+    resource_type: &'a str,
+    resource_id: &'a str,
+    permission: &'a str,
+    subject_type: &'a str,
+    subject_id: &'a str,
+    subject_relation: &'a str,
+    context: Option<&'a CaveatContext>,
+    /// A write: its record follows the commit, which the log of changes has in any case.
+    writes: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// A call about the whole store.
+    pub(crate) fn of(call: &'static str) -> Asked<'a> {
+        Asked { call, ..Asked::default() }
+    }
+
+    /// A call that writes.
+    pub(crate) fn write(call: &'static str) -> Asked<'a> {
+        Asked { writes: true, ..Asked::of(call) }
+    }
+
+    pub(crate) fn resource(self, resource: &'a ObjectRef) -> Asked<'a> {
+        let (resource_type, resource_id) = (resource.object_type.as_str(), resource.object_id.as_str());
+        Asked { resource_type, resource_id, ..self }
+    }
+
+    pub(crate) fn resource_type(self, resource_type: &'a str) -> Asked<'a> {
+        Asked { resource_type, ..self }
+    }
+
+    pub(crate) fn permission(self, permission: &'a RelationName) -> Asked<'a> {
+        Asked { permission: permission.as_str(), ..self }
+    }
+
+    pub(crate) fn subject(self, subject: &'a SubjectRef) -> Asked<'a> {
+        Asked {
+            subject_type: subject.object_type().as_str(),
+            subject_id: subject.object_id().as_str(),
+            subject_relation: subject.relation().map_or("", RelationName::as_str),
+            ..self
+        }
+    }
+
+    pub(crate) fn subject_type(self, subject_type: &'a str, relation: Option<&'a RelationName>) -> Asked<'a> {
+        Asked { subject_type, subject_relation: relation.map_or("", RelationName::as_str), ..self }
+    }
+
+    pub(crate) fn filter(self, filter: &'a RelationshipFilter) -> Asked<'a> {
+        let subject = filter.subject.as_ref();
+        let subject_relation = match subject.map(|subject| &subject.relation) {
+            Some(SubjectRelationFilter::Relation(relation)) => relation.as_str(),
+            _ => "",
+        };
+        Asked {
+            resource_type: filter.resource_type.as_ref().map_or("", AsRef::as_ref),
+            resource_id: filter.resource_id.as_ref().map_or("", AsRef::as_ref),
+            permission: filter.relation.as_ref().map_or("", AsRef::as_ref),
+            subject_type: subject.map_or("", |subject| subject.subject_type.as_ref()),
+            subject_id: subject.and_then(|subject| subject.subject_id.as_ref()).map_or("", |id| id.as_str()),
+            subject_relation,
+            ..self
+        }
+    }
+
+    pub(crate) fn context(self, context: &'a CaveatContext) -> Asked<'a> {
+        Asked { context: Some(context), ..self }
+    }
+}
+
+/// A call under way, and what will be recorded of it.
+pub(crate) struct Recording<'a> {
+    /// `None` when nothing is recorded.
+    recorder: Option<&'a Recorder>,
+    call: &'a Call,
+    asked: Asked<'a>,
+    begun: Option<Instant>,
+    strict: bool,
+    time: Option<Timestamp>,
+    revision: Revision,
+    schema: Revision,
+    outcome: Outcome,
+    reason: &'static str,
+    detail: Cow<'a, str>,
+    results: Option<ResultDigest>,
+}
+
+impl Authorizer {
+    /// Does the work of a call and records how it ended. The answer is given only when its record is safe, where that is asked
+    /// for.
+    pub(crate) fn recorded<T>(
+        &self,
+        call: &Call,
+        asked: Asked<'_>,
+        work: impl FnOnce(&mut Recording<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut recording = self.recording(call, asked);
+        let answered = work(&mut recording);
+        let receipt = recording.end(self, answered.as_ref().err());
+        let safe = receipt.and_then(|receipt| self.wait_recorded(&receipt));
+        answered.and_then(|answer| safe.map(|()| answer))
+    }
+
+    /// A call of which several records are made: to be ended by [`Recording::end`], and waited for together.
+    pub(crate) fn recording<'a>(&'a self, call: &'a Call, asked: Asked<'a>) -> Recording<'a> {
+        let recorder = self.recorder.as_deref();
+        let strict =
+            recorder.is_some_and(|recorder| !asked.writes && recorder.is_strict(asked.resource_type, asked.permission));
+        Recording {
+            recorder,
+            call,
+            asked,
+            begun: recorder.map(|_| Instant::now()),
+            strict,
+            time: None,
+            revision: Revision(0),
+            schema: Revision(0),
+            outcome: Outcome::Answered,
+            reason: "answered",
+            detail: Cow::Borrowed(""),
+            results: None,
+        }
+    }
+
+    /// Waits until what a receipt stands for is on disk.
+    pub(crate) fn wait_recorded(&self, receipt: &Receipt) -> Result<(), Error> {
+        self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.wait(receipt).map_err(|_| Error::Unrecorded))
+    }
+}
+
+impl Recording<'_> {
+    /// Whether the answer has to wait for the disk.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Notes what the answer rests on.
+    pub(crate) fn see(&mut self, world: &World) {
+        self.time = Some(world.now);
+        self.revision = world.token.revision;
+        self.schema = world.schema_at;
+    }
+
+    /// Notes the revision that a write was committed at.
+    pub(crate) fn committed(&mut self, revision: Revision) {
+        (self.revision, self.reason) = (revision, "committed");
+    }
+
+    /// Notes a yes, a no, or what it depends on.
+    pub(crate) fn decided(&mut self, membership: &Membership, trace: Option<&Trace>) {
+        if self.recorder.is_none() {
+            return;
+        }
+        (self.outcome, self.reason) = match membership {
+            Membership::Member => (Outcome::Allowed, "related"),
+            Membership::NotMember => (Outcome::Denied, "not_related"),
+            Membership::Conditional(_) => (Outcome::Conditional, "missing_context"),
+        };
+        self.detail = match (membership, trace) {
+            (Membership::Conditional(missing), _) => missing.iter().cloned().collect::<Vec<_>>().join(",").into(),
+            (Membership::Member, Some(trace)) => path(trace).into(),
+            _ => Cow::Borrowed(""),
+        };
+    }
+
+    /// Prepares for results that are handed out one after the other. Where the answer has to wait for the disk, none is handed
+    /// out before a record says that it is about to be.
+    pub(crate) fn begin_results(&mut self, authorizer: &Authorizer) -> Result<(), Error> {
+        if self.recorder.is_none() {
+            return Ok(());
+        }
+        self.results = Some(ResultDigest::default());
+        if self.strict {
+            let receipt = self.record(authorizer, Outcome::Begun, "begun", true)?;
+            authorizer.wait_recorded(&receipt)?;
+            self.strict = false;
+        }
+        Ok(())
+    }
+
+    /// Notes one result that is handed out.
+    pub(crate) fn result(&mut self, result: impl std::fmt::Display) {
+        if let Some(results) = &mut self.results {
+            results.add(result);
+        }
+    }
+
+    /// Records how the call ended. What must be asked again is not recorded.
+    pub(crate) fn end(mut self, authorizer: &Authorizer, error: Option<&Error>) -> Result<Receipt, Error> {
+        if matches!(error, Some(Error::NeedsPool)) || self.recorder.is_none() {
+            return Ok(Receipt::default());
+        }
+        if let Some(error) = error {
+            (self.outcome, self.reason) = (Outcome::Failed, error.name());
+            self.detail = error.to_string().into();
+        }
+        let (outcome, reason, strict) = (self.outcome, self.reason, self.strict);
+        self.record(authorizer, outcome, reason, strict)
+    }
+
+    fn record(
+        &mut self,
+        authorizer: &Authorizer,
+        outcome: Outcome,
+        reason: &str,
+        strict: bool,
+    ) -> Result<Receipt, Error> {
+        let Some(recorder) = self.recorder else { return Ok(Receipt::default()) };
+        let results = if outcome == Outcome::Begun { None } else { self.results.take() };
+        let (count, digest) = results.map(ResultDigest::finish).map_or((0, None), |(n, hash)| (n, Some(hash)));
+        let context = self.asked.context.map(|context| recorder.context(context)).unwrap_or_default();
+        let asked = &self.asked;
+        let decision = Decision {
+            time: self.time.unwrap_or_else(|| authorizer.clock.now()),
+            start: 0,
+            call: asked.call,
+            outcome,
+            reason,
+            store: self.call.store,
+            revision: self.revision,
+            schema: self.schema,
+            duration: self.begun.map(|begun| begun.elapsed()).unwrap_or_default(),
+            resource_type: asked.resource_type,
+            permission: asked.permission,
+            subject_type: asked.subject_type,
+            subject_relation: asked.subject_relation,
+            count,
+            digest,
+            caller: &self.call.caller.name,
+            resource_id: asked.resource_id,
+            subject_id: asked.subject_id,
+            context: &context,
+            detail: &self.detail[..self.detail.floor_char_boundary(DETAIL_BYTES_MAX)],
+        };
+        recorder.record(decision, strict).map_err(|_| Error::Unrecorded)
+    }
+}
+
+/// The way on which a question was answered with yes: each step the first that was enough.
+fn path(trace: &Trace) -> String {
+    let mut path = format!("{}#{}", trace.resource, trace.permission);
+    let mut at = trace;
+    while let Some(next) = at.parts.iter().find(|part| part.result == Some(Membership::Member))
+        && path.len() < DETAIL_BYTES_MAX
+    {
+        path.push_str(&format!(" > {}#{}", next.resource, next.permission));
+        at = next;
+    }
+    path
+}
