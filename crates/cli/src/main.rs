@@ -2,6 +2,7 @@
 //!
 //! Reading order: this file (what can be asked for), then a file per group of commands.
 
+mod audit;
 mod backup;
 mod client;
 mod config;
@@ -75,6 +76,9 @@ enum Command {
     Restore(restore::Args),
     /// Prove that everything stored agrees with itself.
     Scrub(scrub::Args),
+    /// Verify, search and prove the logs of decisions and changes in a data directory.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Write schema and relationships of a validation file to a server.
     Import(import::Args),
     /// Write a server's schema and relationships as a validation file.
@@ -106,7 +110,7 @@ enum Outcome {
     Done,
     /// The answer is no, and the caller wants an exit code for that.
     NoPermission,
-    /// A validation file does not hold.
+    /// A validation file does not hold, or a log is not as it was written.
     Invalid,
 }
 
@@ -134,6 +138,7 @@ fn main() -> ExitCode {
         Command::Man(args) => shell::man(&args, command()),
         Command::Restore(args) => restore::run(&args, output),
         Command::Scrub(args) => scrub::run(cli.connection, &args, output),
+        Command::Audit(command) => audit::run(command, output),
         Command::Schema(command) => schema::run(cli.connection, command, output),
         Command::Relationship(command) => {
             client::run(cli.connection, |client| relationship::run(client, command, output))

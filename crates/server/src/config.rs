@@ -1,5 +1,6 @@
 //! All settings of a server. This struct is their one source: flags, environment names and help texts derive from it.
 
+mod audit;
 mod http;
 pub mod layers;
 mod limits;
@@ -19,6 +20,7 @@ use stonetown_authorizer::materialize::Watched;
 use crate::tls::TlsFiles;
 
 pub use self::http::HttpConfig;
+pub use audit::AuditConfig;
 pub use limits::RequestLimits;
 pub use period::Period;
 pub use reference::reference;
@@ -232,6 +234,10 @@ pub struct Config {
     /// Whether definition names without a prefix are refused.
     #[arg(long, env = "STONETOWN_SCHEMA_PREFIXES_REQUIRED")]
     pub schema_prefixes_required: bool,
+
+    /// Whether and how decisions and changes are recorded.
+    #[command(flatten)]
+    pub audit: AuditConfig,
 
     /// How much one request may hold or ask for.
     #[command(flatten)]

@@ -5,6 +5,7 @@
 //! `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
 //! for test suites.
 
+mod audit;
 pub mod auth;
 mod bootstrap;
 pub mod config;
@@ -22,6 +23,7 @@ mod tls;
 mod traces;
 pub mod upkeep;
 
+pub use audit::AuditError;
 pub use config::{Config, Engine, TestingConfig};
 pub use logs::start_logging;
 pub use run::{Running, ServeError, serve};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_api::{ApiSettings, DownloadLayer, Downloads, GatewayLayer, Health};
+use stonetown_audit::Recorder;
 use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::validation::ValidationError;
 use stonetown_storage::{Datastore, MemoryDatastore, ReadOnly, StorageError};
@@ -18,6 +19,7 @@ use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 
+use crate::audit::{self, AuditError};
 use crate::auth::{AuthLayer, Keys};
 use crate::bootstrap;
 use crate::config::{Config, Engine};
@@ -45,6 +47,9 @@ pub enum ServeError {
     /// The data cannot be opened.
     #[error("the datastore cannot be opened: {0}")]
     Storage(#[from] StorageError),
+    /// The logs of decisions and changes cannot be opened.
+    #[error("audit: {0}")]
+    Audit(#[from] AuditError),
     /// A port cannot be used.
     #[error("cannot listen on {address} ({flag}): {}", describe(.source))]
     Listen {
@@ -98,6 +103,7 @@ pub struct Running {
     grace_period: Duration,
     traces: Option<Traces>,
     tasks: Vec<JoinHandle<()>>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 /// Starts a server; it takes calls when this returns.
@@ -120,6 +126,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
     let authorizer = opened.map_err(|error| ServeError::Internal(error.to_string()))??;
 
+    let recorder = authorizer.recorder().cloned();
     let (stop, stopped) = watch::channel(false);
     let (stage, staged) = watch::channel(Stage::Serving);
     let collections = Arc::<Collections>::default();
@@ -177,7 +184,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     }
     health.set_serving(true).await;
     let grace_period = config.grpc_shutdown_grace_period.0;
-    Ok(Running { grpc_addr, http_addr, metrics_addr, health, stage, stop, grace_period, traces, tasks })
+    Ok(Running { grpc_addr, http_addr, metrics_addr, health, stage, stop, grace_period, traces, tasks, recorder })
 }
 
 fn open_tls(files: Option<TlsFiles>) -> Result<Option<Arc<Tls>>, ServeError> {
@@ -231,7 +238,7 @@ fn downloads(config: &Config, grpc: SocketAddr, http: Option<SocketAddr>) -> Res
 
 impl Running {
     /// Says that it no longer serves, refuses new calls, ends endless streams, lets running calls end within the grace period,
-    /// cuts off the rest, then stops. Whoever is refused or cut off is told `UNAVAILABLE`.
+    /// cuts off the rest, writes what is to be recorded, then stops. Whoever is refused or cut off is told `UNAVAILABLE`.
     pub async fn shutdown(self) {
         self.health.set_serving(false).await;
         let _ = self.stage.send(Stage::Draining);
@@ -252,6 +259,9 @@ impl Running {
         }
         if let Some(traces) = self.traces {
             let _ = tokio::task::spawn_blocking(move || traces.shutdown()).await;
+        }
+        if let Some(recorder) = self.recorder {
+            let _ = tokio::task::spawn_blocking(move || recorder.close()).await;
         }
     }
 }
@@ -286,7 +296,11 @@ fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
     } else {
         datastore
     };
-    let authorizer = Authorizer::open(datastore, config.authorizer_options())?;
+    let recorder = audit::open(config, &datastore)?;
+    let mut authorizer = Authorizer::open(datastore, config.authorizer_options())?;
+    if let Some(recorder) = recorder {
+        authorizer = authorizer.recording_to(recorder);
+    }
     bootstrap::load(&authorizer, &config.datastore_bootstrap_files, config.datastore_bootstrap_overwrite)?;
     Ok(Arc::new(authorizer))
 }

@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use stonetown_audit::Recorder;
 use stonetown_authorizer::Authorizer;
 use stonetown_storage::{Distribution, Usage};
 
@@ -37,6 +38,9 @@ impl Collector for Sources {
         self.put_authorizer(&mut page)?;
         put_usage(&mut page, &self.authorizer.datastore().usage())?;
         self.put_limits(&mut page)?;
+        if let Some(recorder) = self.authorizer.recorder() {
+            put_audit(&mut page, recorder, self.authorizer.datastore().head().0)?;
+        }
         self.collections.put(&mut page)?;
         // Without TLS and traces the numbers are there as well, so that a dashboard has no holes.
         let tls: Vec<_> = self.tls.iter().map(|tls| tls.state()).collect();
@@ -164,6 +168,23 @@ fn put_usage(page: &mut Page<'_>, usage: &Usage) -> fmt::Result {
     page.gauge("datastore_uncompacted_files", "Files that no compaction has looked at", usage.uncompacted_files)?;
     page.gauge("datastore_writes_stalled", "1 while writes wait for compaction", u64::from(usage.writes_stalled))?;
     page.gauge("datastore_background_errors", "Failures of work in the background", usage.background_errors)
+}
+
+/// The logs of decisions and changes.
+fn put_audit(page: &mut Page<'_>, recorder: &Recorder, head: u64) -> fmt::Result {
+    let counters = recorder.counters();
+    let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+    page.gauge("audit_queue_bytes", "Bytes of decisions that wait to be written", recorder.queued_bytes() as u64)?;
+    page.gauge("audit_unsynced", "Decisions written and not synced", load(&counters.unsynced))?;
+    let lag = head.saturating_sub(recorder.position().0);
+    page.gauge("audit_changes_lag", "Commits that are not in the log of changes", lag)?;
+    page.gauge("audit_failing", "1 while the logs cannot be written", load(&counters.failing))?;
+    page.count("audit_decisions", "Records written to the log of decisions", load(&counters.decisions))?;
+    page.count("audit_changes", "Records written to the log of changes", load(&counters.changes))?;
+    page.count("audit_lost", "Decisions that the log lacks, of which it says so", load(&counters.lost))?;
+    page.count("audit_refused", "Calls refused as their record could not be synced", load(&counters.refused))?;
+    page.count("audit_syncs", "Syncs of the log of decisions", load(&counters.syncs))?;
+    page.count("audit_sync_microseconds", "Time that these syncs took", load(&counters.sync_micros))
 }
 
 /// What is written to.

@@ -1,0 +1,73 @@
+//! The logs of decisions and changes, opened as the settings say.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use stonetown_audit::recorder::FOLDER;
+use stonetown_audit::{KeyError, Keys, LogError, Options, Recorder};
+use stonetown_storage::Datastore;
+
+use crate::config::{Config, Engine};
+
+/// Why the logs cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The keys.
+    #[error("{0}; --key-dir says where they are")]
+    Keys(#[from] KeyError),
+    /// The logs.
+    #[error("{0}; `stonetown audit verify` says more. To go on with new logs, move the folder `audit` out of the data")]
+    Log(#[from] LogError),
+    /// Keys among the data that they protect.
+    #[error("--key-dir `{}` lies inside the data: whoever can change the data could sign for it", .0.display())]
+    KeysAmongData(PathBuf),
+    /// Strict records without a place for them.
+    #[error("--audit-strict needs logs: the memory engine and --audit=false have none")]
+    NothingToBeStrictAbout,
+}
+
+/// Opens the logs and begins to record; `None` when nothing is to be recorded.
+pub(crate) fn open(config: &Config, datastore: &Arc<dyn Datastore>) -> Result<Option<Arc<Recorder>>, AuditError> {
+    let audit = &config.audit;
+    if !audit.audit || config.datastore_engine == Engine::Memory {
+        return if audit.audit_strict.is_empty() { Ok(None) } else { Err(AuditError::NothingToBeStrictAbout) };
+    }
+    let key_dir = audit.key_dir.clone().unwrap_or_else(|| beside(&config.data_dir));
+    if absolute(&key_dir).starts_with(absolute(&config.data_dir)) {
+        return Err(AuditError::KeysAmongData(key_dir));
+    }
+    let keys = Keys::open(&key_dir)?;
+    let fingerprint = keys.signing().public().fingerprint();
+    if keys.is_new() {
+        tracing::info!(fingerprint, directory = %key_dir.display(), "made a key for the audit logs: keep a copy of it");
+    } else {
+        tracing::info!(fingerprint, "audit logs are signed");
+    }
+    let options = Options {
+        node: node(),
+        build: concat!("stonetown ", env!("CARGO_PKG_VERSION")).to_owned(),
+        strict: audit.audit_strict.iter().cloned().collect(),
+        masked: audit.audit_mask.clone(),
+        decisions_bytes_max: audit.audit_decisions_gib << 30,
+        ..Options::new(config.data_dir.join(FOLDER), keys, datastore.instance())
+    };
+    Ok(Some(Arc::new(Recorder::open(options, Arc::clone(datastore))?)))
+}
+
+/// The directory of the keys where none is named.
+fn beside(data: &Path) -> PathBuf {
+    let mut name = absolute(data).into_os_string();
+    name.push(".keys");
+    name.into()
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // A path that ends in a separator has the same name.
+    path.components().collect()
+}
+
+/// The name of this machine, as far as the system tells.
+fn node() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
