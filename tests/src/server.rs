@@ -23,7 +23,7 @@ pub const KEY: &str = "test-key";
 pub enum Store<'a> {
     /// In its own memory.
     Memory,
-    /// In RocksDB, in this directory.
+    /// In RocksDB, in this directory; the keys of the logs come to lie beside it.
     RocksDb(&'a Path),
 }
 
@@ -147,6 +147,12 @@ impl Server {
         let id = self.child.id().context("the server has ended")?;
         let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
         if asked.success() { Ok(()) } else { bail!("the server cannot be asked to stop") }
+    }
+
+    /// The process's id; `None` when it has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Whether the process has ended by itself.

@@ -25,7 +25,8 @@ async fn scenarios_hold_on_rocksdb_and_after_a_restart() {
     let mut failures = Vec::new();
     for file in scenario::files().unwrap() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::RocksDb(directory.path());
+        let data = directory.path().join("data");
+        let store = Store::RocksDb(&data);
         let server = Server::start(&binary, store, &[], &[]).await.unwrap();
         let client = Client::connect(&server.address).await.unwrap();
         collect(&mut failures, &file, scenario::run(client, &file).await);
@@ -68,8 +69,9 @@ assertions:
 async fn a_store_that_is_in_use_is_not_opened_twice() {
     let binary = binary().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let _first = Server::start(&binary, Store::RocksDb(directory.path()), &[], &[]).await.unwrap();
-    let second = Server::start(&binary, Store::RocksDb(directory.path()), &[], &[]);
+    let data = directory.path().join("data");
+    let _first = Server::start(&binary, Store::RocksDb(&data), &[], &[]).await.unwrap();
+    let second = Server::start(&binary, Store::RocksDb(&data), &[], &[]);
     assert!(tokio::time::timeout(Duration::from_secs(30), second).await.unwrap().is_err());
 }
 

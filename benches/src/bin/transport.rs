@@ -59,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
         Command::new(&args.server)
             .args(["serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--grpc-preshared-key", KEY])
             .arg("--data-dir")
-            .arg(folder.path())
+            .arg(folder.path().join("data"))
             .env("STONETOWN_LOG_LEVEL", "warn"),
     )?;
     let (empty, empty_address) = start(Command::new(std::env::current_exe()?).arg("--empty"))?;

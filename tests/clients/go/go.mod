@@ -4,6 +4,8 @@ go 1.25.8
 
 require (
 	github.com/authzed/authzed-go v1.11.0
+	github.com/transparency-dev/merkle v0.0.2
+	golang.org/x/mod v0.35.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260526163538-3dc84a4a5aaa
 	google.golang.org/grpc v1.83.1
 	google.golang.org/protobuf v1.36.11

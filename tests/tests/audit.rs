@@ -1,0 +1,369 @@
+//! The logs of decisions and changes of a real server: what is in them after kill -9, what the command line finds in them, and
+//! what happens when they cannot be written.
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use stonetown_api::proto::authzed::api::v1 as wire;
+use stonetown_tests::client::Client;
+use stonetown_tests::crash;
+use stonetown_tests::server::{Server, Store, binary};
+use stonetown_tuple::Relationship;
+
+const SCHEMA: &str = "
+caveat on_network(net string, secret string) { net == \"office\" && secret != \"\" }
+definition user {}
+definition document {
+  relation viewer: user | user with on_network
+  permission view = viewer
+  permission peek = viewer
+}";
+
+fn audit(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary().unwrap());
+    command.args(["--json", "audit"]).args(arguments).env("STONETOWN_DATA_DIR", directory.join("data"));
+    command.output().unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn search(directory: &Path, arguments: &[&str]) -> Vec<Value> {
+    lines(&audit(directory, &[&["search"], arguments].concat()))
+}
+
+fn object(text: &str) -> wire::ObjectReference {
+    let (object_type, object_id) = text.split_once(':').unwrap();
+    wire::ObjectReference { object_type: object_type.to_owned(), object_id: object_id.to_owned() }
+}
+
+fn subject(text: &str) -> wire::SubjectReference {
+    wire::SubjectReference { object: Some(object(text)), optional_relation: String::new() }
+}
+
+async fn check(client: &mut Client, resource: &str, permission: &str, who: &str) -> Result<bool, tonic::Code> {
+    let request = wire::CheckPermissionRequest {
+        resource: Some(object(resource)),
+        permission: permission.to_owned(),
+        subject: Some(subject(who)),
+        ..Default::default()
+    };
+    let response = client.permissions.check_permission(request).await.map_err(|status| status.code())?;
+    Ok(response.into_inner().permissionship == wire::check_permission_response::Permissionship::HasPermission as i32)
+}
+
+async fn start(directory: &Path, flags: &[&str]) -> (Server, Client) {
+    let server = Server::start(&binary().unwrap(), Store::RocksDb(&directory.join("data")), flags, &[]).await.unwrap();
+    let client = Client::connect(&server.address).await.unwrap();
+    (server, client)
+}
+
+async fn prepare(client: &mut Client) {
+    client.write_schema(SCHEMA).await.unwrap();
+    let relationship: Relationship = "document:readme#viewer@user:anna".parse().unwrap();
+    client.write([stonetown_api::client::relationship_to_wire(relationship)], []).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_decision_and_every_change_survive_kill_9_and_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let flags = ["--audit-strict", "document#view", "--audit-mask", "secret"];
+    let (server, mut client) = start(directory, &flags).await;
+    prepare(&mut client).await;
+    assert_eq!(check(&mut client, "document:readme", "view", "user:anna").await, Ok(true));
+    assert_eq!(check(&mut client, "document:readme", "view", "user:bert").await, Ok(false));
+    server.kill().await.unwrap();
+
+    let found = search(directory, &["--subject", "user:anna"]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    for (field, value) in [
+        ("call", "check"),
+        ("outcome", "allowed"),
+        ("reason", "related"),
+        ("resource", "document:readme"),
+        ("permission", "view"),
+        ("caller", "key-1"),
+    ] {
+        assert_eq!(found[0][field], value, "{found:?}");
+    }
+    assert_eq!((&found[0]["revision"], &found[0]["schema_revision"]), (&2.into(), &1.into()));
+    assert_eq!(search(directory, &["--outcome", "denied"])[0]["subject"], "user:bert");
+    assert_eq!(search(directory, &["--resource", "document:other"]), Vec::<Value>::new());
+    let first = search(directory, &["--limit", "1"]);
+    assert_eq!((&first[0]["kind"], &first[0]["build"]), (&"start".into(), &"stonetown 0.1.0".into()));
+
+    // The change log is completed from the transaction log, should the crash have come between.
+    let (server, client) = start(directory, &flags).await;
+    drop(client);
+    server.kill().await.unwrap();
+    let changes = search(directory, &["--log", "changes", "--subject", "user:anna"]);
+    assert_eq!((changes.len(), &changes[0]["revision"], &changes[0]["actor"]), (1, &2.into(), &"key-1".into()));
+    for report in lines(&audit(directory, &["verify", directory.join("data").to_str().unwrap()])) {
+        assert_eq!(report["whole"], true, "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_decision_survives_the_loss_of_everything_that_was_not_synced() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    std::fs::create_dir(path("root")).unwrap();
+    std::fs::create_dir(path("record")).unwrap();
+    crash::compile_shim(&path("unsynced.so")).unwrap();
+    let environment = crash::shim_environment(home.path(), 1_000);
+    let flags = ["--audit-strict", "document#view"];
+    let mut expected = 0;
+    for _ in 0..3 {
+        let data = path("root").join("data");
+        let server = Server::start(&binary().unwrap(), Store::RocksDb(&data), &flags, &environment).await.unwrap();
+        let mut client = Client::connect(&server.address).await.unwrap();
+        if expected == 0 {
+            prepare(&mut client).await;
+        }
+        for _ in 0..5 {
+            assert_eq!(check(&mut client, "document:readme", "view", "user:anna").await, Ok(true));
+            assert_eq!(check(&mut client, "document:readme", "peek", "user:anna").await, Ok(true));
+            expected += 1;
+        }
+        server.kill().await.unwrap();
+        crash::rollback::to_last_sync(&path("root"), &path("record")).unwrap();
+        assert_eq!(search(&path("root"), &["--permission", "view"]).len(), expected);
+        assert!(audit(&path("root"), &["verify"]).status.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_of_the_api_leaves_its_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    // Strict, so that nothing has to be waited for.
+    let (server, mut client) = start(directory, &["--audit-strict", "*", "--audit-mask", "secret"]).await;
+    prepare(&mut client).await;
+    let item = |who: &str, permission: &str| wire::CheckBulkPermissionsRequestItem {
+        resource: Some(object("document:readme")),
+        permission: permission.to_owned(),
+        subject: Some(subject(who)),
+        context: Some(prost_types::Struct {
+            fields: [(
+                "secret".to_owned(),
+                prost_types::Value { kind: Some(prost_types::value::Kind::StringValue("hush".to_owned())) },
+            )]
+            .into_iter()
+            .collect(),
+        }),
+    };
+    let items = vec![item("user:anna", "view"), item("user:bert", "view"), item("user:anna", "unknown")];
+    let bulk = wire::CheckBulkPermissionsRequest { items, ..Default::default() };
+    client.permissions.check_bulk_permissions(bulk).await.unwrap();
+    let lookup = wire::LookupResourcesRequest {
+        resource_object_type: "document".to_owned(),
+        permission: "view".to_owned(),
+        subject: Some(subject("user:anna")),
+        ..Default::default()
+    };
+    let mut found = client.permissions.lookup_resources(lookup).await.unwrap().into_inner();
+    while found.message().await.unwrap().is_some() {}
+    let lookup = wire::LookupSubjectsRequest {
+        resource: Some(object("document:readme")),
+        permission: "view".to_owned(),
+        subject_object_type: "user".to_owned(),
+        ..Default::default()
+    };
+    let mut found = client.permissions.lookup_subjects(lookup).await.unwrap().into_inner();
+    while found.message().await.unwrap().is_some() {}
+    let expand = wire::ExpandPermissionTreeRequest {
+        resource: Some(object("document:readme")),
+        permission: "view".to_owned(),
+        ..Default::default()
+    };
+    client.permissions.expand_permission_tree(expand).await.unwrap();
+    let read = wire::ReadRelationshipsRequest {
+        relationship_filter: Some(wire::RelationshipFilter {
+            resource_type: "document".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mut found = client.permissions.read_relationships(read).await.unwrap().into_inner();
+    while found.message().await.unwrap().is_some() {}
+    let mut found = client
+        .permissions
+        .export_bulk_relationships(wire::ExportBulkRelationshipsRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    while found.message().await.unwrap().is_some() {}
+    client.schema.read_schema(wire::ReadSchemaRequest {}).await.unwrap();
+    // A stream ends for its client before its last record is made; the next start sees all of them.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    server.kill().await.unwrap();
+
+    let of = |call: &str| search(directory, &["--call", call]);
+    let bulk = of("check_bulk");
+    let outcomes: Vec<_> = bulk.iter().map(|record| record["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["allowed", "denied", "failed"]);
+    assert_eq!(bulk[2]["reason"], "unknown_relation");
+    assert_eq!(bulk[0]["context"]["secret"], "[masked]");
+    for call in ["lookup_resources", "lookup_subjects", "read", "export"] {
+        let records = of(call);
+        let outcomes: Vec<_> = records.iter().map(|record| record["outcome"].clone()).collect();
+        assert_eq!(outcomes, ["begun", "answered"], "{call}");
+        assert_eq!(records[1]["count"], 1, "{call}");
+        assert_eq!(records[1]["digest"].as_str().map(str::len), Some(64), "{call}");
+    }
+    for call in ["expand", "read_schema", "write_schema", "write"] {
+        assert_eq!(search(directory, &["--call", call, "--caller", "key-1"]).len(), 1, "{call}");
+    }
+    let data = directory.join("data");
+    assert!(!grep(&data, b"hush"), "a masked value is nowhere in the data");
+}
+
+/// Whether any file below a folder has these bytes.
+fn grep(folder: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return grep(&path, bytes);
+        }
+        std::fs::read(path).unwrap().windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_written_refuses_strict_calls_and_counts_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    // A process that would be killed for a file too large is told so instead.
+    let wrapper = directory.join("stonetown");
+    std::fs::write(&wrapper, format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", binary().unwrap().display()))
+        .unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let flags = ["--audit-strict", "document#view"];
+    let server = Server::start(
+        &wrapper,
+        Store::RocksDb(&directory.join("data")),
+        &flags,
+        &[("STONETOWN_LOG", "off".to_owned())],
+    )
+    .await
+    .unwrap();
+    let mut client = Client::connect(&server.address).await.unwrap();
+    prepare(&mut client).await;
+    assert_eq!(check(&mut client, "document:readme", "view", "user:anna").await, Ok(true));
+    let limit = |bytes: &str| {
+        let pid = server.id().unwrap().to_string();
+        let status =
+            Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")]).status().unwrap();
+        assert!(status.success());
+    };
+    limit("1");
+    assert_eq!(check(&mut client, "document:readme", "view", "user:anna").await, Err(tonic::Code::Unavailable));
+    assert_eq!(check(&mut client, "document:readme", "peek", "user:anna").await, Ok(true));
+    limit("unlimited");
+    assert_eq!(check(&mut client, "document:readme", "view", "user:anna").await, Ok(true));
+    server.kill().await.unwrap();
+    let gaps = search(directory, &["--from", "1"]).into_iter().filter(|record| record["kind"] == "gap");
+    let lost: u64 = gaps.map(|gap| gap["count"].as_u64().unwrap()).sum();
+    assert!((1..=2).contains(&lost), "{lost} lost");
+    assert!(audit(directory, &["verify"]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_altered_log_is_found_and_named_and_not_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let (server, mut client) = start(directory, &["--audit-strict", "document#view"]).await;
+    prepare(&mut client).await;
+    for number in 0..5 {
+        check(&mut client, "document:readme", "view", &format!("user:subject-{number}")).await.unwrap();
+    }
+    // Within a second of the last record the newest checkpoint covers it.
+    tokio::time::sleep(std::time::Duration::from_millis(1300)).await;
+    let exported = directory.join("exported");
+    lines(&audit(directory, &["checkpoint", "--output", exported.to_str().unwrap()]));
+    let proof = lines(&audit(directory, &["prove", "3"]));
+    assert_eq!(proof[0]["record"]["index"], 3);
+    let keys = lines(&audit(directory, &["key"]));
+    assert_eq!(keys.len(), 2);
+    let key = keys[0]["key"].as_str().unwrap();
+    server.kill().await.unwrap();
+    let exported = exported.to_str().unwrap();
+    let verify = ["verify", "--checkpoint", exported, "--key", key];
+    assert!(lines(&audit(directory, &verify)).iter().all(|report| report["whole"] == true));
+
+    let segment = directory.join("data/audit/decisions/00000000000000000000.segment");
+    let whole = std::fs::read(&segment).unwrap();
+    let at = whole.windows(9).position(|window| window == b"subject-2").unwrap();
+    let mut altered = whole.clone();
+    altered[at + 8] = b'9';
+    std::fs::write(&segment, &altered).unwrap();
+    let output = audit(directory, &verify);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let found = index_of(&whole, b"subject-2");
+    assert_eq!(report["problems"][0]["from"], found, "{report}");
+    let refused = Server::start(&binary().unwrap(), Store::RocksDb(&directory.join("data")), &[], &[]).await;
+    assert!(refused.is_err(), "a damaged log is not written on");
+    assert_eq!(std::fs::read(&segment).unwrap(), altered, "and not mended");
+    std::fs::write(&segment, &whole).unwrap();
+
+    // Somebody with the keys begins the log anew.
+    std::fs::remove_dir_all(directory.join("data/audit")).unwrap();
+    let (server, client) = start(directory, &[]).await;
+    drop(client);
+    server.kill().await.unwrap();
+    assert_eq!(audit(directory, &verify).status.code(), Some(1));
+    assert!(audit(directory, &["verify", "--key", key]).status.success());
+}
+
+/// The index of the record that has these bytes: how many records begin before them.
+fn index_of(segment: &[u8], bytes: &[u8]) -> u64 {
+    let at = segment.windows(bytes.len()).position(|window| window == bytes).unwrap();
+    // Each entry begins with its version and index, after the lengths of the record.
+    (0..)
+        .take_while(|index: &u64| {
+            let begin = [&[1][..], &index.to_be_bytes()].concat();
+            segment[..at].windows(9).any(|window| window == begin)
+        })
+        .count() as u64
+        - 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_key_signs_after_a_restart_and_recording_can_be_turned_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let (server, client) = start(directory, &[]).await;
+    drop(client);
+    server.kill().await.unwrap();
+    let keys = directory.join("data.keys");
+    lines(&audit(directory, &["rotate-key", "--key-dir", keys.to_str().unwrap()]));
+    let (server, client) = start(directory, &[]).await;
+    drop(client);
+    server.kill().await.unwrap();
+    assert_eq!(lines(&audit(directory, &["key"])).len(), 4, "two keys of two logs");
+    assert!(audit(directory, &["verify"]).status.success());
+
+    let inside = directory.join("data/keys");
+    let refused = Server::start(
+        &binary().unwrap(),
+        Store::RocksDb(&directory.join("data")),
+        &["--key-dir", inside.to_str().unwrap()],
+        &[],
+    )
+    .await;
+    assert!(refused.is_err() && !inside.exists());
+
+    let before = search(directory, &[]).len();
+    let (server, mut client) = start(directory, &["--audit=false"]).await;
+    prepare(&mut client).await;
+    server.kill().await.unwrap();
+    assert_eq!(search(directory, &[]).len(), before);
+}
