@@ -3,9 +3,9 @@
 #   STONETOWN_BIN   the binary (default: target/debug/stonetown)
 
 # start_server LINE FLAGS...: starts `stonetown FLAGS...` and waits until it prints a line that begins with LINE. Its output is then
-# in $work/out, its log in $work/log; it is stopped, and $work removed, when the script ends.
+# in $work/out, its log in $work/log, its binary is $bin; it is stopped, and $work removed, when the script ends.
 start_server() {
-  local line=$1 root bin
+  local line=$1 root
   shift
   root=$(cd "$(dirname "$0")/.." && pwd)
   bin=${STONETOWN_BIN:-${CARGO_TARGET_DIR:-$root/target}/debug/stonetown}

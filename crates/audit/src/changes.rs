@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use stonetown_storage::{
-    Change as EdgeChange, Datastore, Edge, Effect, LogEntry, Snapshot, SnapshotError, StorageError, Table, read,
+    Change as EdgeChange, Datastore, Edge, Effect, LogPiece, Snapshot, SnapshotError, StorageError, Table, read,
 };
 use stonetown_tuple::{Revision, Source, Timestamp};
 
@@ -19,8 +19,8 @@ pub(crate) const LOG_CUT: &str = "transaction_log_cut";
 
 /// Relationships in one record.
 const UPDATES_MAX: usize = 200;
-/// Transactions taken from the transaction log at once.
-const TRANSACTIONS_AT_ONCE: usize = 64;
+/// Records that are handed to the system together.
+const RECORDS_AT_ONCE: u64 = 64;
 
 /// Why changes are not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,17 @@ pub(crate) enum ChangesError {
     Log(#[from] LogError),
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// What came of recording a transaction.
+enum Recorded {
+    Whole,
+    /// It is not committed.
+    NotYet,
+    /// The transaction log no longer has it.
+    Cut {
+        floor: Revision,
+    },
 }
 
 /// The change log and how far it has come.
@@ -45,8 +56,8 @@ impl Changes {
         Changes { log, datastore, position: found.position, written: found.position }
     }
 
-    /// The last revision that is recorded.
-    pub(crate) fn position(&self) -> Revision {
+    /// The last revision whose record is not only in memory.
+    pub(crate) fn recorded(&self) -> Revision {
         self.written
     }
 
@@ -66,23 +77,19 @@ impl Changes {
             self.position = head;
         }
         while self.position < self.datastore.head() {
-            match self.datastore.log(self.position, TRANSACTIONS_AT_ONCE) {
-                Ok(entries) if entries.is_empty() => break,
-                Ok(entries) => {
-                    for entry in &entries {
-                        self.record(entry)?;
-                        self.position = entry.revision;
-                    }
-                }
-                Err(SnapshotError::Expired { floor, .. }) => {
-                    self.gap(LOG_CUT, self.position.next(), floor, floor.0 - self.position.0)?;
+            let revision = self.position.next();
+            match self.record(revision)? {
+                Recorded::Whole => self.position = revision,
+                Recorded::NotYet => break,
+                Recorded::Cut { floor } => {
+                    self.gap(LOG_CUT, revision, floor, floor.0 - self.position.0)?;
                     self.position = floor;
                 }
-                Err(SnapshotError::Future { .. }) => break,
-                Err(SnapshotError::Storage(error)) => return Err(error.into()),
             }
-            self.log.write()?;
-            self.written = self.position;
+            if self.log.unwritten() >= RECORDS_AT_ONCE {
+                self.log.write()?;
+                self.written = self.position;
+            }
         }
         self.log.write()?;
         self.written = self.position;
@@ -94,39 +101,63 @@ impl Changes {
         self.log.add(&Body::Gap(Gap { time: Timestamp::now(), reason, count, from: from.0, until: until.0 }))
     }
 
-    fn record(&mut self, entry: &LogEntry) -> Result<(), ChangesError> {
-        let snapshot = self.snapshot(entry)?;
-        let schema = match snapshot.schema()? {
-            Some(schema) if entry.schema_changed && schema.revision == entry.revision => Some(sha256(&schema.bytes)),
-            _ => None,
-        };
-        let parts = entry.changes.len().div_ceil(UPDATES_MAX).max(1);
-        let mut chunks = entry.changes.chunks(UPDATES_MAX);
-        for part in 0..parts {
-            let chunk = chunks.next().unwrap_or_default();
-            let texts = chunk.iter().map(|change| text(&*snapshot, change)).collect::<Result<Vec<_>, _>>()?;
-            self.log.add(&Body::Change(Change {
-                time: entry.provenance.time,
-                revision: entry.revision,
-                store: entry.store,
-                part: part as u64,
-                last: part + 1 == parts,
-                count: entry.changes.len() as u64,
-                schema,
-                actor: entry.provenance.actor.as_deref().unwrap_or_default(),
-                metadata: entry.provenance.metadata.as_deref().unwrap_or_default(),
-                updates: texts.iter().map(String::as_str).collect(),
-            }))?;
+    /// Records a transaction, a bounded piece of it at a time.
+    fn record(&mut self, revision: Revision) -> Result<Recorded, ChangesError> {
+        let (mut part, mut count) = (0, 0);
+        for number in 0.. {
+            let piece = match self.datastore.log_piece(revision, number) {
+                Ok(Some(piece)) => piece,
+                Ok(None) | Err(SnapshotError::Future { .. }) => return Ok(Recorded::NotYet),
+                Err(SnapshotError::Expired { floor, .. }) => return Ok(Recorded::Cut { floor }),
+                Err(SnapshotError::Storage(error)) => return Err(error.into()),
+            };
+            self.record_piece(&piece, &mut part, &mut count)?;
+            if piece.last {
+                break;
+            }
+            // Its first parts are there twice, should the rest fail: those that end in one that is the last count.
+            self.log.write()?;
         }
-        Ok(())
+        Ok(Recorded::Whole)
     }
 
-    /// A snapshot that knows the names in an entry: that of its own revision, or the oldest there is. Names stay for as long as
-    /// the transaction log mentions them.
-    fn snapshot(&self, entry: &LogEntry) -> Result<Arc<dyn Snapshot>, StorageError> {
-        let mut at = entry.revision;
+    fn record_piece(&mut self, piece: &LogPiece, part: &mut u64, count: &mut u64) -> Result<(), ChangesError> {
+        let snapshot = self.snapshot(piece)?;
+        let schema = match snapshot.schema()? {
+            Some(schema) if piece.schema_changed && schema.revision == piece.revision => Some(sha256(&schema.bytes)),
+            _ => None,
+        };
+        let mut chunks = piece.changes.chunks(UPDATES_MAX).peekable();
         loop {
-            match self.datastore.snapshot(entry.store, at) {
+            let chunk = chunks.next().unwrap_or_default();
+            let texts = chunk.iter().map(|change| text(&*snapshot, change)).collect::<Result<Vec<_>, _>>()?;
+            *count += chunk.len() as u64;
+            let is_end = chunks.peek().is_none();
+            self.log.add(&Body::Change(Change {
+                time: piece.provenance.time,
+                revision: piece.revision,
+                store: piece.store,
+                part: *part,
+                last: piece.last && is_end,
+                count: *count,
+                schema,
+                actor: piece.provenance.actor.as_deref().unwrap_or_default(),
+                metadata: piece.provenance.metadata.as_deref().unwrap_or_default(),
+                updates: texts.iter().map(String::as_str).collect(),
+            }))?;
+            *part += 1;
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A snapshot that knows the names in a piece: that of its own revision, or the oldest there is. Names stay for as long as
+    /// the transaction log mentions them.
+    fn snapshot(&self, piece: &LogPiece) -> Result<Arc<dyn Snapshot>, StorageError> {
+        let mut at = piece.revision;
+        loop {
+            match self.datastore.snapshot(piece.store, at) {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(SnapshotError::Expired { floor, .. }) => at = floor,
                 Err(SnapshotError::Storage(error)) => return Err(error),

@@ -93,7 +93,7 @@ pub struct Change<'a> {
     pub part: u64,
     /// Whether it is the last.
     pub last: bool,
-    /// Relationships that the whole transaction changed.
+    /// Relationships that the transaction changed, up to and with this part.
     pub count: u64,
     /// The SHA-256 of the schema's bytes, where the transaction wrote a schema.
     pub schema: Option<Hash>,

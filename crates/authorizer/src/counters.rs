@@ -21,6 +21,7 @@ use stonetown_tuple::{
 use crate::admission::Weight;
 use crate::follow::LogFollower;
 use crate::gate::{Act, enumerating};
+use crate::recording::{Asked, Recording};
 use crate::write::check_filter;
 use crate::{Authorizer, Call, Error};
 
@@ -51,9 +52,22 @@ impl Authorizer {
     /// # Errors
     /// [`Error::CounterRegistered`], [`Error::TooManyCounters`], and those of filters that the schema refuses.
     pub fn register_counter(&self, call: &Call, name: &RelationName, filter: RelationshipFilter) -> Result<(), Error> {
-        let _permit = self.admit(call, Weight::Light, &[Act::Operate, enumerating(&filter)])?;
+        let asked = Asked::write("register_counter").filter(&filter);
+        self.recorded(call, asked, |recording| self.register(call, name, &filter, recording))
+    }
+
+    fn register(
+        &self,
+        call: &Call,
+        name: &RelationName,
+        filter: &RelationshipFilter,
+        recording: &mut Recording<'_>,
+    ) -> Result<(), Error> {
+        recording.explain(name.as_str());
+        let _permit = self.admit(call, Weight::Light, &[Act::Operate, enumerating(filter)])?;
         let world = self.world(call, Consistency::FullyConsistent)?;
-        check_filter(world.schema(), &filter)?;
+        recording.see(&world);
+        check_filter(world.schema(), filter)?;
         let set = self.counters_of(call.store)?;
         let mut set = set.lock();
         if let Some(counter) = set.counters.get(name.as_str()) {
@@ -66,7 +80,7 @@ impl Authorizer {
         }
         set.registered += 1;
         let number = set.registered;
-        set.counters.insert(name.to_string(), Counter { number, filter, counted: None, under_way: 0 });
+        set.counters.insert(name.to_string(), Counter { number, filter: filter.clone(), counted: None, under_way: 0 });
         let kept = self.keep(&set);
         if kept.is_err() {
             set.counters.remove(name.as_str());
@@ -79,6 +93,13 @@ impl Authorizer {
     /// # Errors
     /// [`Error::CounterNotRegistered`].
     pub fn unregister_counter(&self, call: &Call, name: &str) -> Result<(), Error> {
+        self.recorded(call, Asked::write("unregister_counter"), |recording| {
+            recording.explain(name);
+            self.unregister(call, name)
+        })
+    }
+
+    fn unregister(&self, call: &Call, name: &str) -> Result<(), Error> {
         let _permit = self.admit(call, Weight::Light, &[Act::Operate])?;
         let set = self.counters_of(call.store)?;
         let mut set = set.lock();
@@ -96,6 +117,17 @@ impl Authorizer {
     /// # Errors
     /// [`Error::CounterNotRegistered`], and those of storage.
     pub fn read_counter(&self, call: &Call, name: &str) -> Result<Count, Error> {
+        self.recorded(call, Asked::of("read_counter"), |recording| {
+            recording.explain(name);
+            let count = self.counted(call, name)?;
+            if let Count::Value { at, .. } = &count {
+                recording.see_revision(at.revision);
+            }
+            Ok(count)
+        })
+    }
+
+    fn counted(&self, call: &Call, name: &str) -> Result<Count, Error> {
         let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
         let set = self.counters_of(call.store)?;
         let is_ready = {

@@ -163,6 +163,18 @@ impl Recording<'_> {
         self.schema = world.schema_at;
     }
 
+    /// Notes the revision of an answer that rests on the log alone.
+    pub(crate) fn see_revision(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+
+    /// Notes what the call is about, beyond its question.
+    pub(crate) fn explain(&mut self, detail: &str) {
+        if self.recorder.is_some() {
+            self.detail = Cow::Owned(detail.to_owned());
+        }
+    }
+
     /// Notes the revision that a write was committed at.
     pub(crate) fn committed(&mut self, revision: Revision) {
         (self.revision, self.reason) = (revision, "committed");

@@ -21,6 +21,7 @@ use crate::follow::{LogFollower, Step};
 use crate::gate::{Act, enumerating};
 use crate::limits::encoded_bytes;
 use crate::places::{Place, Places, PlacesMax};
+use crate::recording::{Asked, Recording};
 use crate::write::check_filter;
 use crate::{Authorizer, Call, Error};
 
@@ -118,11 +119,22 @@ impl Authorizer {
     /// [`Error::WatchDisabled`], [`Error::TooManyStreams`], [`Error::SnapshotExpired`] when the log no longer reaches back to
     /// the start, those of tokens that are not one's own or of the future, and those of filters that the schema refuses.
     pub fn watch(&self, call: &Call, request: &WatchRequest) -> Result<Watch, Error> {
+        // What is handed out is what the log of changes has: that a watch begins, and of what, is enough.
+        let asked = match (&request.filters[..], &request.object_types[..]) {
+            ([filter], _) => Asked::of("watch").filter(filter),
+            (_, [object_type]) => Asked::of("watch").resource_type(object_type.as_str()),
+            _ => Asked::of("watch"),
+        };
+        self.recorded(call, asked, |recording| self.begin_watch(call, request, recording))
+    }
+
+    fn begin_watch(&self, call: &Call, request: &WatchRequest, recording: &mut Recording<'_>) -> Result<Watch, Error> {
         if self.options.watch_disabled {
             return Err(Error::WatchDisabled);
         }
         drop(self.admit(call, Weight::Heavy, &acts(request))?);
         let world = self.world(call, Consistency::FullyConsistent)?;
+        recording.see(&world);
         let filters = filters(world.schema(), request)?;
         let (after, everything) = match request.start {
             WatchStart::Head => (world.token.revision, None),

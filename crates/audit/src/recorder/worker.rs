@@ -210,7 +210,7 @@ impl Worker {
         let followed = self.changes.follow();
         let counters = &self.shared.counters;
         counters.changes.fetch_add(self.changes.log.size().saturating_sub(before), Ordering::Relaxed);
-        counters.position.store(self.changes.position().0, Ordering::Relaxed);
+        counters.position.store(self.changes.recorded().0, Ordering::Relaxed);
         if let Err(error) = followed {
             self.shared.counters.failing.store(1, Ordering::Relaxed);
             return self.tell("changes cannot be recorded, for now", &error);

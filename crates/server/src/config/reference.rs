@@ -23,6 +23,7 @@ fn row(arg: &Arg) -> String {
         _ if !arg.get_action().takes_values() => "true or false",
         "TIME" => "time",
         "MIB" => "MiB",
+        "GIB" => "GiB",
         "BYTES" => "bytes",
         "N" => "number",
         "RATIO" => "0 to 1",
