@@ -144,7 +144,7 @@ fn check(authorizer: &Authorizer, call: &Call, request: &CheckRequest) -> anyhow
 
 fn request(check: &stonetown_benches::workload::Check) -> CheckRequest {
     CheckRequest {
-        consistency: Consistency::MinimizeLatency,
+        freshness: Consistency::MinimizeLatency.into(),
         resource: check.resource.clone(),
         permission: check.permission.clone(),
         subject: check.subject.clone(),

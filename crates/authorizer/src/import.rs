@@ -26,6 +26,18 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`].
     pub fn import(&self, call: &Call, mode: BulkMode) -> Result<Import<'_>, Error> {
+        self.begin_import(call, mode).map_err(|error| self.record_refused_import(call, error))
+    }
+
+    /// What comes to its end is recorded there.
+    fn record_refused_import(&self, call: &Call, error: Error) -> Error {
+        match self.recorded(call, Asked::write("import"), |_| Err::<(), _>(error)) {
+            Err(error) => error,
+            Ok(()) => Error::Unrecorded,
+        }
+    }
+
+    fn begin_import(&self, call: &Call, mode: BulkMode) -> Result<Import<'_>, Error> {
         let permit = self.admit(call, Weight::Heavy, &[])?;
         let world = self.world(call, Consistency::FullyConsistent)?;
         let writer = self.datastore.bulk(call.store, mode, world.now)?;
@@ -40,6 +52,10 @@ impl Import<'_> {
     /// # Errors
     /// See [`Error`]; the import is then to be dropped.
     pub fn push(&mut self, relationships: Vec<Relationship>) -> Result<(), Error> {
+        self.take(relationships).map_err(|error| self.authorizer.record_refused_import(&self.call, error))
+    }
+
+    fn take(&mut self, relationships: Vec<Relationship>) -> Result<(), Error> {
         for relationship in &relationships {
             let (resource_type, relation) =
                 (relationship.resource.object_type.as_ref(), relationship.relation.as_ref());

@@ -78,6 +78,9 @@ pub use stonetown_storage::{Checkpointed, Difference, DifferenceKind, Scrubbed};
 /// What the position of a read is made of, for those who keep it in a cursor.
 pub use stonetown_storage::{EdgePosition, Ordinal, TableId, read::ReadPosition};
 
+/// The name of the server as a caller.
+const OWN_NAME: &str = "stonetown";
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Caller {
@@ -98,7 +101,7 @@ impl Caller {
     /// holds.
     #[must_use]
     pub fn internal() -> Caller {
-        Caller { name: "stonetown".into(), internal: true }
+        Caller { name: OWN_NAME.into(), internal: true }
     }
 
     /// The server itself on behalf of a caller that it has judged: what it does is put down to that caller.
@@ -111,6 +114,11 @@ impl Caller {
     #[must_use]
     pub fn is_internal(&self) -> bool {
         self.internal
+    }
+
+    /// Whether it is the server itself, on nobody's behalf.
+    pub(crate) fn is_itself(&self) -> bool {
+        self.internal && *self.name == *OWN_NAME
     }
 }
 

@@ -116,12 +116,23 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn write_both(&self, call: &Call, one: &StoreUpdates, other: &StoreUpdates) -> Result<ZedToken, Error> {
+        self.recorded(call, Asked::write("write_both"), |recording| self.commit_both(call, one, other, recording))
+    }
+
+    fn commit_both(
+        &self,
+        call: &Call,
+        one: &StoreUpdates,
+        other: &StoreUpdates,
+        recording: &mut Recording<'_>,
+    ) -> Result<ZedToken, Error> {
         for _ in 0..=self.options.limits.write_retries_max {
             let now = self.clock.now();
             match self.datastore.commit_both(self.prepare(call, one, now)?, self.prepare(call, other, now)?) {
                 Err(CommitError::SchemaChanged(_) | CommitError::Conflict) => {}
                 Ok([_, last]) => {
                     call.note_revision(last.revision);
+                    recording.committed(last.revision);
                     return Ok(self.token(last.revision));
                 }
                 Err(error) => return Err(error.into()),
