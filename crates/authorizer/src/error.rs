@@ -380,6 +380,7 @@ impl Error {
             Error::TimeNotKept { .. } => "time_not_kept",
             Error::TimeAhead { .. } => "time_ahead",
             Error::Denied { .. } => "refused_by_gate",
+            Error::TooManyStreams { .. } => "too_many_streams",
             Error::Serialization => "serialization",
             Error::RequestIdReused(_) => "request_id_reused",
             Error::ReadOnly(_) => "read_only",

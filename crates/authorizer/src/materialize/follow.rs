@@ -118,7 +118,9 @@ impl Authorizer {
     /// As [`Authorizer::follow_sets`], and [`Error::SnapshotExpired`] where the log or the snapshots do not reach back to the
     /// token.
     pub fn follow_permissions(&self, call: &Call, permissions: Vec<Watched>, start: Start) -> Result<Follower, Error> {
-        self.recorded(call, Asked::of("follow_permissions"), |_| self.stream(call, permissions.into(), Form::Flat, start))
+        self.recorded(call, Asked::of("follow_permissions"), |_| {
+            self.stream(call, permissions.into(), Form::Flat, start)
+        })
     }
 
     fn stream(&self, call: &Call, watched: Arc<[Watched]>, form: Form, start: Start) -> Result<Follower, Error> {
