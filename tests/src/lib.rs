@@ -2,11 +2,12 @@
 //!
 //! Reading order: [`server`] (a real `stonetown serve` process), [`client`] (calls in the text form of relationships),
 //! [`http`] (the same over HTTP/1.1), [`scenario`] (one scenario file through every call), [`crash`] (kill -9, and the loss of what was
-//! not synced), [`operated`] (a process as its operator sees it),
+//! not synced), [`followed`] (those who follow the log, compared with scans), [`operated`] (a process as its operator sees it),
 //! [`pages`] (what a page of the documentation shows, run).
 
 pub mod client;
 pub mod crash;
+pub mod followed;
 pub mod http;
 pub mod operated;
 pub mod pages;

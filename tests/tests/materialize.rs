@@ -229,6 +229,25 @@ async fn a_lookup_comes_in_pages_and_a_file_holds_the_same() -> Result<()> {
     let (paged, pages, _) = stage.lookup(83).await?;
     assert_eq!((paged.len(), pages), (83, 1), "a page that ends where the sets end says so");
 
+    // A cursor goes on at its own revision, and is over when it says so.
+    let first = wire::LookupPermissionSetsRequest { limit: 10, ..Default::default() };
+    let mut page = stage.sets()?.lookup_permission_sets(first.clone()).await?.into_inner();
+    let mut cursor = None;
+    while let Some(message) = page.message().await? {
+        cursor = message.cursor;
+    }
+    stage.write(&["document:later#viewer@user:ann"], &[]).await?;
+    let (_, _, later) = stage.lookup(0).await?;
+    let mut next = wire::LookupPermissionSetsRequest { optional_starting_after_cursor: cursor, ..first };
+    next.optional_at_revision = Some(later);
+    let refused = stage.sets()?.lookup_permission_sets(next.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert!(refused.message().contains("optional_at_revision"), "{refused}");
+    next.optional_at_revision = Some(at.clone());
+    assert!(stage.sets()?.lookup_permission_sets(next.clone()).await?.into_inner().message().await?.is_some());
+    next.optional_starting_after_cursor.as_mut().context("a cursor")?.completed_members = true;
+    assert!(stage.sets()?.lookup_permission_sets(next).await?.into_inner().message().await?.is_none());
+
     let request = wire::DownloadPermissionSetsRequest { optional_at_revision: Some(at.clone()) };
     let offered = stage.sets()?.download_permission_sets(request).await?.into_inner();
     assert_eq!(offered.at_revision, Some(at));

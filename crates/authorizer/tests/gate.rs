@@ -10,6 +10,7 @@ use stonetown_authorizer::check::CheckRequest;
 use stonetown_authorizer::expand::ExpandRequest;
 use stonetown_authorizer::export::ExportRequest;
 use stonetown_authorizer::lookup::{LookupResourcesRequest, LookupSubjectsRequest};
+use stonetown_authorizer::materialize::{LookupSetsRequest, Start};
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::watch::WatchRequest;
 use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
@@ -172,6 +173,24 @@ fn a_precondition_is_no_way_to_read() {
     assert_eq!(asked, ["write relationships of `document#viewer`", "list what there is of `folder`"]);
     let request = WriteRequest { preconditions: Vec::new(), ..request };
     assert!(door.authorizer.write(&door.call, &request).is_ok());
+}
+
+/// Sets tell who has what on every resource of a type: whoever follows, looks up or fetches them may list it.
+#[test]
+fn materialized_sets_take_the_power_to_list() {
+    let mut door = Door::new(&[]);
+    let materialize = ["document#view@user".parse().unwrap()].into();
+    let options = Options { materialize, ..Options::default() };
+    door.authorizer = Authorizer::open(Arc::clone(door.authorizer.datastore()), options).unwrap();
+    assert!(door.authorizer.set_gate(Arc::clone(&door.gate) as Arc<dyn Gate>).is_ok());
+    let listing = ["list what there is of `document`"];
+    assert_eq!(door.asks(|a, call| a.follow_sets(call, Start::Now).map(drop)), listing);
+    let permissions = || vec!["document#view@user".parse().unwrap()];
+    assert_eq!(door.asks(|a, call| a.follow_permissions(call, permissions(), Start::Now).map(drop)), listing);
+    let lookup = LookupSetsRequest::default();
+    let visit = &mut |_, _, _| ControlFlow::Continue(());
+    assert_eq!(door.asks(|a, call| a.lookup_permission_sets(call, &lookup, visit).map(drop)), listing);
+    assert_eq!(door.asks(|a, call| a.moment_of_sets(call, None).map(drop)), listing);
 }
 
 /// What the server does on nobody's behalf is not judged.
