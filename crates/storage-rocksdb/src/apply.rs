@@ -8,7 +8,7 @@ use stonetown_storage::{
     CommitError, DeleteByFilter, Edge, Guard, Ordinal, Snapshot, StorageError, StoredSchema, StoredUpdate, Table,
     TableId, Transaction,
 };
-use stonetown_tuple::{Operation, Precondition, Relationship, Revision, Source, StoreId, SubjectId, Timestamp};
+use stonetown_tuple::{Operation, Relationship, Revision, Source, StoreId, SubjectId, Timestamp};
 
 use crate::changelog::changes_since;
 use crate::keys::EdgeKey;
@@ -43,7 +43,7 @@ impl Draft<'_> {
             self.test_guard(guard)?;
         }
         for precondition in &transaction.preconditions {
-            self.test_precondition(precondition)?;
+            read::test_precondition(&self.snapshot(), precondition, self.now)?;
         }
         if let Some(schema) = &transaction.schema {
             let stored = StoredSchema { revision: self.revision, bytes: schema.bytes.as_slice().into() };
@@ -157,19 +157,6 @@ impl Draft<'_> {
         let Some(state) = snapshot.state(key)?.filter(|state| !state.is_expired(self.now)) else { return Ok(false) };
         let relationship = relationship(snapshot, key, state)?;
         Ok((guard.refuse)(&relationship))
-    }
-
-    fn test_precondition(&self, precondition: &Precondition) -> Result<(), CommitError> {
-        let (filter, wanted) = match precondition {
-            Precondition::MustMatch(filter) => (filter, true),
-            Precondition::MustNotMatch(filter) => (filter, false),
-        };
-        let mut found = false;
-        read::read(&self.snapshot(), filter, self.now, None, &mut |_, _, _| {
-            found = true;
-            ControlFlow::Break(())
-        })?;
-        if found == wanted { Ok(()) } else { Err(CommitError::Precondition(Box::new(precondition.clone()))) }
     }
 
     fn update(&mut self, update: &StoredUpdate) -> Result<(), CommitError> {

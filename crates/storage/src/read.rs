@@ -7,11 +7,11 @@
 use std::ops::ControlFlow;
 
 use stonetown_tuple::{
-    ObjectId, ObjectRef, ObjectType, RelationName, Relationship, RelationshipFilter, Revision, SubjectFilter,
-    SubjectId, SubjectRef, SubjectRelationFilter, Timestamp,
+    ObjectId, ObjectRef, ObjectType, Precondition, RelationName, Relationship, RelationshipFilter, Revision,
+    SubjectFilter, SubjectId, SubjectRef, SubjectRelationFilter, Timestamp,
 };
 
-use crate::{Direction, Edge, EdgePosition, Ordinal, Snapshot, StorageError, Table, TableId, TypeId};
+use crate::{CommitError, Direction, Edge, EdgePosition, Ordinal, Snapshot, StorageError, Table, TableId, TypeId};
 
 /// Where a read by filter goes on: just after this edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,27 @@ pub fn read(
         }
     })?;
     failed.map_or(Ok(()), Err)
+}
+
+/// Fails unless what a precondition says holds at `now`.
+///
+/// # Errors
+/// [`CommitError::Precondition`], or when storage fails.
+pub fn test_precondition(
+    snapshot: &dyn Snapshot,
+    precondition: &Precondition,
+    now: Timestamp,
+) -> Result<(), CommitError> {
+    let (filter, wanted) = match precondition {
+        Precondition::MustMatch(filter) => (filter, true),
+        Precondition::MustNotMatch(filter) => (filter, false),
+    };
+    let mut found = false;
+    read(snapshot, filter, now, None, &mut |_, _, _| {
+        found = true;
+        ControlFlow::Break(())
+    })?;
+    if found == wanted { Ok(()) } else { Err(CommitError::Precondition(Box::new(precondition.clone()))) }
 }
 
 /// Visits all edges that match `filter`, whatever their times and once for each source, after a position.

@@ -4,9 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use stonetown_tuple::{
-    ObjectId, ObjectType, Operation, Precondition, Relationship, Revision, Source, StoreId, SubjectId, Timestamp,
-};
+use stonetown_tuple::{ObjectId, ObjectType, Operation, Relationship, Revision, Source, StoreId, SubjectId, Timestamp};
 
 use super::state::{Answered, Catalogue, EdgeKey, State, Store, View};
 use crate::log::{Change, EdgeState};
@@ -131,7 +129,7 @@ impl Draft<'_> {
             self.test_guard(guard)?;
         }
         for precondition in &transaction.preconditions {
-            self.test_precondition(precondition)?;
+            read::test_precondition(&self.view(), precondition, self.traces.now)?;
         }
         if let Some(schema) = &transaction.schema {
             self.write_schema(schema);
@@ -175,19 +173,6 @@ impl Draft<'_> {
             }
         }
         Ok(())
-    }
-
-    fn test_precondition(&self, precondition: &Precondition) -> Result<(), CommitError> {
-        let (filter, wanted) = match precondition {
-            Precondition::MustMatch(filter) => (filter, true),
-            Precondition::MustNotMatch(filter) => (filter, false),
-        };
-        let mut found = false;
-        read::read(&self.view(), filter, self.traces.now, None, &mut |_, _, _| {
-            found = true;
-            ControlFlow::Break(())
-        })?;
-        if found == wanted { Ok(()) } else { Err(CommitError::Precondition(Box::new(precondition.clone()))) }
     }
 
     fn write_schema(&mut self, schema: &SchemaWrite) {
