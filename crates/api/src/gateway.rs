@@ -28,6 +28,7 @@ use futures::future::{BoxFuture, Either};
 use futures::stream;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use prost_reflect::DescriptorError;
+use stonetown_authorizer::Authorizer;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic_health::pb::HealthCheckRequest;
@@ -59,14 +60,16 @@ struct Shared {
     answers: Answers,
     openapi: Bytes,
     json_bytes_max: usize,
+    /// Who knows whether writes are taken.
+    authorizer: Option<Arc<Authorizer>>,
 }
 
 impl GatewayLayer {
-    /// The routes of all compiled services.
+    /// The routes of all compiled services. `/readyz` says whether `authorizer` takes writes, where there is one for all calls.
     ///
     /// # Errors
     /// When the compiled descriptors cannot be read, which would be a broken build.
-    pub fn new(settings: &ApiSettings) -> Result<GatewayLayer, DescriptorError> {
+    pub fn new(settings: &ApiSettings, authorizer: Option<Arc<Authorizer>>) -> Result<GatewayLayer, DescriptorError> {
         let pool = routes::pool()?;
         let routes = routes::of(&pool);
         let openapi = openapi::document(&routes, settings.version.as_deref().unwrap_or("unknown"));
@@ -75,6 +78,7 @@ impl GatewayLayer {
             routes: routes.into_iter().map(|route| (route.path.clone(), route)).collect(),
             answers: Answers::new(pool),
             json_bytes_max: settings.json_bytes_max,
+            authorizer,
         })))
     }
 }
@@ -136,7 +140,10 @@ impl Shared {
         match route {
             Some(route) => self.call(route, request, inner).await,
             None if path == "/openapi.json" => json(StatusCode::OK, self.openapi.clone()),
-            None => self.health(request.uri().query().unwrap_or_default(), inner).await,
+            None => {
+                let readiness = path == "/readyz";
+                self.health(request.uri().query().unwrap_or_default(), readiness, inner).await
+            }
         }
     }
 
@@ -165,8 +172,9 @@ impl Shared {
         response
     }
 
-    /// What the health service says of the server, or of the service that the query names.
-    async fn health<S>(&self, query: &str, inner: S) -> Response<Body>
+    /// What the health service says of the server, or of the service that the query names. A server that takes no writes is
+    /// ready all the same, as it answers everything else; whoever asks for its readiness is told.
+    async fn health<S>(&self, query: &str, readiness: bool, inner: S) -> Response<Body>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
@@ -178,7 +186,10 @@ impl Shared {
                 let status = answer.into_inner().status();
                 let code =
                     if status == ServingStatus::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                json(code, format!("{{\"status\":\"{}\"}}", status.as_str_name()))
+                let refuses_writes =
+                    readiness && self.authorizer.as_ref().is_some_and(|asked| asked.refuses_writes().is_some());
+                let writes = if refuses_writes { ",\"takesWrites\":false" } else { "" };
+                json(code, format!("{{\"status\":\"{}\"{writes}}}", status.as_str_name()))
             }
             Err(status) => self.answers.of_status(&status),
         }

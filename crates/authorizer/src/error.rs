@@ -451,7 +451,13 @@ pub(crate) fn describe_filter(filter: &RelationshipFilter) -> String {
 
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
-        Error::Internal(error.to_string())
+        match error {
+            // Only what writes meets it, and is to be tried again when there is room.
+            StorageError::Full(_) => Error::ReadOnly(error.to_string()),
+            StorageError::Io(_) | StorageError::Damaged(_) | StorageError::Refused(_) => {
+                Error::Internal(error.to_string())
+            }
+        }
     }
 }
 

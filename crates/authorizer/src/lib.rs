@@ -51,7 +51,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use stonetown_audit::Recorder;
 use stonetown_graph::{Index, Plan};
-use stonetown_storage::{Datastore, Follower, SnapshotError, StorageError};
+use stonetown_storage::{Datastore, Follower, ReadOnly, SnapshotError, StorageError};
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
 
 pub use admission::Admission;
@@ -172,16 +172,17 @@ pub struct Authorizer {
     datastore: Arc<dyn Datastore>,
     index: Arc<Index>,
     plans: ArcSwap<HashMap<(StoreId, Revision), Arc<Plan>>>,
-    clock: Clock,
+    clock: Arc<Clock>,
     admission: Admission,
     gate: OnceLock<Arc<dyn gate::Gate>>,
     commits: Arc<follow::Commits>,
     watchers: watch::Watchers,
-    relationship_counters: counters::CounterSets,
+    relationship_counters: Arc<counters::CounterSets>,
     options: Options,
     counters: Counters,
     /// Held by what reads or copies everything: one at a time.
-    upkeep: Mutex<()>,
+    upkeep_running: Mutex<()>,
+    upkeep: upkeep::Upkeep,
     sets: materialize::Following,
     recorder: Option<Arc<Recorder>>,
 }
@@ -216,22 +217,47 @@ impl Authorizer {
         if let Some(newest) = newest_commit(&*datastore)? {
             clock.start_at(newest);
         }
-        Ok(Authorizer {
+        Ok(Authorizer::door(datastore, index, commits, Arc::new(clock), options))
+    }
+
+    /// A second front door to the same data, which takes no writes: `why` is told to those who want to write. The resident
+    /// index, the clock, the relationship counters, the gate and the record are those of the first; load is counted for each.
+    #[must_use]
+    pub fn read_only_door(&self, why: &str) -> Authorizer {
+        let datastore = Arc::new(ReadOnly::new(Arc::clone(&self.datastore), why));
+        let (index, commits, clock) = (Arc::clone(&self.index), Arc::clone(&self.commits), Arc::clone(&self.clock));
+        Authorizer {
+            gate: self.gate.clone(),
+            recorder: self.recorder.clone(),
+            relationship_counters: Arc::clone(&self.relationship_counters),
+            ..Authorizer::door(datastore, index, commits, clock, self.options.clone())
+        }
+    }
+
+    fn door(
+        datastore: Arc<dyn Datastore>,
+        index: Arc<Index>,
+        commits: Arc<follow::Commits>,
+        clock: Arc<Clock>,
+        options: Options,
+    ) -> Authorizer {
+        Authorizer {
             index,
             plans: ArcSwap::default(),
             clock,
             admission: Admission::new(&options.limits),
             gate: OnceLock::new(),
             counters: Counters::default(),
-            upkeep: Mutex::new(()),
+            upkeep_running: Mutex::new(()),
+            upkeep: upkeep::Upkeep::default(),
             sets: materialize::Following::new(options.limits.sets_bytes_max),
             commits,
             watchers: watch::Watchers::default(),
-            relationship_counters: counters::CounterSets::default(),
+            relationship_counters: Arc::default(),
             recorder: None,
             datastore,
             options,
-        })
+        }
     }
 
     /// Records every call from now on.

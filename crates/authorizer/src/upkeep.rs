@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 use stonetown_storage::{Checkpointed, Scrubbed, StorageError, Usage};
-use stonetown_tuple::{InstanceId, Revision, ZedToken};
+use stonetown_tuple::{InstanceId, Revision, Timestamp, ZedToken};
 
 use crate::admission::Weight;
 use crate::gate::Act;
@@ -40,7 +40,54 @@ pub struct Checkpoint {
     pub token: ZedToken,
 }
 
+/// The upkeep of a server since it was started, for metrics.
+#[derive(Debug, Default)]
+pub struct Upkeep {
+    /// Copies.
+    pub checkpoints: Rounds,
+    /// Proofs. One that finds differences has not failed.
+    pub scrubs: Rounds,
+    /// Differences that the last scrub found.
+    pub differences: AtomicU64,
+}
+
+/// Work that is done now and then.
+#[derive(Debug, Default)]
+pub struct Rounds {
+    /// How often it was done.
+    pub done: AtomicU64,
+    /// How often it failed, its caller's leaving aside.
+    pub failed: AtomicU64,
+    /// When it was last done, in seconds since 1970; 0 before the first time.
+    pub last_done_seconds: AtomicI64,
+    /// How long that took.
+    pub last_took_micros: AtomicU64,
+}
+
+impl Rounds {
+    fn count<T>(&self, begun: Instant, now: Timestamp, outcome: &Result<T, Error>) {
+        match outcome {
+            Ok(_) => {
+                let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.last_took_micros.store(took, Ordering::Relaxed);
+                self.last_done_seconds.store(now.as_second(), Ordering::Relaxed);
+                self.done.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(Error::Cancelled | Error::Deadline) => {}
+            Err(_) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 impl Authorizer {
+    /// The upkeep so far.
+    #[must_use]
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
+    }
+
     /// What this server holds.
     #[must_use]
     pub fn info(&self) -> Info {
@@ -52,18 +99,29 @@ impl Authorizer {
         }
     }
 
+    /// Why no writes are taken at the moment, such as that the disk is full; `None` while they are.
+    #[must_use]
+    pub fn refuses_writes(&self) -> Option<String> {
+        self.datastore.refuses_writes()
+    }
+
     /// Copies everything that is acknowledged into the directory for checkpoints, under a name of its own.
     ///
     /// # Errors
     /// [`Error::Refused`] when the name is taken or no name, when there are too many checkpoints or nowhere to put them, and
     /// when other upkeep is running.
     pub fn checkpoint(&self, call: &Call, name: Option<&str>) -> Result<Checkpoint, Error> {
-        self.recorded(call, Asked::of("checkpoint"), |_| self.make_checkpoint(call, name))
+        self.recorded(call, Asked::of("checkpoint"), |_| {
+            let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
+            let begun = Instant::now();
+            let outcome = self.make_checkpoint(call, name);
+            self.upkeep.checkpoints.count(begun, self.clock.now(), &outcome);
+            outcome
+        })
     }
 
     fn make_checkpoint(&self, call: &Call, name: Option<&str>) -> Result<Checkpoint, Error> {
-        let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
-        let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
+        let _alone = self.upkeep_running.try_lock().ok_or_else(busy)?;
         let Some(home) = &self.options.checkpoints else {
             return Err(Error::Refused("this server keeps its data in memory: there is nothing to copy".to_owned()));
         };
@@ -92,13 +150,24 @@ impl Authorizer {
     pub fn scrub(&self, call: &Call, progress: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Scrubbed, Error> {
         self.recorded(call, Asked::of("scrub"), |_| {
             let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
-            let _alone = self.upkeep.try_lock().ok_or_else(busy)?;
-            let mut step = |looked| match gone(call) {
-                Some(_) => ControlFlow::Break(()),
-                None => progress(looked),
-            };
-            self.datastore.scrub(&mut step).map_err(|error| refused(call, error))
+            let begun = Instant::now();
+            let outcome = self.look_at_all(call, progress);
+            self.upkeep.scrubs.count(begun, self.clock.now(), &outcome);
+            if let Ok(found) = &outcome {
+                let differences = found.differences.len() as u64 + found.more;
+                self.upkeep.differences.store(differences, Ordering::Relaxed);
+            }
+            outcome
         })
+    }
+
+    fn look_at_all(&self, call: &Call, progress: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Scrubbed, Error> {
+        let _alone = self.upkeep_running.try_lock().ok_or_else(busy)?;
+        let mut step = |looked| match gone(call) {
+            Some(_) => ControlFlow::Break(()),
+            None => progress(looked),
+        };
+        self.datastore.scrub(&mut step).map_err(|error| refused(call, error))
     }
 }
 
@@ -165,7 +234,7 @@ mod tests {
     fn upkeep_is_done_one_at_a_time_and_ends_with_its_caller() {
         let authorizer = Authorizer::open(Arc::new(MemoryDatastore::new()), Options::default()).unwrap();
         let call = Call::new("key-1");
-        let running = authorizer.upkeep.lock();
+        let running = authorizer.upkeep_running.lock();
         let busy = authorizer.scrub(&call, &mut |_| ControlFlow::Continue(())).unwrap_err();
         assert!(busy.to_string().contains("another checkpoint or scrub"), "{busy}");
         drop(running);

@@ -7,6 +7,9 @@ use stonetown_authorizer::{Authorizer, Call, Error};
 
 use crate::ServeError;
 
+/// Kept in a store from before the first commit of its files until after the last.
+const LOADING: &str = "bootstrap";
+
 /// Reads the files; `None` when none are given.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Option<ValidationFile>, ServeError> {
     if paths.is_empty() {
@@ -22,21 +25,35 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Option<ValidationFile>, ServeErr
     ValidationFile::join(parts).map(Some).map_err(|error| refused(paths, error))
 }
 
-/// Loads the files into a store without a schema, or into any where they may overwrite; leaves any other store alone.
+/// Loads the files into a store without a schema, or into any where they may overwrite; leaves any other store alone. What was
+/// begun and not ended, by a crash or because a relationship was refused, is begun again; the files may have changed by then.
+///
+/// # Errors
+/// [`ServeError::Bootstrap`] when files are refused; [`ServeError::HalfLoaded`] when a load was not ended and there are no
+/// files to do it with.
 pub(crate) fn load(authorizer: &Authorizer, paths: &[PathBuf], overwrite: bool) -> Result<(), ServeError> {
     let call = Call::new("bootstrap");
+    let store = call.store;
+    let datastore = authorizer.datastore();
+    let half_loaded = datastore.kept(store, LOADING)?.is_some();
+    if paths.is_empty() {
+        return if half_loaded { Err(ServeError::HalfLoaded) } else { Ok(()) };
+    }
     match authorizer.read_schema(&call) {
-        Ok(_) if !overwrite && !paths.is_empty() => {
+        Ok(_) if !overwrite && !half_loaded => {
             tracing::info!("the store has a schema: the bootstrap files are left alone");
             return Ok(());
         }
         Ok(_) | Err(Error::NoSchema) => {}
         Err(error) => return Err(refused(paths, error.into())),
     }
-    if let Some(file) = read(paths)? {
-        file.load_into(authorizer, &call).map_err(|error| refused(paths, error.into()))?;
-        tracing::info!(files = paths.len(), relationships = file.relationships.len(), "bootstrap files loaded");
-    }
+    let Some(file) = read(paths)? else { return Ok(()) };
+    // Schema and relationships are two commits, and no server answers between them: whoever starts next sees how far it got.
+    let mark = |bytes| datastore.keep(store, LOADING, bytes).map_err(|error| refused(paths, Error::from(error).into()));
+    mark(Some(Vec::new()))?;
+    file.load_into(authorizer, &call).map_err(|error| refused(paths, error.into()))?;
+    mark(None)?;
+    tracing::info!(files = paths.len(), relationships = file.relationships.len(), "bootstrap files loaded");
     Ok(())
 }
 

@@ -84,6 +84,12 @@ pub enum ServeError {
         /// What is wrong.
         source: Box<ValidationError>,
     },
+    /// Bootstrap files were loaded in part, and are not given again.
+    #[error(
+        "bootstrap files (--datastore-bootstrap-files) were being loaded into this store when its server ended: start with them \
+         again, or with others"
+    )]
+    HalfLoaded,
     /// A thread that opens the store ended early.
     #[error("starting failed: {0}")]
     Internal(String),
@@ -141,7 +147,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let downloads = downloads(&config, own_addr(&grpc), http.as_ref().map(own_addr))?;
     let settings = ApiSettings { downloads: Some(downloads.clone()), ..api_settings(&config, stopped.clone()) };
     let (health, routes) = routes(&authorizer, &config, &settings).await?;
-    let gateway = GatewayLayer::new(&settings).map_err(|error| ServeError::Internal(error.to_string()))?;
+    let gateway = GatewayLayer::new(&settings, Some(Arc::clone(&authorizer)));
+    let gateway = gateway.map_err(|error| ServeError::Internal(error.to_string()))?;
     let service = ServiceBuilder::new()
         .option_layer(cors::layer(&config.http))
         .layer(DownloadLayer::new(Arc::clone(&authorizer), downloads, settings.stream_idle_max))

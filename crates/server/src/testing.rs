@@ -14,7 +14,7 @@ use http::{HeaderMap, Request, Response};
 use stonetown_api::{ApiSettings, GatewayLayer, Health};
 use stonetown_authorizer::validation::ValidationFile;
 use stonetown_authorizer::{Authorizer, Call, Caller, Options};
-use stonetown_storage::{Datastore, MemoryDatastore, ReadOnly};
+use stonetown_storage::MemoryDatastore;
 use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::task::JoinHandle;
 use tonic::Status;
@@ -63,7 +63,7 @@ pub async fn serve_testing(config: TestingConfig) -> Result<RunningTesting, Serv
     let reflection = stonetown_api::reflection().map_err(|error| internal(&error))?;
     let open = health_routes.into_axum_router().merge(reflection.into_axum_router().reset_fallback());
     let open = Routes::from(open).prepare();
-    let gateway = GatewayLayer::new(&stores.settings).map_err(|error| internal(&error))?;
+    let gateway = GatewayLayer::new(&stores.settings, None).map_err(|error| internal(&error))?;
     let connections = Connections { tls: None, age_max: None, grace_period: GRACE_PERIOD };
 
     let (stop, stopped) = watch::channel(false);
@@ -162,9 +162,7 @@ impl Stores {
 
 /// The two doors of a new store: read and write, and read only.
 fn doors(options: &Options, begin_with: Option<&ValidationFile>) -> Result<(Authorizer, Authorizer), ServeError> {
-    let datastore: Arc<dyn Datastore> = Arc::new(MemoryDatastore::new());
-    let view = Arc::new(ReadOnly::new(Arc::clone(&datastore), "this port is read only"));
-    let read_write = Authorizer::open(datastore, options.clone())?;
+    let read_write = Authorizer::open(Arc::new(MemoryDatastore::new()), options.clone())?;
     if let Some(file) = begin_with {
         let loaded = file.load_into(&read_write, &Call::new("bootstrap"));
         loaded.map_err(|error| ServeError::Bootstrap {
@@ -172,7 +170,8 @@ fn doors(options: &Options, begin_with: Option<&ValidationFile>) -> Result<(Auth
             source: Box::new(error.into()),
         })?;
     }
-    Ok((read_write, Authorizer::open(view, options.clone())?))
+    let read_only = read_write.read_only_door("this port is read only");
+    Ok((read_write, read_only))
 }
 
 /// Leads each call to the store of its token. Health and reflection are the same for all.

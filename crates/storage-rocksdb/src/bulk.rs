@@ -108,7 +108,10 @@ impl Writer {
         for (store, object_type, ordinal, _) in &changed.names {
             batch.put(keys::staged_name(bulk, *store, *object_type, *ordinal), []);
         }
-        Ok(self.write_unsynced(batch)?)
+        self.write_unsynced(batch).map_err(|error| {
+            self.open_bulks.remove(&bulk);
+            error.into()
+        })
     }
 
     /// Tests and publishes a bulk; if it fails its tests it is gone.

@@ -9,8 +9,8 @@ use std::path::Path;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DBCompressionType, DBPinnableSlice,
-    DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, ReadOptions, SingleThreaded, SliceTransform,
-    SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    DBRawIteratorWithThreadMode, DBRecoveryMode, DBWithThreadMode, FlushOptions, ReadOptions, SingleThreaded,
+    SliceTransform, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 use stonetown_storage::StorageError;
 
@@ -21,6 +21,9 @@ use crate::values::damaged;
 const LOG: &str = "log";
 /// Properties that are about the database and not about a column family.
 const WHOLE: [&str; 3] = ["rocksdb.block-cache-usage", "rocksdb.is-write-stopped", "rocksdb.background-errors"];
+
+/// How RocksDB words that the disk is full: its errors have no code for it.
+const NO_SPACE: &str = "No space left on device";
 
 type Db = DBWithThreadMode<SingleThreaded>;
 
@@ -95,8 +98,12 @@ impl Database {
 
     /// Moves what is in memory to tables, so that the next start has no log to read.
     pub(crate) fn flush(&self) -> Result<(), StorageError> {
-        self.db.flush().map_err(storage_error)?;
-        self.db.flush_cf(self.log()?).map_err(storage_error)
+        self.db.flush_cfs_opt(&[self.data()?, self.log()?], &FlushOptions::default()).map_err(storage_error)
+    }
+
+    /// Keys that are in memory and in the write-ahead log, but in no table yet.
+    pub(crate) fn buffered_keys(&self) -> u64 {
+        self.property("rocksdb.num-entries-active-mem-table") + self.property("rocksdb.num-entries-imm-mem-tables")
     }
 
     /// Visits the keys that begin with `prefix`, from `from` on.
@@ -155,8 +162,16 @@ impl Database {
         files.map(|file| file.len()).sum()
     }
 
+    fn data(&self) -> Result<&ColumnFamily, StorageError> {
+        self.family(rocksdb::DEFAULT_COLUMN_FAMILY_NAME)
+    }
+
     fn log(&self) -> Result<&ColumnFamily, StorageError> {
-        self.db.cf_handle(LOG).ok_or_else(|| damaged("the column family of the log is missing"))
+        self.family(LOG)
+    }
+
+    fn family(&self, name: &str) -> Result<&ColumnFamily, StorageError> {
+        self.db.cf_handle(name).ok_or_else(|| damaged(format!("the column family `{name}` is missing")))
     }
 }
 
@@ -254,6 +269,7 @@ impl Batch {
 pub(crate) fn storage_error(error: rocksdb::Error) -> StorageError {
     match error.kind() {
         rocksdb::ErrorKind::Corruption => StorageError::Damaged(error.to_string()),
+        rocksdb::ErrorKind::IOError if error.as_ref().contains(NO_SPACE) => StorageError::Full(error.into_string()),
         _ => StorageError::Io(error.to_string()),
     }
 }
@@ -261,6 +277,9 @@ pub(crate) fn storage_error(error: rocksdb::Error) -> StorageError {
 fn database_options() -> rocksdb::Options {
     let mut options = rocksdb::Options::default();
     options.set_paranoid_checks(true);
+    // RocksDB goes on after a full disk by moving what it holds to tables and leaving the log behind, in which a batch that
+    // failed may stand. If a crash came between the two families, half of that batch would come back.
+    options.set_atomic_flush(true);
     // Reads the log up to the first damage. That the end of it is not missing is what the high-water file is for.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_track_and_verify_wals_in_manifest(true);

@@ -57,7 +57,7 @@ impl Writer {
         let collected = collection.run(oldest, log_floor, self.last_time, self.open_bulks.is_empty());
         self.meta = collection.written;
         collected.map_err(|error| match error {
-            StorageError::Io(_) => self.fail(&error),
+            StorageError::Io(_) | StorageError::Full(_) => self.fail(&error),
             other => other,
         })
     }

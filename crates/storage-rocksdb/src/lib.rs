@@ -12,7 +12,7 @@
 //! read. The directory stays taken until the datastore, its snapshots and its bulks are all dropped.
 //!
 //! Reading order: `keys`, `values`, `database`, `snapshot`, `write`, `apply`, `pending`, `bulk`, `roll`, `moments`, `gc`,
-//! `open`; then `backup`, `rewind`, `scrub`.
+//! `open`, `resume`; then `backup`, `rewind`, `scrub`.
 
 mod apply;
 mod backup;
@@ -28,6 +28,7 @@ mod names;
 mod open;
 mod options;
 mod pending;
+mod resume;
 mod rewind;
 mod roll;
 mod scrub;
@@ -205,6 +206,10 @@ impl Datastore for RocksDatastore {
             Ok(if revision < floor { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         Ok(kept_since)
+    }
+
+    fn refuses_writes(&self) -> Option<String> {
+        self.shared.takes_writes().err().map(|error| error.to_string())
     }
 
     fn usage(&self) -> Usage {

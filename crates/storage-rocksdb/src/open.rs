@@ -71,18 +71,9 @@ pub(crate) fn start(directory: Directory, options: &Options) -> Result<Opened, S
         open_bulks: FxHashSet::default(),
         group: GroupLimits { transactions_max: options.group_transactions_max, bytes_max: options.group_bytes_max },
         acknowledged: HighWater { revision: head, written: Instant::now() },
+        resume_tried: Instant::now(),
     };
-    for (bulk, stored) in bulks {
-        let next = writer.meta.head + 1;
-        match &stored.marked {
-            Some(mark) if mark.revision == next => {
-                writer.suspect_names(bulk)?;
-                writer.roll_forward(bulk, stored)?;
-            }
-            Some(mark) => return Err(damaged(format!("a bulk is marked {} where {next} is next", mark.revision))),
-            None => writer.abandon(bulk)?,
-        }
-    }
+    writer.settle_bulks(bulks)?;
     if shared.directory.is_of_older_format()? {
         moments::put_all(&shared)?;
         shared.directory.set_newest_format()?;
@@ -106,7 +97,7 @@ fn meta(database: &Database) -> Result<Meta, StorageError> {
 }
 
 /// Bulks that were not done with, oldest first.
-fn bulks(database: &Database) -> Result<Vec<(u64, StoredBulk)>, StorageError> {
+pub(crate) fn bulks(database: &Database) -> Result<Vec<(u64, StoredBulk)>, StorageError> {
     let prefix = keys::all(Kind::Bulk);
     let mut bulks = Vec::new();
     database.scan(&prefix, &prefix, &mut |key, value| {

@@ -1,8 +1,8 @@
 //! What readers and the writer share.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -25,8 +25,8 @@ pub(crate) struct Shared {
     window: Mutex<Window>,
     catalogues: RwLock<FxHashMap<StoreId, Arc<Catalogue>>>,
     pub(crate) followers: Mutex<Vec<Arc<dyn Follower>>>,
-    /// Why no more writes are taken.
-    latch: OnceLock<String>,
+    /// Why no writes are taken.
+    halt: RwLock<Option<Halt>>,
     /// Bytes of the disk that commits leave free.
     disk_free_bytes_min: u64,
     pub(crate) counters: Counters,
@@ -48,6 +48,15 @@ struct Window {
     log_floor: Revision,
     /// How many snapshots are open at each revision.
     pins: BTreeMap<Revision, usize>,
+}
+
+/// Why no writes are taken.
+#[derive(Debug, Clone)]
+enum Halt {
+    /// The disk was full; it ends when there is room again.
+    Full(String),
+    /// What the disk has is unknown, until the datastore is opened anew.
+    Unknown(String),
 }
 
 /// Keeps what a revision sees from garbage collection.
@@ -78,7 +87,7 @@ impl Shared {
             window: Mutex::new(Window { floor: start.floor, log_floor: start.log_floor, pins: BTreeMap::new() }),
             catalogues: RwLock::new(start.catalogues),
             followers: Mutex::default(),
-            latch: OnceLock::new(),
+            halt: RwLock::default(),
             disk_free_bytes_min: start.disk_free_bytes_min,
             counters: Counters::default(),
             queued: AtomicUsize::new(0),
@@ -158,9 +167,30 @@ impl Shared {
         *self.next_moment.lock() = next;
     }
 
-    /// Takes no more writes.
-    pub(crate) fn latch(&self, why: String) {
-        let _first_reason_stays = self.latch.set(why);
+    /// Takes no more writes until the datastore is opened anew. The first reason stays.
+    pub(crate) fn halt(&self, why: String) {
+        let mut halt = self.halt.write();
+        if !matches!(*halt, Some(Halt::Unknown(_))) {
+            *halt = Some(Halt::Unknown(why));
+        }
+    }
+
+    /// Takes no writes until [`Shared::resume`].
+    pub(crate) fn suspend(&self, why: String) {
+        self.halt.write().get_or_insert(Halt::Full(why));
+    }
+
+    /// Takes writes again, if it was a full disk that kept them away.
+    pub(crate) fn resume(&self) {
+        let mut halt = self.halt.write();
+        if matches!(*halt, Some(Halt::Full(_))) {
+            *halt = None;
+        }
+    }
+
+    /// Whether no writes are taken because the disk was full.
+    pub(crate) fn is_suspended(&self) -> bool {
+        matches!(*self.halt.read(), Some(Halt::Full(_)))
     }
 
     /// How many snapshots are open.
@@ -169,7 +199,7 @@ impl Shared {
     }
 
     /// Fails when no writes of callers are taken: as [`Shared::writable`], and when the disk is nearly full, until it no longer
-    /// is. A failed write to a full disk ends all writes until a restart, so the disk is not let get there; and what is left
+    /// is. After a failed write to a full disk it takes a while to go on, so the disk is not let get there; and what is left
     /// is what garbage collection and compaction need to make room.
     pub(crate) fn takes_writes(&self) -> Result<(), CommitError> {
         self.writable()?;
@@ -185,9 +215,12 @@ impl Shared {
         )))
     }
 
-    /// Fails when nothing is written any more.
+    /// Fails while nothing at all is written.
     pub(crate) fn writable(&self) -> Result<(), CommitError> {
-        self.latch.get().map_or(Ok(()), |why| Err(CommitError::ReadOnly(why.clone())))
+        match &*self.halt.read() {
+            None => Ok(()),
+            Some(Halt::Full(why) | Halt::Unknown(why)) => Err(CommitError::ReadOnly(why.clone())),
+        }
     }
 }
 

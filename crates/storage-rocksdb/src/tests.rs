@@ -333,6 +333,62 @@ fn a_writer_that_failed_takes_no_more_writes_and_serves_reads() {
     assert_eq!(edges(&datastore, datastore.head()).unwrap(), 2);
 }
 
+/// Waits until the writer has looked whether it can go on.
+fn tried(datastore: &RocksDatastore, outcome: impl Fn(&Result<(), CommitError>) -> bool) {
+    let begun = std::time::Instant::now();
+    while !outcome(&datastore.shared.writable()) {
+        assert!(begun.elapsed().as_secs() < 30, "{:?}", datastore.shared.writable());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn after_a_full_disk_the_writer_goes_on_and_settles_bulks() {
+    let directory = tempfile::tempdir().unwrap();
+    let datastore = open(&directory);
+    write(&datastore, Operation::Create, "document:plan#viewer@user:eve").unwrap();
+    let bulk = |text: &str| {
+        let mut bulk = datastore.bulk(STORE, BulkMode::Touch, now()).unwrap();
+        bulk.push(vec![text.parse().unwrap()]).unwrap();
+        bulk
+    };
+    let (held, given_up) = (bulk("document:held#viewer@user:eve"), bulk("document:given-up#viewer@user:eve"));
+    datastore.shared.suspend("the disk is full".to_owned());
+    drop(given_up);
+    let refused = write(&datastore, Operation::Create, "document:refused#viewer@user:eve");
+    assert!(matches!(refused, Err(CommitError::ReadOnly(_))), "{refused:?}");
+    // RocksDB has not gone on as long as it holds keys outside of tables.
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    assert!(datastore.refuses_writes().unwrap().contains("the disk is full"));
+
+    datastore.shared.database.flush().unwrap();
+    tried(&datastore, Result::is_ok);
+    write(&datastore, Operation::Create, "document:refused#viewer@user:eve").unwrap();
+    held.publish(None, None, None).unwrap();
+    assert_eq!(edges(&datastore, datastore.head()).unwrap(), 3);
+    for kind in [Kind::Bulk, Kind::Staged, Kind::StagedName] {
+        assert_eq!(datastore.shared.database.last(&keys::all(kind), &keys::after(&keys::all(kind))).unwrap(), None);
+    }
+    assert!(datastore.scrub(&mut |_| ControlFlow::Continue(())).unwrap().is_clean());
+}
+
+#[test]
+fn a_database_that_does_not_end_where_it_should_after_a_full_disk_takes_no_more_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let datastore = open(&directory);
+    let head = write(&datastore, Operation::Create, "document:plan#viewer@user:eve").unwrap();
+    let mut batch = Batch::default();
+    batch.put(keys::transaction(head.next()), []);
+    datastore.shared.database.write(batch, true).unwrap();
+    datastore.shared.suspend("the disk is full".to_owned());
+    datastore.shared.database.flush().unwrap();
+    tried(&datastore, |now| now.as_ref().is_err_and(|error| error.to_string().contains("restart the server")));
+    datastore.shared.resume();
+    let refused = write(&datastore, Operation::Create, "document:refused#viewer@user:eve").unwrap_err();
+    assert!(refused.to_string().contains("does not end at 1 after the disk was full"), "{refused}");
+    assert_eq!(edges(&datastore, head).unwrap(), 1);
+}
+
 #[test]
 fn a_bulk_that_outlives_its_datastore_fails() {
     let directory = tempfile::tempdir().unwrap();
@@ -467,14 +523,14 @@ fn with_too_little_room_on_the_disk_writes_are_refused_and_all_else_goes_on() {
     let datastore = open(0);
     write(&datastore, Operation::Touch, text).unwrap();
     let usage = datastore.usage();
-    assert_eq!((usage.read_only, usage.commits, usage.group_seconds.count()), (None, 1, 1));
+    assert_eq!((datastore.refuses_writes(), usage.commits, usage.group_seconds.count()), (None, 1, 1));
     drop(datastore);
 
     let datastore = open(u64::MAX);
     let refused = write(&datastore, Operation::Touch, text).unwrap_err();
     assert!(matches!(&refused, CommitError::ReadOnly(text) if text.contains("nearly full")), "{refused}");
     assert!(datastore.bulk(STORE, BulkMode::Create, now()).is_err());
-    assert!(datastore.usage().read_only.unwrap().contains("nearly full"));
+    assert!(datastore.refuses_writes().unwrap().contains("nearly full"));
     assert_eq!(edges(&datastore, datastore.head()).unwrap(), 1);
     // Collecting garbage makes room.
     datastore.collect_garbage(datastore.head(), datastore.head(), 100).unwrap();

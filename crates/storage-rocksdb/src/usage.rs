@@ -72,7 +72,6 @@ pub(crate) fn usage(shared: &Shared) -> Usage {
     Usage {
         disk_bytes: database.disk_bytes(),
         disk_free_bytes: free_bytes(shared.directory.path()),
-        read_only: shared.takes_writes().err().map(|error| error.to_string()),
         log_entries: shared.head().0.saturating_sub(shared.log_floor().0),
         queued: shared.queued.load(Ordering::Relaxed) as u64,
         commits: counters.commits.load(Ordering::Relaxed),

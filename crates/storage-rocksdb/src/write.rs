@@ -5,7 +5,7 @@
 //! order. A transaction that fails its tests leaves nothing in the batch and disturbs no other.
 //!
 //! When a batch cannot be written, or the writer panics, nobody knows what is on disk: no write is taken from then on, until
-//! the datastore is opened anew.
+//! the datastore is opened anew. A full disk is the exception: see [`crate::resume`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -79,6 +79,8 @@ pub(crate) struct Writer {
     pub(crate) open_bulks: FxHashSet<u64>,
     pub(crate) group: GroupLimits,
     pub(crate) acknowledged: HighWater,
+    /// When it was last tried to go on after a full disk.
+    pub(crate) resume_tried: Instant,
 }
 
 /// When a group of transactions is written.
@@ -105,6 +107,7 @@ impl Writer {
                     Ok(job) => self.taken(job),
                     Err(RecvTimeoutError::Timeout) => {
                         self.record_high_water(HIGH_WATER_EVERY);
+                        self.resume_if_due();
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => break,
@@ -115,9 +118,10 @@ impl Writer {
             }
             match catch_unwind(AssertUnwindSafe(|| self.work(job, jobs))) {
                 Ok(left_over) => next = left_over,
-                Err(_) => self.shared.latch("the writer failed on a bug; restart the server and report it".to_owned()),
+                Err(_) => self.shared.halt("the writer failed on a bug; restart the server and report it".to_owned()),
             }
             self.record_high_water(HIGH_WATER_EVERY);
+            self.resume_if_due();
         }
         self.record_high_water(Duration::ZERO);
         // Only a matter of a quicker start: all of it is in the write-ahead log.
@@ -135,12 +139,14 @@ impl Writer {
                 answer(&reply, self.taking(|writer| writer.stage(bulk, staging, &relationships)));
             }
             Job::Publish(bulk, staging, publication, reply) => {
-                answer(&reply, self.taking(|writer| writer.publish_bulk(bulk, staging, publication)));
+                let published = self.taking(|writer| writer.publish_bulk(bulk, staging, publication));
+                // Whatever became of it, its caller is done with it.
+                if self.open_bulks.contains(&bulk) {
+                    self.give_up(bulk);
+                }
+                answer(&reply, published);
             }
-            Job::Abandon(bulk) => {
-                // What cannot be removed now is removed when the datastore is opened.
-                let _nobody_waits = self.guarded(|writer| Ok(writer.abandon(bulk)?));
-            }
+            Job::Abandon(bulk) => self.give_up(bulk),
             Job::Collect { floor, log_floor, limit, reply } => {
                 let collected = match self.shared.writable() {
                     Ok(()) => self.collect_garbage(floor, log_floor, limit),
@@ -158,6 +164,12 @@ impl Writer {
             Job::Stop => {}
         }
         None
+    }
+
+    /// Removes a bulk that nobody will publish: now, or when writing goes on or the datastore is opened.
+    fn give_up(&mut self, bulk: u64) {
+        let _left_for_later = self.guarded(|writer| Ok(writer.abandon(bulk)?));
+        self.open_bulks.remove(&bulk);
     }
 
     fn taking<T>(&mut self, job: impl FnOnce(&mut Self) -> Result<T, CommitError>) -> Result<T, CommitError> {
@@ -319,9 +331,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes no more writes, as it is unknown what the disk has.
+    /// Takes no more writes: for now where the disk is full, else for good, as it is unknown what the disk has.
     pub(crate) fn fail(&self, error: &StorageError) -> StorageError {
-        self.shared.latch(format!("{error}; restart the server"));
+        match error {
+            StorageError::Full(_) => self.shared.suspend(format!("{error}; writing goes on when there is room")),
+            _ => self.shared.halt(format!("{error}; restart the server")),
+        }
         error.clone()
     }
 

@@ -216,6 +216,9 @@ pub enum StorageError {
     /// The disk or the files on it.
     #[error("storage failed: {0}")]
     Io(String),
+    /// The disk has no room.
+    #[error("the disk is full: {0}")]
+    Full(String),
     /// Bytes that do not have the written form. Never answered with a guess.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
@@ -359,6 +362,11 @@ pub trait Datastore: Send + Sync + 'static {
     /// # Errors
     /// When storage fails.
     fn kept_since(&self) -> Result<Option<Timestamp>, StorageError>;
+
+    /// Why no writes are taken at the moment; `None` while they are.
+    fn refuses_writes(&self) -> Option<String> {
+        None
+    }
 
     /// How much is held.
     fn usage(&self) -> Usage;

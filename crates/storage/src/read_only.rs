@@ -106,8 +106,12 @@ impl Datastore for ReadOnly {
         self.behind.kept_since()
     }
 
+    fn refuses_writes(&self) -> Option<String> {
+        Some(self.why.clone())
+    }
+
     fn usage(&self) -> Usage {
-        Usage { read_only: Some(self.why.clone()), ..self.behind.usage() }
+        self.behind.usage()
     }
 
     fn checkpoint(&self, to: &Path, now: Timestamp) -> Result<Checkpointed, StorageError> {

@@ -7,8 +7,6 @@ pub struct Usage {
     pub disk_bytes: u64,
     /// Bytes that the disk has left; `None` without a disk.
     pub disk_free_bytes: Option<u64>,
-    /// Why no writes are taken; `None` while they are.
-    pub read_only: Option<String>,
     /// Commits in the log.
     pub log_entries: u64,
     /// Transactions waiting to be committed.

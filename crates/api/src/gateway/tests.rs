@@ -46,7 +46,7 @@ fn before(
     settings: ApiSettings,
     answer: impl FnMut(Request<Body>) -> Answering + Clone + Send + 'static,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone {
-    GatewayLayer::new(&settings).unwrap().layer(tower::service_fn(answer))
+    GatewayLayer::new(&settings, None).unwrap().layer(tower::service_fn(answer))
 }
 
 fn post(path: &str, body: impl Into<Bytes>) -> Request<Body> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -11,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use stonetown_audit::Recorder;
 use stonetown_authorizer::Authorizer;
+use stonetown_authorizer::upkeep::Upkeep;
 use stonetown_storage::{Distribution, Usage};
 
 use crate::housekeeping::{Collections, process_memory_bytes};
@@ -37,11 +39,14 @@ impl Collector for Sources {
         let mut page = Page(encoder);
         self.put_authorizer(&mut page)?;
         put_usage(&mut page, &self.authorizer.datastore().usage())?;
+        let takes_writes = u64::from(self.authorizer.refuses_writes().is_none());
+        page.gauge("datastore_takes_writes", "1 while writes are taken", takes_writes)?;
         self.put_limits(&mut page)?;
         if let Some(recorder) = self.authorizer.recorder() {
             put_audit(&mut page, recorder, self.authorizer.datastore().head().0)?;
         }
         self.collections.put(&mut page)?;
+        self.put_upkeep(&mut page)?;
         // Without TLS and traces the numbers are there as well, so that a dashboard has no holes.
         let tls: Vec<_> = self.tls.iter().map(|tls| tls.state()).collect();
         let sum = |count: fn(&TlsState) -> u64| tls.iter().map(count).sum();
@@ -61,6 +66,22 @@ impl Collector for Sources {
 }
 
 impl Sources {
+    fn put_upkeep(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Upkeep { checkpoints, scrubs, differences } = self.authorizer.upkeep();
+        for (one, what, rounds) in [("checkpoint", "Checkpoints", checkpoints), ("scrub", "Scrubs", scrubs)] {
+            let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+            page.count(&format!("{one}s"), &format!("{what} done since the start"), load(&rounds.done))?;
+            page.count(&format!("{one}s_failed"), &format!("{what} that failed"), load(&rounds.failed))?;
+            let last = u64::try_from(rounds.last_done_seconds.load(Ordering::Relaxed)).unwrap_or(0);
+            let when = format!("{what}: when the last one was done; 0 without one since the start");
+            page.gauge(&format!("{one}_last_success_timestamp_seconds"), &when, last)?;
+            let took = Duration::from_micros(load(&rounds.last_took_micros));
+            page.seconds(&format!("{one}_last_duration_seconds"), &format!("{what}: how long that one took"), took)?;
+        }
+        let found = differences.load(Ordering::Relaxed);
+        page.gauge("scrub_differences", "What the last scrub found not to agree", found)
+    }
+
     fn put_authorizer(&self, page: &mut Page<'_>) -> fmt::Result {
         let authorizer = &self.authorizer;
         let (datastore, counters) = (authorizer.datastore(), authorizer.counters());
@@ -149,7 +170,6 @@ fn put_usage(page: &mut Page<'_>, usage: &Usage) -> fmt::Result {
     if let Some(free) = usage.disk_free_bytes {
         page.gauge("datastore_disk_free_bytes", "Bytes that the disk of the data has left", free)?;
     }
-    page.gauge("datastore_takes_writes", "1 while writes are taken", u64::from(usage.read_only.is_none()))?;
     page.gauge("datastore_log_entries", "Entries of the transaction log", usage.log_entries)?;
     page.gauge("datastore_queued_writes", "Transactions waiting to be committed", usage.queued)?;
     page.count("datastore_commits", "Transactions committed", usage.commits)?;
@@ -193,6 +213,11 @@ pub(crate) struct Page<'a>(DescriptorEncoder<'a>);
 impl Page<'_> {
     pub(crate) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        let metric = ConstGauge::new(value.as_secs_f64());
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 
