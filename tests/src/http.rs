@@ -1,6 +1,7 @@
 //! Requests over plain HTTP/1.1, as programs without gRPC make them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use http_body_util::{BodyExt, Full};
@@ -8,7 +9,10 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// An answer that was read to its end.
@@ -59,7 +63,33 @@ pub async fn ask(
     headers: &[(&str, &str)],
     body: impl Into<String>,
 ) -> Result<Answer> {
-    let response = begin(address, method, path, headers, body).await?;
+    read(begin(address, method, path, headers, body).await?).await
+}
+
+/// As [`ask`], over TLS with a server that calls itself `localhost` and whose certificate, or its authority's, is `trusted` (PEM).
+///
+/// # Errors
+/// If no answer comes.
+pub async fn ask_over_tls(
+    address: &str,
+    trusted: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<String>,
+) -> Result<Answer> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(trusted.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).await.with_context(|| format!("no server at {address}"))?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(ServerName::try_from("localhost")?, stream).await?;
+    read(begin_over(stream, address, method, path, headers, body).await?).await
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer> {
     let headers = response.headers().iter().map(|(name, value)| (name.as_str().to_owned(), lossy(value.as_bytes())));
     let (code, headers) = (response.status().as_u16(), headers.collect());
     let body = lossy(&response.into_body().collect().await?.to_bytes());
@@ -78,6 +108,17 @@ pub async fn begin(
     body: impl Into<String>,
 ) -> Result<Response<Incoming>> {
     let stream = TcpStream::connect(address).await.with_context(|| format!("no server at {address}"))?;
+    begin_over(stream, address, method, path, headers, body).await
+}
+
+async fn begin_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<String>,
+) -> Result<Response<Incoming>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri(path).header("host", address);

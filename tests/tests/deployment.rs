@@ -39,9 +39,10 @@ async fn variables_flags_and_keys_exist() {
     ];
     for file in files {
         let text = read(file);
-        for variable in words_with(&text, "STONETOWN_").filter(|variable| !of_the_client.contains(variable)) {
+        let variables = words_with(&text, "STONETOWN_").chain(words_with(&text, "SPICEDB_"));
+        for variable in variables.filter(|variable| !of_the_client.contains(variable)) {
             let key = variable.to_lowercase().replace('_', "-");
-            assert!(settings.contains(&key), "{file}: there is no STONETOWN_{variable}");
+            assert!(settings.contains(&key), "{file}: there is no setting for {variable}");
         }
     }
     let unit = read("systemd/stonetown.service");

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use serde_json::json;
-use stonetown_tests::http::{ask, begin, post};
+use stonetown_tests::certificates::{TlsFiles, localhost};
+use stonetown_tests::http::{ask, ask_over_tls, begin, post};
+use stonetown_tests::operated::fails_to_serve;
 use stonetown_tests::server::{Server, Store, binary};
 
 /// The header that goes with the key of test servers.
@@ -115,4 +117,44 @@ async fn pages_of_other_origins_may_call_only_where_that_is_turned_on() {
     let other = [("origin", "https://evil.example.com"), asking[1], asking[2]];
     let answer = ask(&open.address, "OPTIONS", "/v1/permissions/check", &other, "").await.unwrap();
     assert!(!answer.headers.contains_key("access-control-allow-origin"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_of_json_speaks_tls_with_a_certificate_of_its_own() {
+    let (first, second) = (localhost().unwrap(), localhost().unwrap());
+    let files = TlsFiles::of(&first).unwrap();
+    let flags = ["--http-enabled", "--http-addr", "127.0.0.1:0", "--tls-reload-interval", "50ms"];
+    let tls = ["--http-tls-cert-path", &files.cert, "--http-tls-key-path", &files.key];
+    let mut server = server(&[&flags[..], &tls[..]].concat()).await;
+    let own = server.line("serving http on ").await.unwrap();
+    let (headers, schema) = ([("authorization", BEARER)], json!({ "schema": SCHEMA }).to_string());
+    let write =
+        async |trusted: &str| ask_over_tls(&own, trusted, "POST", "/v1/schema/write", &headers, schema.clone()).await;
+    assert_eq!(write(&first.cert.pem()).await.unwrap().code, 200);
+    let ready = ask_over_tls(&own, &first.cert.pem(), "GET", "/readyz", &[], "").await.unwrap();
+    assert_eq!((ready.code, ready.body.as_str()), (200, r#"{"status":"SERVING"}"#));
+    let keyless = ask_over_tls(&own, &first.cert.pem(), "POST", "/v1/schema/read", &[], "").await.unwrap();
+    assert_eq!(keyless.code, 401);
+    // Nobody is answered in the clear there; the port of gRPC has its own settings.
+    assert!(ask(&own, "GET", "/healthz", &[], "").await.is_err());
+    assert_eq!(ask(&server.address, "GET", "/healthz", &[], "").await.unwrap().code, 200);
+    assert!(write(&second.cert.pem()).await.is_err());
+
+    files.replace(&second).unwrap();
+    let replaced = async {
+        while write(&second.cert.pem()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), replaced).await.unwrap();
+    assert!(write(&first.cert.pem()).await.is_err());
+
+    std::fs::write(&files.key, first.signing_key.serialize_pem()).unwrap();
+    for (flags, expected) in
+        [(&tls[..2], "`http-tls-key-path` go together"), (&tls[..], "is not the key of the certificate")]
+    {
+        let ended = fails_to_serve(&[&["--datastore-engine", "memory", "--http-enabled"][..], flags].concat()).await;
+        let ended = ended.unwrap();
+        assert!(ended.code == Some(1) && ended.stderr.contains(expected), "{}", ended.stderr);
+    }
 }

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{Tra
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use stonetown_api::proto::authzed::api::v1 as wire;
+use stonetown_tests::certificates::{TlsFiles, localhost};
 use stonetown_tests::client::{Client, fully_consistent, object, relationship};
 use stonetown_tests::operated::Operated;
 use stonetown_tests::server::{KEY, root};
@@ -45,16 +46,11 @@ fn names_in(text: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn every_metric_of_the_dashboard_and_the_alerts_is_exposed() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(file("cert"), pair.cert.pem()).unwrap();
-    std::fs::write(file("key"), pair.signing_key.serialize_pem()).unwrap();
-    let (cert, key) = (file("cert"), file("key"));
-    let flags = ["--grpc-tls-cert-path", &cert, "--grpc-tls-key-path", &key];
+    let TlsFiles { cert, key, .. } = &TlsFiles::of(&localhost().unwrap()).unwrap();
+    let flags = ["--grpc-tls-cert-path", cert, "--grpc-tls-key-path", key];
     let server = Operated::start(&flags).await.unwrap();
     let endpoint = format!("localhost:{}", server.grpc.rsplit_once(':').unwrap().1);
-    let health = ["health", "--endpoint", &endpoint, "--certificate-path", &cert];
+    let health = ["health", "--endpoint", &endpoint, "--certificate-path", cert];
     assert_eq!(stonetown_tests::operated::run(&health).await.unwrap().code, Some(0));
 
     let page = server.scrape().await.unwrap();
@@ -108,6 +104,40 @@ async fn calls_their_work_and_commits_are_counted() {
     }
     assert!(server.metric("stonetown_datastore_disk_bytes").await.unwrap() > 0.0);
     assert!(server.metric("stonetown_datastore_disk_free_bytes").await.unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn checkpoints_and_scrubs_are_counted_with_how_they_ended() {
+    use stonetown_tests::operated::run;
+    let (server, _) = started(&[]).await;
+    for name in ["stonetown_checkpoint_last_success_timestamp_seconds", "stonetown_scrub_last_duration_seconds"] {
+        assert_eq!(server.metric(name).await.unwrap(), 0.0, "{name}");
+    }
+    let begun = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64().floor();
+    let of_server = ["--endpoint", &server.grpc, "--token", KEY];
+    for (command, code) in [
+        (&["backup", "checkpoint", "one"][..], 0),
+        (&["backup", "checkpoint", "one"], 1),
+        (&["backup", "checkpoint", "two"], 0),
+        (&["scrub"], 0),
+    ] {
+        let ended = run(&[command, &of_server].concat()).await.unwrap();
+        assert_eq!(ended.code, Some(code), "{command:?}: {}", ended.stderr);
+    }
+    for (name, expected) in [
+        ("stonetown_checkpoints_total", 2.0),
+        ("stonetown_checkpoints_failed_total", 1.0),
+        ("stonetown_scrubs_total", 1.0),
+        ("stonetown_scrubs_failed_total", 0.0),
+        ("stonetown_scrub_differences", 0.0),
+    ] {
+        assert_eq!(server.metric(name).await.unwrap(), expected, "{name}");
+    }
+    for kind in ["checkpoint", "scrub"] {
+        let last = server.metric(&format!("stonetown_{kind}_last_success_timestamp_seconds")).await.unwrap();
+        let took = server.metric(&format!("stonetown_{kind}_last_duration_seconds")).await.unwrap();
+        assert!(last >= begun && last < begun + 600.0 && took > 0.0 && took < 600.0, "{kind}: {last} {took}");
+    }
 }
 
 #[tokio::test]

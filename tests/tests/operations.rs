@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use stonetown_api::proto::authzed::api::v1 as wire;
+use stonetown_tests::certificates::{TlsFiles, localhost};
 use stonetown_tests::client::{Client, fully_consistent, object, relationship};
 use stonetown_tests::operated::{Operated, data_dir, fails_to_serve, run};
 use tonic::Code;
@@ -108,7 +109,14 @@ async fn health_is_told_by_exit_code() {
     let ended = run(&["health", "--endpoint", &server.grpc]).await.unwrap();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "serving\n"), "{}", ended.stderr);
     let address = server.grpc.clone();
+    // By the name that SpiceDB's image has for it.
+    let folder = tempfile::tempdir().unwrap();
+    let probe = folder.path().join("grpc_health_probe");
+    std::os::unix::fs::symlink(stonetown_tests::server::binary().unwrap(), &probe).unwrap();
+    let probed = || Command::new(&probe).arg(format!("-addr={address}")).status().unwrap().code();
+    assert_eq!(probed(), Some(0));
     drop(server);
+    assert_eq!(probed(), Some(1));
     let ended = run(&["health", "--endpoint", &address]).await.unwrap();
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("no server answers at"), "{}", ended.stderr);
@@ -304,39 +312,81 @@ async fn a_disk_that_is_nearly_full_refuses_writes_until_there_is_room_again() {
     assert_eq!(server.metric("stonetown_datastore_takes_writes").await.unwrap(), 1.0);
 }
 
-#[tokio::test]
-async fn a_disk_without_a_byte_left_loses_nothing_that_was_acknowledged() {
-    const AT_ONCE: usize = 1000;
-    let Some(disk) = Disk::of_mib(96) else { return };
-    let data = disk.path().join("data");
-    let [flag, path] = data_dir(&data);
-    let flags = [flag, path, "--datastore-min-free-mib", "0"];
-    let server = Operated::start(&flags).await.unwrap();
-    let mut client = Client::connect(&server.grpc).await.unwrap();
-    client.write_schema(SCHEMA).await.unwrap();
-    let filler = disk.path().join("filler");
-    let mut file = std::fs::File::create(&filler).unwrap();
+/// Takes all room that a disk has, or has by now.
+fn fill(disk: &Disk) {
+    let mut file = std::fs::File::options().create(true).append(true).open(disk.path().join("filler")).unwrap();
     while std::io::Write::write_all(&mut file, &[1_u8; 4096]).is_ok() {}
-    drop(file);
-    let mut acknowledged = 0;
-    // What is preallocated for the log takes some writes yet.
-    let refused = loop {
-        let names: Vec<_> = (acknowledged..acknowledged + AT_ONCE).map(|number| format!("document-{number}")).collect();
-        let rows = names.iter().map(|name| relationship(("document", name), "viewer", ("user", "alice")));
-        match client.write(rows, []).await {
+}
+
+fn make_room(disk: &Disk) {
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+}
+
+/// Documents that are written, or imported, at once.
+const AT_ONCE: usize = 1000;
+
+/// Documents with long names, so that the disk is soon full.
+fn numbered(from: usize) -> Vec<wire::Relationship> {
+    let names = (from..from + AT_ONCE).map(|number| format!("document-{number:0900}"));
+    names.map(|name| relationship(("document", &name), "viewer", ("user", "alice"))).collect()
+}
+
+/// Writes until a write is refused; how many documents were acknowledged by then, beside those that were before.
+async fn write_until_refused(client: &mut Client, disk: &Disk, before: usize) -> (usize, tonic::Status) {
+    let mut acknowledged = before;
+    // What is preallocated for the log takes some writes yet, and what was moved to tables makes room.
+    loop {
+        fill(disk);
+        match client.write(numbered(acknowledged), []).await {
             Ok(_) => acknowledged += AT_ONCE,
-            Err(refused) => break refused,
+            Err(refused) => return (acknowledged, refused),
         }
         assert!(acknowledged < 1_000 * AT_ONCE);
-    };
-    assert!(matches!(refused.code(), Code::Unavailable), "{refused}");
+    }
+}
+
+/// As [`write_until_refused`], by imports of ten messages each.
+async fn import_until_refused(client: &mut Client, disk: &Disk, before: usize) -> (usize, tonic::Status) {
+    let mut acknowledged = before;
+    loop {
+        fill(disk);
+        let messages = (0..10).map(|message| numbered(acknowledged + message * AT_ONCE)).collect();
+        match client.import(messages).await {
+            Ok(_) => acknowledged += 10 * AT_ONCE,
+            Err(refused) => return (acknowledged, refused),
+        }
+        assert!(acknowledged < 1_000 * AT_ONCE);
+    }
+}
+
+/// A server on a small disk of its own that fills it to the last byte; `None` where this user may not mount.
+async fn on_a_disk_of_mib(size: u32) -> Option<(Disk, Vec<String>, Operated, Client)> {
+    let disk = Disk::of_mib(size)?;
+    let data = disk.path().join("data").display().to_string();
+    let flags = ["--data-dir", &data, "--datastore-min-free-mib", "0"].map(str::to_owned).to_vec();
+    let (server, mut client) = restarted(&flags).await;
+    client.write_schema(SCHEMA).await.unwrap();
+    Some((disk, flags, server, client))
+}
+
+async fn restarted(flags: &[String]) -> (Operated, Client) {
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let server = Operated::start(&flags).await.unwrap();
+    let client = Client::connect(&server.grpc).await.unwrap();
+    (server, client)
+}
+
+#[tokio::test]
+async fn a_disk_without_a_byte_left_loses_nothing_that_was_acknowledged() {
+    let Some((disk, flags, server, mut client)) = on_a_disk_of_mib(96).await else { return };
+    let (acknowledged, refused) = write_until_refused(&mut client, &disk, 0).await;
+    assert_read_only(&refused, "the disk is full");
     assert_eq!(documents(&mut client).await, acknowledged);
     server.signal("KILL").unwrap();
     server.ended().await.unwrap();
 
-    std::fs::remove_file(&filler).unwrap();
-    let server = Operated::start(&flags).await.unwrap();
-    let mut client = Client::connect(&server.grpc).await.unwrap();
+    make_room(&disk);
+    let (_server, mut client) = restarted(&flags).await;
     // The write that was refused may have reached the disk whole: its caller was not told either way.
     let found = documents(&mut client).await;
     assert!(found == acknowledged || found == acknowledged + AT_ONCE, "{found} of {acknowledged}");
@@ -344,41 +394,97 @@ async fn a_disk_without_a_byte_left_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
+async fn writing_goes_on_without_a_restart_when_a_full_disk_has_room_again() {
+    let Some((disk, flags, server, mut client)) = on_a_disk_of_mib(192).await else { return };
+    let mut expected = 0;
+    for imports in [false, true] {
+        let (acknowledged, refused) = if imports {
+            import_until_refused(&mut client, &disk, expected).await
+        } else {
+            write_until_refused(&mut client, &disk, expected).await
+        };
+        assert_read_only(&refused, "the disk is full");
+        assert_read_only(&write(&mut client, "refused").await.unwrap_err(), "writing goes on when there is room");
+        assert_eq!(documents(&mut client).await, acknowledged);
+        assert_eq!(server.metric("stonetown_datastore_takes_writes").await.unwrap(), 0.0);
+        let ready = stonetown_tests::http::ask(&server.grpc, "GET", "/readyz", &[], "").await.unwrap();
+        assert_eq!((ready.code, ready.body.as_str()), (200, r#"{"status":"SERVING","takesWrites":false}"#));
+
+        make_room(&disk);
+        server.until("stonetown_datastore_takes_writes", |takes| takes == 1.0).await.unwrap();
+        let ready = stonetown_tests::http::ask(&server.grpc, "GET", "/readyz", &[], "").await.unwrap();
+        assert_eq!((ready.code, ready.body.as_str()), (200, r#"{"status":"SERVING"}"#));
+        let found = documents(&mut client).await;
+        // What was refused is nowhere, but for an import that had begun to be published: it is there whole.
+        assert!(found == acknowledged || imports && found == acknowledged + 10 * AT_ONCE, "{found} of {acknowledged}");
+        client.write(numbered(found), []).await.unwrap();
+        expected = found + AT_ONCE;
+        assert_eq!(documents(&mut client).await, expected);
+    }
+    server.signal("KILL").unwrap();
+    server.ended().await.unwrap();
+    let scrubbed = run(&["scrub", &flags[1]]).await.unwrap();
+    assert_eq!(scrubbed.code, Some(0), "{}{}", scrubbed.stdout, scrubbed.stderr);
+    let (_server, mut client) = restarted(&flags).await;
+    assert_eq!(documents(&mut client).await, expected);
+}
+
+/// Nothing can be written to standard output nor standard error, as when they lead to a full disk.
+fn voiceless(args: &[&str]) -> Command {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(stonetown_tests::server::binary().unwrap());
+    command.args(args).stdout(full()).stderr(full());
+    command
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_write_its_log_goes_on() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let serve = ["serve", "--datastore-engine", "memory", "--metrics-addr", "off", "--grpc-addr", &free];
+    let logged = ["--grpc-preshared-key", stonetown_tests::server::KEY, "--log-calls", "all", "--log-level", "debug"];
+    let mut server = voiceless(&[&serve[..], &logged[..]].concat()).spawn().unwrap();
+    let begun = Instant::now();
+    while run(&["health", "--endpoint", &free]).await.unwrap().code != Some(0) {
+        assert!(server.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60), "it has ended");
+    }
+    let mut client = Client::connect(&free).await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    for number in 0..20 {
+        write(&mut client, &number.to_string()).await.unwrap();
+    }
+    assert_eq!(documents(&mut client).await, 20);
+    assert!(Command::new("kill").arg(server.id().to_string()).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || server.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+    // What fails says so by its exit code.
+    assert_eq!(voiceless(&["health", "--endpoint", &free]).status().unwrap().code(), Some(1));
+}
+
+#[tokio::test]
 async fn a_certificate_that_does_not_match_its_key_and_a_key_that_cannot_be_read_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let pair = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(file("cert"), pair().cert.pem()).unwrap();
-    std::fs::write(file("key"), pair().signing_key.serialize_pem()).unwrap();
-    let (cert, key) = (file("cert"), file("key"));
-    let ended = fails_to_serve(&["--grpc-tls-cert-path", &cert, "--grpc-tls-key-path", &key]).await.unwrap();
+    let files = TlsFiles::of(&localhost().unwrap()).unwrap();
+    let TlsFiles { cert, key, .. } = &files;
+    std::fs::write(key, localhost().unwrap().signing_key.serialize_pem()).unwrap();
+    let ended = fails_to_serve(&["--grpc-tls-cert-path", cert, "--grpc-tls-key-path", key]).await.unwrap();
     let expected = format!("`{key}`: is not the key of the certificate in `{cert}`");
     assert!(ended.code == Some(1) && ended.stderr.contains(&expected), "{}", ended.stderr);
 
-    let missing = file("missing");
-    let ended = fails_to_serve(&["--grpc-tls-cert-path", &cert, "--grpc-tls-key-path", &missing]).await.unwrap();
+    let missing = files.folder().join("missing").display().to_string();
+    let ended = fails_to_serve(&["--grpc-tls-cert-path", cert, "--grpc-tls-key-path", &missing]).await.unwrap();
     assert!(ended.stderr.contains(&format!("`{missing}`: cannot be read: No such file")), "{}", ended.stderr);
 }
 
 #[tokio::test]
 async fn certificates_are_replaced_while_the_server_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let pair = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (first, second) = (pair(), pair());
-    let put = |pair: &rcgen::CertifiedKey<rcgen::KeyPair>| {
-        std::fs::write(file("cert"), pair.cert.pem()).unwrap();
-        std::fs::write(file("key"), pair.signing_key.serialize_pem()).unwrap();
-    };
-    put(&first);
-    let (cert, key) = (file("cert"), file("key"));
+    let (first, second) = (localhost().unwrap(), localhost().unwrap());
+    let files = TlsFiles::of(&first).unwrap();
     let server = Operated::start(&[
         "--datastore-engine",
         "memory",
         "--grpc-tls-cert-path",
-        &cert,
+        &files.cert,
         "--grpc-tls-key-path",
-        &key,
+        &files.key,
         "--tls-reload-interval",
         "50ms",
     ])
@@ -387,18 +493,18 @@ async fn certificates_are_replaced_while_the_server_runs() {
     assert!(server.metric("stonetown_tls_certificate_expiry_timestamp_seconds").await.unwrap() > 1.7e9);
     let port = server.grpc.rsplit_once(':').unwrap().1.to_owned();
     let trusted = |pem: String| {
-        let path = file("trusted");
+        let path = files.folder().join("trusted").display().to_string();
         std::fs::write(&path, pem).unwrap();
         let endpoint = format!("localhost:{port}");
         async move { run(&["health", "--endpoint", &endpoint, "--certificate-path", &path]).await.unwrap().code }
     };
     assert_eq!(trusted(first.cert.pem()).await, Some(0));
-    put(&second);
+    files.replace(&second).unwrap();
     server.until("stonetown_tls_reloads_total", |reloads| reloads >= 1.0).await.unwrap();
     assert_eq!(trusted(second.cert.pem()).await, Some(0));
     assert_eq!(trusted(first.cert.pem()).await, Some(1));
 
-    std::fs::write(file("key"), "not a key").unwrap();
+    std::fs::write(&files.key, "not a key").unwrap();
     server.until("stonetown_tls_reloads_refused_total", |refused| refused >= 1.0).await.unwrap();
     assert_eq!(trusted(second.cert.pem()).await, Some(0));
     assert!(server.log().unwrap().contains("going on with the former"));

@@ -63,6 +63,38 @@ async fn every_token_has_a_store_and_the_other_port_only_reads_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn counters_say_the_same_on_both_ports() {
+    let mut server = Server::start_testing(&binary().unwrap(), &[]).await.unwrap();
+    let readonly = server.line("serving read-only grpc on ").await.unwrap();
+    let headers = [("authorization", "Bearer one")];
+    let count = async |address: &str, name: &str| {
+        let path = "/v1/experimental/countrelationships";
+        post(address, path, &headers, json!({ "name": name }).to_string()).await.unwrap()
+    };
+    let mut client = Client::connect_as(&server.address, "one").await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    // Asked for before it is there, and after.
+    assert_eq!(count(&readonly, "views").await.code, 400);
+    let register = json!({ "name": "views", "relationshipFilter": { "resourceType": "document" } }).to_string();
+    let path = "/v1/experimental/registerrelationshipcounter";
+    assert_eq!(post(&readonly, path, &headers, register.clone()).await.unwrap().code, 503);
+    assert_eq!(post(&server.address, path, &headers, register).await.unwrap().code, 200);
+    for written in 1..=3 {
+        let new = relationship(("document", &format!("d{written}")), "viewer", ("user", "ann"));
+        client.write([new], []).await.unwrap();
+        for address in [&server.address, &readonly] {
+            let mut answer = count(address, "views").await;
+            while answer.body.contains("counterStillCalculating") {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                answer = count(address, "views").await;
+            }
+            let counted = &answer.json().unwrap()["readCounterValue"]["relationshipCount"];
+            assert_eq!(counted, &json!(written.to_string()), "{address}: {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stores_begin_with_the_files_that_are_given_and_the_longest_unused_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("begin.yaml");

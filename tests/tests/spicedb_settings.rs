@@ -101,6 +101,42 @@ async fn our_names_go_before_those_of_spicedb() {
     assert!(!server.end().1.contains("mean nothing here"));
 }
 
+/// Killed between the schema and the relationships of its file, at whatever moment that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bootstrap_that_was_interrupted_is_ended_by_the_next_start() {
+    const RELATIONSHIPS: usize = 30_000;
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..RELATIONSHIPS).map(|n| format!("  document:d{n}#viewer@user:alice\n")).collect();
+    let schema = "definition user {} definition document { relation viewer: user }";
+    let path = file(folder.path(), "many.yaml", &format!("schema: |-\n  {schema}\nrelationships: |-\n{rows}"));
+    let path = path.display().to_string();
+    let environment = [("SPICEDB_GRPC_PRESHARED_KEY", KEY), ("SPICEDB_GRPC_ADDR", "127.0.0.1:0")];
+    let mut half_loaded = 0;
+    for delay in 0_u64.. {
+        let data = folder.path().join(delay.to_string()).display().to_string();
+        let without = ["--metrics-addr=off", "--data-dir", &data];
+        let flags = [&without[..], &["--datastore-bootstrap-files", &path]].concat();
+        let server = Started::new(&flags, &environment);
+        std::thread::sleep(std::time::Duration::from_millis(400 * delay));
+        let was_ready = server.kill();
+        // Without the files it does not serve half of them.
+        let mut server = Started::new(&without, &environment);
+        let refused = server.address().is_none();
+        let log = server.end().1;
+        assert!(!refused || log.contains("start with them again"), "{delay}: {log}");
+        half_loaded += u32::from(refused);
+        let mut server = Started::new(&flags, &environment);
+        let mut client = Client::connect(&server.address().unwrap()).await.unwrap();
+        let filter = wire::RelationshipFilter { resource_type: "document".to_owned(), ..Default::default() };
+        assert_eq!(client.read(filter, fully_consistent()).await.unwrap().len(), RELATIONSHIPS, "{delay}");
+        std::fs::remove_dir_all(&data).unwrap();
+        if was_ready {
+            break;
+        }
+    }
+    assert!(half_loaded > 0, "never killed in between");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bootstrap_files_leave_a_schema_alone_unless_they_may_overwrite() {
     let folder = tempfile::tempdir().unwrap();
@@ -173,7 +209,6 @@ fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
 /// A server whose output is kept. Killed when it is dropped.
 struct Started {
     child: Child,
-    // Kept open: a server that prints into a closed pipe ends.
     lines: BufReader<ChildStdout>,
     out: String,
 }
@@ -199,6 +234,12 @@ impl Started {
                 return Some(address.trim_end().to_owned());
             }
         }
+    }
+
+    /// Kills it; whether it took calls by then.
+    fn kill(mut self) -> bool {
+        self.child.kill().unwrap();
+        self.address().is_some()
     }
 
     /// Ends it; what it printed and what it logged.

@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod context;
 mod export;
+mod grpc_health_probe;
 mod health;
 mod import;
 mod lsp;
@@ -115,7 +116,13 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().collect();
+    let args = match grpc_health_probe::translated(std::env::args_os().collect()) {
+        Ok(args) => args,
+        Err(why) => {
+            output::complain(&why);
+            return ExitCode::from(1);
+        }
+    };
     let parsed = layers::parse(&command(), &args).unwrap_or_else(|error| error.exit());
     let chosen = parsed.matches.subcommand().filter(|(name, _)| SERVERS.contains(name));
     let ignored = chosen.map(|(_, own)| spicedb::ignored(own)).unwrap_or_default();

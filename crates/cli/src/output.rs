@@ -1,5 +1,7 @@
 //! What the commands print: text for people, JSON with `--json`.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -41,15 +43,19 @@ impl Output {
                     "metadata": info.as_ref().map(|info| &info.metadata),
                 }),
             };
-            eprintln!("{}", json!({ "error": error }));
-            return;
+            return complain(&json!({ "error": error }).to_string());
         }
-        eprintln!("error: {message}");
+        complain(&format!("error: {message}"));
         if let Some(status) = status {
             let reason = if reason.is_empty() { String::new() } else { format!(", {reason}") };
-            eprintln!("  ({}{reason})", status.code());
+            complain(&format!("  ({}{reason})", status.code()));
         }
     }
+}
+
+/// Writes a line to standard error; where that fails the exit code has to do.
+pub(crate) fn complain(line: &str) {
+    let _nobody_reads = writeln!(std::io::stderr(), "{line}");
 }
 
 /// What happened, from the outside in; of a status only its text.

@@ -1,5 +1,6 @@
 //! `stonetown serve`.
 
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,12 +26,12 @@ pub(crate) fn run(config: Config, ignored: &[String]) -> anyhow::Result<Outcome>
             running = stonetown_server::serve(config) => running?,
             () = signals.next() => return Ok(Outcome::Done),
         };
-        println!("serving grpc on {}", running.grpc_addr);
+        tell(format_args!("serving grpc on {}", running.grpc_addr));
         if let Some(address) = running.http_addr {
-            println!("serving http on {address}");
+            tell(format_args!("serving http on {address}"));
         }
         if let Some(address) = running.metrics_addr {
-            println!("serving metrics on http://{address}/metrics");
+            tell(format_args!("serving metrics on http://{address}/metrics"));
         }
         signals.next().await;
         tracing::info!("stopping: running calls may end; a second signal ends them at once");
@@ -46,6 +47,11 @@ pub(crate) fn run(config: Config, ignored: &[String]) -> anyhow::Result<Outcome>
     });
     runtime.shutdown_timeout(LAST_WORK_TIMEOUT);
     outcome
+}
+
+/// Prints a line that a server goes on without, should nobody be there to read it.
+pub(crate) fn tell(line: std::fmt::Arguments<'_>) {
+    let _nobody_reads = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Begins to log, with a first line for the settings that are ignored.

@@ -4,7 +4,7 @@ use stonetown_server::TestingConfig;
 use stonetown_server::config::LogFormat;
 
 use crate::Outcome;
-use crate::serve::{Signals, runtime, start_logging};
+use crate::serve::{Signals, runtime, start_logging, tell};
 
 /// Runs a server for test suites until it is told to stop by SIGINT or SIGTERM. `ignored` are settings that were given and
 /// mean nothing here.
@@ -13,7 +13,7 @@ pub(crate) fn run(config: TestingConfig, ignored: &[String]) -> anyhow::Result<O
     runtime()?.block_on(async {
         let running = stonetown_server::serve_testing(config).await?;
         for (name, address) in &running.addresses {
-            println!("serving {name} on {address}");
+            tell(format_args!("serving {name} on {address}"));
         }
         Signals::new()?.next().await;
         running.shutdown().await;
