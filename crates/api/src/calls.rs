@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use stonetown_authorizer::{Authorizer, Call, Error};
+use stonetown_grants::Desk;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
@@ -36,6 +37,7 @@ pub(crate) struct Calls {
     downloads: Option<Downloads>,
     commits: Commits,
     watching: Watching,
+    grants: Option<Arc<Desk>>,
 }
 
 /// Which places a call needs.
@@ -58,6 +60,7 @@ impl Calls {
             stream_idle_max: settings.stream_idle_max,
             version: settings.version.clone(),
             downloads: settings.downloads.clone(),
+            grants: settings.grants.clone(),
         }
     }
 
@@ -91,6 +94,11 @@ impl Calls {
     /// Hears of commits from now on.
     pub(crate) fn commits(&self) -> Commits {
         self.commits.clone()
+    }
+
+    /// Where grants are asked for, if this server has them.
+    pub(crate) fn grants(&self) -> Option<&Arc<Desk>> {
+        self.grants.as_ref()
     }
 
     /// What watches share.

@@ -1,6 +1,9 @@
 //! How the services are set up.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use stonetown_grants::Desk;
 
 use crate::materialize::Downloads;
 
@@ -26,6 +29,8 @@ pub struct ApiSettings {
     pub watch_reader_max: Duration,
     /// Turns true when the server stops: watches, which would never end by themselves, then end with `UNAVAILABLE`.
     pub stopping: Option<tokio::sync::watch::Receiver<bool>>,
+    /// Where grants are asked for; `None` for a server without.
+    pub grants: Option<Arc<Desk>>,
     /// The version told to clients that ask; `None` to tell nobody.
     pub version: Option<String>,
 }
@@ -42,6 +47,7 @@ impl Default for ApiSettings {
             watch_heartbeat: Duration::from_secs(1),
             watch_reader_max: Duration::from_secs(30),
             stopping: None,
+            grants: None,
             version: Some(concat!("v", env!("CARGO_PKG_VERSION")).to_owned()),
         }
     }

@@ -5,6 +5,7 @@
 mod admin;
 mod core;
 mod decision;
+mod grant;
 
 #[cfg(test)]
 mod tests;

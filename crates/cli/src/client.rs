@@ -12,6 +12,7 @@ use stonetown_api::proto::authzed::api::v1::schema_service_client::SchemaService
 use stonetown_api::proto::authzed::api::v1::watch_service_client::WatchServiceClient;
 use stonetown_api::proto::authzed::api::v1::{Consistency, ReadSchemaRequest, ZedToken};
 use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClient;
+use stonetown_api::proto::stonetown::v1::grant_service_client::GrantServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -115,6 +116,7 @@ pub(crate) struct Freshness {
 /// The services, over one connection.
 pub(crate) struct Client {
     pub(crate) admin: AdminServiceClient<Transport>,
+    pub(crate) grants: GrantServiceClient<Transport>,
     pub(crate) permissions: PermissionsServiceClient<Transport>,
     pub(crate) schema: SchemaServiceClient<Transport>,
     pub(crate) watch: WatchServiceClient<Transport>,
@@ -265,6 +267,7 @@ async fn connect(connection: Connection) -> anyhow::Result<Client> {
     }
     Ok(Client {
         admin: service!(AdminServiceClient),
+        grants: service!(GrantServiceClient),
         permissions: service!(PermissionsServiceClient),
         schema: service!(SchemaServiceClient),
         watch: service!(WatchServiceClient),

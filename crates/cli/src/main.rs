@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod context;
 mod export;
+mod grant;
 mod grpc_health_probe;
 mod health;
 mod import;
@@ -70,6 +71,9 @@ enum Command {
     /// Ask questions: check, bulk, expand, lookup-resources, lookup-subjects.
     #[command(subcommand)]
     Permission(permission::Command),
+    /// Access just in time: ask for it, vote on it, end it.
+    #[command(subcommand)]
+    Grant(grant::Command),
     /// Back up what a server holds.
     #[command(subcommand)]
     Backup(backup::Command),
@@ -150,6 +154,7 @@ fn main() -> ExitCode {
         Command::Relationship(command) => {
             client::run(cli.connection, |client| relationship::run(client, command, output))
         }
+        Command::Grant(command) => client::run(cli.connection, |client| grant::run(client, command, output)),
         Command::Permission(command) => client::run(cli.connection, |client| permission::run(client, command, output)),
     };
     match outcome {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart};
 use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Act, Call, Caller, StoredUpdate};
 use stonetown_identity::{Change, Kind, System};
@@ -149,6 +150,47 @@ impl Desk {
             books.templates.insert(id, Arc::new(template));
         }
         Ok(Desk { books: Mutex::new(books), system, limits, asked: Mutex::default() })
+    }
+
+    /// The time that calls are judged at.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.system.now()
+    }
+
+    /// Follows the grants of all stores as they change, after a token, or from now on. What is read of it is for
+    /// [`Desk::in_message`] before anybody sees it.
+    ///
+    /// # Errors
+    /// As those of a watch.
+    pub fn watch(&self, after: Option<ZedToken>) -> Result<Watch, Error> {
+        let filter = RelationshipFilter {
+            resource_type: Some(parsed("sys/grant")?),
+            relation: Some(parsed("document")?),
+            ..RelationshipFilter::default()
+        };
+        let request = WatchRequest {
+            start: after.map_or(WatchStart::Head, WatchStart::After),
+            filters: vec![filter],
+            ..WatchRequest::default()
+        };
+        let call = Call { store: StoreId::SYSTEM, caller: Caller::internal(), ..Call::new("") };
+        Ok(self.system.authorizer().watch(&call, &request)?)
+    }
+
+    /// The grants that a message of [`Desk::watch`] tells of, as they were written, where the caller may see them.
+    ///
+    /// # Errors
+    /// When the system store cannot be read.
+    pub fn in_message(&self, call: &Call, message: &WatchMessage) -> Result<Vec<Grant>, Error> {
+        let mut seen = Vec::new();
+        for update in message.updates.iter().filter(|update| update.operation != Operation::Delete) {
+            let grant: Grant = System::of_relationship(&update.relationship)?;
+            if grant.store == call.store.0 && self.holds(call, &update.relationship.resource, "see")? {
+                seen.push(grant);
+            }
+        }
+        Ok(seen)
     }
 
     /// How many requests and grants have not ended, as written.
@@ -878,6 +920,12 @@ impl Desk {
             }
         })?;
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("open", &self.open_count()).finish_non_exhaustive()
     }
 }
 

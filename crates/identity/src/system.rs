@@ -143,7 +143,7 @@ impl System {
     pub fn document<T: DeserializeOwned>(&self, kind: Kind, id: &str) -> Result<Option<T>, Error> {
         let filter = RelationshipFilter { resource_id: Some(kind.object(id)?.object_id), ..documents_of(kind)? };
         let mut found = None;
-        self.read(&filter, &mut |relationship| found = Some(of_relationship(relationship)))?;
+        self.read(&filter, &mut |relationship| found = Some(System::of_relationship(relationship)))?;
         found.transpose()
     }
 
@@ -155,7 +155,7 @@ impl System {
         let mut found = Vec::new();
         self.read(&documents_of(kind)?, &mut |relationship| {
             let id = relationship.resource.object_id.to_string();
-            found.push(of_relationship(relationship).map(|document| (id, document)));
+            found.push(System::of_relationship(relationship).map(|document| (id, document)));
         })?;
         found.into_iter().collect()
     }
@@ -172,6 +172,17 @@ impl System {
             ControlFlow::Continue(())
         })?;
         Ok(())
+    }
+
+    /// The document that a relationship of the system store holds.
+    ///
+    /// # Errors
+    /// When it holds none, or one of another form.
+    pub fn of_relationship<T: DeserializeOwned>(relationship: &Relationship) -> Result<T, Error> {
+        let damaged = |why: String| Error::Internal(format!("the document of `{}`: {why}", relationship.resource));
+        let text = relationship.caveat.as_ref().and_then(|caveat| caveat.context.get(PARAMETER)?.as_str());
+        let text = text.ok_or_else(|| damaged("it has none".to_owned()))?;
+        serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
     }
 
     /// Begins a change, when no other is under way.
@@ -274,11 +285,4 @@ fn documents_of(kind: Kind) -> Result<RelationshipFilter, Error> {
         relation: Some(parsed(DOCUMENT)?),
         ..RelationshipFilter::default()
     })
-}
-
-fn of_relationship<T: DeserializeOwned>(relationship: &Relationship) -> Result<T, Error> {
-    let damaged = |why: String| Error::Internal(format!("the document of `{}`: {why}", relationship.resource));
-    let text = relationship.caveat.as_ref().and_then(|caveat| caveat.context.get(PARAMETER)?.as_str());
-    let text = text.ok_or_else(|| damaged("it has none".to_owned()))?;
-    serde_json::from_str(text).map_err(|error| damaged(error.to_string()))
 }

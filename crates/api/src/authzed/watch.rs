@@ -40,6 +40,11 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
+    /// Turns true when the server stops.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.clone()
+    }
+
     pub(crate) fn new(settings: &ApiSettings) -> Watching {
         Watching {
             reads: Arc::new(Semaphore::new(READS_MAX)),
