@@ -285,6 +285,12 @@ impl Desk {
         Ok(seen)
     }
 
+    /// Whether a store has any template.
+    #[must_use]
+    pub fn has_templates(&self, store: StoreId) -> bool {
+        !self.templates_of(store).is_empty()
+    }
+
     /// What the caller could ask for, to be allowed `permission` on an object: template and parameters.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Random requests, votes, renewals, revocations, tasks, clock jumps and restarts, against a model of a few lines: at every
-//! look, who may do what is exactly what the approved windows say.
+//! Random requests, votes, renewals, revocations, tasks, clock jumps, restarts and kills, against a model of a few lines: at
+//! every look, who may do what is exactly what the approved windows say.
 //!
 //! `STONETOWN_GRANT_LIFECYCLES` sets how many grants are made, `STONETOWN_SEED` repeats a run.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use stonetown_authorizer::watch::Watched;
 use stonetown_grants::{Ask, AutoRule, Decision, Emergency, Error, Grant, Limits, Parameter, Stage, State, Template};
+use stonetown_identity::Kind;
+use stonetown_storage_rocksdb::RocksDatastore;
 use stonetown_tuple::{Operation, Revision, Timestamp};
 use world::{World, call, set_clock, wait};
 
@@ -114,20 +117,120 @@ fn access_is_what_the_approved_windows_say() {
     let (mut made, mut looks, mut allowed) = (0, 0_u64, 0_u64);
     while made < lifecycles {
         step(&mut random, &mut world, &mut model, &mut made);
-        for cluster in CLUSTERS {
-            for agent in AGENTS {
-                let before = model.may(cluster, agent, world.now());
-                let may = world.may(cluster, agent);
-                if before == model.may(cluster, agent, world.now()) {
-                    assert_eq!(may, before, "cluster:{cluster}#scale@agent:{agent}, seed {seed}, grant {made}");
-                    (looks, allowed) = (looks + 1, allowed + u64::from(may));
-                }
-            }
+        for may in look(&world, &model, &format!("seed {seed}, grant {made}")) {
+            (looks, allowed) = (looks + 1, allowed + u64::from(may));
         }
     }
     explained(&world, &model);
     println!("{made} grants, {looks} looks, {allowed} allowed, {} windows", model.windows.len());
     assert!(allowed > looks / 100 && allowed < looks, "the run is no test: {allowed} of {looks} allowed");
+}
+
+/// Asks for everybody and everything, and compares.
+fn look(world: &World, model: &Model, place: &str) -> Vec<bool> {
+    let mut seen = Vec::new();
+    for cluster in CLUSTERS {
+        for agent in AGENTS {
+            let before = model.may(cluster, agent, world.now());
+            let may = world.may(cluster, agent);
+            // While the clock is behind, time goes on between two questions.
+            if before == model.may(cluster, agent, world.now()) {
+                assert_eq!(may, before, "cluster:{cluster}#scale@agent:{agent}, {place}");
+                seen.push(may);
+            }
+        }
+    }
+    seen
+}
+
+/// Kills a process at any moment, many times, with its clock set to anything within the bounds of a restart: what was
+/// acknowledged is there, and access is what the grants say.
+#[test]
+fn a_kill_leaves_grants_and_access_together() {
+    let from_env = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let lifecycles = from_env("STONETOWN_GRANT_KILLED_LIFECYCLES").unwrap_or(60);
+    let seed = from_env("STONETOWN_SEED").unwrap_or_else(rand::random);
+    println!("STONETOWN_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let told = directory.path().join("acknowledged");
+    let mut acknowledged: BTreeMap<String, Grant> = BTreeMap::new();
+    let mut kills = 0;
+    while (acknowledged.len() as u64) < lifecycles {
+        std::fs::write(&told, serde_json::to_vec(&acknowledged).unwrap()).unwrap();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_process_that_is_killed", "--nocapture"])
+            .env(KILLED, directory.path())
+            .env("STONETOWN_SEED", random.random::<u64>().to_string())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let mut left = random.random_range(1..120_u32);
+        for line in lines {
+            let line = line.unwrap();
+            if let Some(grant) = line.strip_prefix("GRANT ") {
+                let grant: Grant = serde_json::from_str(grant).unwrap();
+                acknowledged.insert(grant.id.clone(), grant);
+            }
+            left = left.saturating_sub(u32::from(line.starts_with("GRANT ")));
+            if left == 0 {
+                std::thread::sleep(std::time::Duration::from_micros(random.random_range(0..5_000)));
+                child.kill().unwrap();
+                left = u32::MAX;
+            }
+        }
+        let status = child.wait().unwrap();
+        assert!(status.code().is_none(), "the process ended by itself ({status}), seed {seed}, kill {kills}");
+        kills += 1;
+    }
+    println!("{} grants over {kills} kills", acknowledged.len());
+}
+
+/// Where the process that is killed keeps its data.
+const KILLED: &str = "STONETOWN_GRANT_DIRECTORY";
+
+#[test]
+fn the_process_that_is_killed() {
+    let Ok(directory) = std::env::var(KILLED) else { return };
+    let directory = std::path::Path::new(&directory);
+    let mut random = StdRng::seed_from_u64(std::env::var("STONETOWN_SEED").unwrap().parse().unwrap());
+    set_clock(i64::from(random.random_range(-600..600_i32)));
+    let datastore = RocksDatastore::open(directory.join("data"), Default::default()).unwrap();
+    let limits = Limits { requests_per_minute_max: 1_000, ..Limits::default() };
+    let mut world = World::open(std::sync::Arc::new(datastore), limits);
+    world.prepare();
+    if world.desk.templates(&call("owner")).unwrap().is_empty() {
+        world.desk.put_template(&call("admin"), &template(), "").unwrap();
+    }
+    let mut model = Model::default();
+    let kept: BTreeMap<String, Grant> = world.system.documents(Kind::Grant).unwrap().into_iter().collect();
+    kept.values().for_each(|grant| model.learn(grant));
+    let told: BTreeMap<String, Grant> =
+        serde_json::from_slice(&std::fs::read(directory.join("acknowledged")).unwrap()).unwrap();
+    for (id, grant) in told {
+        let found = kept.get(&id).unwrap_or_else(|| panic!("grant {id} was acknowledged and is lost"));
+        assert!(found.version > grant.version || *found == grant, "acknowledged {grant:?}, found {found:?}");
+    }
+    look(&world, &model, "after a kill");
+    let mut made = 0;
+    // What is visible was acknowledged.
+    let mut watch = world.desk.watch(None).unwrap();
+    loop {
+        step(&mut random, &mut world, &mut model, &mut made);
+        look(&world, &model, "between two kills");
+        loop {
+            match watch.poll().unwrap() {
+                Watched::CaughtUp => break,
+                Watched::More => {}
+                Watched::Message(message) => {
+                    for grant in world.desk.in_message(&call("owner"), &message).unwrap() {
+                        println!("GRANT {}", serde_json::to_string(&grant).unwrap());
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn step(random: &mut StdRng, world: &mut World, model: &mut Model, made: &mut u64) {
@@ -180,7 +283,7 @@ fn step(random: &mut StdRng, world: &mut World, model: &mut Model, made: &mut u6
                 model.learn(&grant);
             }
         }
-        14 => {
+        14 if std::env::var_os(KILLED).is_none() => {
             let (cluster, agent) = (one(random, &CLUSTERS), one(random, &AGENTS));
             let edge = format!("cluster:{cluster}#scaler@agent:{agent}");
             let place = (cluster.to_owned(), agent.to_owned());
@@ -207,7 +310,7 @@ fn step(random: &mut StdRng, world: &mut World, model: &mut Model, made: &mut u6
                 world.join("sre", "zoe");
             }
         }
-        17 => {
+        17 if std::env::var_os(KILLED).is_none() => {
             // A process ends at any moment, and the next one may find the clock set back.
             set_clock(-i64::from(random.random_range(0..300_u32)));
             let old = std::mem::replace(world, World::with_limits(Limits::default()));

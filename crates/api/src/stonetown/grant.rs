@@ -3,6 +3,8 @@
 mod convert;
 mod watch;
 
+pub(super) use convert::requestable_to_wire as requestable;
+
 use std::sync::Arc;
 
 use stonetown_authorizer::Call;
@@ -194,7 +196,7 @@ fn shown(desk: &Desk, grant: Result<Grant, Error>) -> Result<Option<wire::Grant>
     Ok(Some(convert::grant_to_wire(&grant, desk.now())))
 }
 
-fn status(error: &Error) -> Status {
+pub(super) fn status(error: &Error) -> Status {
     let code = match error {
         Error::NotFound { .. } => Code::NotFound,
         Error::Denied { .. } => Code::PermissionDenied,

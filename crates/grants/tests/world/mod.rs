@@ -55,8 +55,15 @@ impl World {
 
     pub(crate) fn with_limits(limits: Limits) -> World {
         let world = World::open(Arc::new(MemoryDatastore::new()), limits);
-        world.authorizer().write_schema(&Call::new("admin"), SCHEMA).unwrap();
-        let mut change = world.system.change();
+        world.prepare();
+        world
+    }
+
+    /// The schema, an administrator, and a group of two.
+    pub(crate) fn prepare(&self) {
+        let internal = Call { caller: Caller::internal(), ..Call::new("") };
+        self.authorizer().write_schema(&internal, SCHEMA).unwrap();
+        let mut change = self.system.change();
         for relationship in [
             "sys/store:default#admin@sys/principal:admin",
             "sys/group:sre#member@sys/principal:sam",
@@ -65,7 +72,6 @@ impl World {
             change.touch(relationship).unwrap();
         }
         change.commit(&Caller::internal(), None).unwrap();
-        world
     }
 
     pub(crate) fn open(datastore: Arc<dyn Datastore>, limits: Limits) -> World {

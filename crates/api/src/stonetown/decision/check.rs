@@ -10,7 +10,7 @@ use crate::convert::{At, FieldError, context, timestamp_to_wire};
 use crate::incoming::Incoming;
 use crate::proto::stonetown::v1 as wire;
 use crate::status::status;
-use crate::stonetown::core;
+use crate::stonetown::{core, grant};
 use crate::token;
 
 pub(super) async fn answer(
@@ -19,6 +19,7 @@ pub(super) async fn answer(
 ) -> Result<Response<wire::CheckResponse>, Status> {
     let (mut incoming, _, message) = Incoming::open(request)?;
     let question = parse(message)?;
+    let (resource, permission) = (question.resource.clone(), question.permission.clone());
     let answer = match calls.authorizer().check(&incoming.call, &question, Effort::Inline) {
         Err(Error::NeedsPool) => {
             let _cancel = incoming.cancel_on_drop();
@@ -28,7 +29,16 @@ pub(super) async fn answer(
         answered => answered.map_err(|error| status(&error))?,
     };
     incoming.cost.add(answer.work.subproblems.max(1), answer.work.cached);
-    Ok(Response::new(to_wire(answer)))
+    let mut wire = to_wire(answer);
+    if wire.outcome() == wire::Outcome::Denied
+        && let Some(desk) = calls.grants().filter(|desk| desk.has_templates(incoming.call.store)).cloned()
+    {
+        let call = incoming.call;
+        let found =
+            calls.run(Pool::Light, move |_| Ok(desk.requestable(&call, &resource, permission.as_str()))).await?;
+        wire.requestable = found.map_err(|error| grant::status(&error))?.into_iter().map(grant::requestable).collect();
+    }
+    Ok(Response::new(wire))
 }
 
 fn parse(message: wire::CheckRequest) -> Result<CheckRequest, FieldError> {
@@ -51,5 +61,6 @@ fn to_wire(answer: CheckAnswer) -> wire::CheckResponse {
         token: token::encode(answer.at).token,
         judged_at: Some(timestamp_to_wire(answer.judged_at)),
         until: answer.until.map(timestamp_to_wire),
+        requestable: Vec::new(),
     }
 }

@@ -178,6 +178,6 @@ pub(super) fn question(asked: wire::FindTemplatesRequest) -> Result<(ObjectRef, 
     Ok((ObjectRef { object_type, object_id }, RelationName::new(asked.permission).at("permission")?))
 }
 
-pub(super) fn requestable_to_wire(found: Requestable) -> wire::Requestable {
+pub(in crate::stonetown) fn requestable_to_wire(found: Requestable) -> wire::Requestable {
     wire::Requestable { template: found.template, parameters: found.parameters.into_iter().collect() }
 }
