@@ -110,6 +110,109 @@ async fn a_strict_decision_and_every_change_survive_kill_9_and_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kill_9_loses_no_decision_that_was_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut expected = 0;
+    for round in 0..4 {
+        let (server, mut client) = start(directory, &[]).await;
+        if round == 0 {
+            prepare(&mut client).await;
+        }
+        // More than is written at once, and the last of them just before the end.
+        for _ in 0..150 + round * 37 {
+            assert_eq!(check(&mut client, "document:readme", "view", "user:anna").await, Ok(true));
+            expected += 1;
+        }
+        server.kill().await.unwrap();
+    }
+    let (server, client) = start(directory, &[]).await;
+    drop(client);
+    server.kill().await.unwrap();
+    assert_eq!(search(directory, &["--call", "check"]).len(), expected);
+    let starts = search(directory, &[]).into_iter().filter(|record| record["kind"] == "start");
+    let recovered: u64 = starts.map(|start| start["recovered"].as_u64().unwrap()).sum();
+    assert!(recovered > 0, "some were only in the queue");
+    assert!(audit(directory, &["verify"]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_refused_log_ins_is_counted_and_leaves_few_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let (server, mut client) = start(directory, &[]).await;
+    prepare(&mut client).await;
+    let mut stranger = Client::connect_as(&server.address, "wrong").await.unwrap();
+    for _ in 0..300 {
+        let refused = check(&mut stranger, "document:readme", "view", "user:anna").await;
+        assert_eq!(refused, Err(tonic::Code::PermissionDenied));
+    }
+    drop(client);
+    server.kill().await.unwrap();
+    let (server, client) = start(directory, &[]).await;
+    drop(client);
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    server.kill().await.unwrap();
+    let single = search(directory, &["--call", "authenticate"]);
+    assert!(single.iter().all(|record| record["reason"] == "unknown_credential"));
+    let gaps = search(directory, &[]).into_iter().filter(|record| record["reason"] == "log_ins_sampled");
+    let counted: u64 = gaps.map(|gap| gap["count"].as_u64().unwrap()).sum();
+    assert!((1..100).contains(&single.len()), "{}", single.len());
+    assert_eq!(single.len() as u64 + counted, 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_caller_sends_is_inert_on_the_screen_and_erased_when_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let (server, mut client) = start(directory, &["--audit-strict", "document#view"]).await;
+    prepare(&mut client).await;
+    let hostile = "\u{1b}[2J\n\"}]{<script>alert(1)</script>\u{202e}\u{9b}hostile";
+    let request = wire::CheckPermissionRequest {
+        resource: Some(object("document:readme")),
+        permission: "view".to_owned(),
+        subject: Some(subject("user:anna")),
+        context: Some(prost_types::Struct {
+            fields: [(
+                hostile.to_owned(),
+                prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(hostile.to_owned())) },
+            )]
+            .into_iter()
+            .collect(),
+        }),
+        ..Default::default()
+    };
+    client.permissions.check_permission(request).await.unwrap();
+    server.terminate().await.unwrap();
+    let mut server = server;
+    while !server.has_ended().unwrap() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    for json in [false, true] {
+        let mut command = Command::new(binary().unwrap());
+        command.args(json.then_some("--json")).args(["audit", "search", "--call", "check"]);
+        let output = command.env("STONETOWN_DATA_DIR", directory.join("data")).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let printed = text.trim_end_matches('\n');
+        assert_eq!(printed.lines().count(), 1, "{printed:?}");
+        assert!(printed.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{printed:?}");
+        if json {
+            let record: Value = serde_json::from_str(printed).unwrap();
+            assert_eq!(record["context"][hostile], hostile);
+        }
+    }
+
+    let erased = audit(directory, &["erase", "--object", "user:anna", "--reason", "asked to be forgotten"]);
+    assert_eq!(lines(&erased)[0]["decisions"], 2);
+    assert!(audit(directory, &["verify"]).status.success());
+    assert!(!grep(&directory.join("data/audit"), b"hostile"));
+    assert_eq!(search(directory, &["--call", "check"])[0]["subject"], "user:[erased]");
+    assert_eq!(search(directory, &["--subject", "user:anna"]), Vec::<Value>::new());
+    let told = search(directory, &["--log", "changes"]).into_iter().find(|record| record["kind"] == "erased").unwrap();
+    assert_eq!((&told["decisions"], &told["why"]), (&2.into(), &"asked to be forgotten".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_strict_decision_survives_the_loss_of_everything_that_was_not_synced() {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name);

@@ -5,11 +5,13 @@
 //! `docs/audit.md` says what is guaranteed, `docs/audit-format.md` which bytes are written.
 //!
 //! Reading order: [`record`] and [`sealed`] (what is recorded), [`merkle`] and [`note`] (trees and checkpoints), [`segment`]
-//! and `log` (files), [`recorder`] (recording while calls are answered), [`reader`], [`verify()`], [`search`].
+//! and `log` (files), [`recorder`] (recording while calls are answered), [`reader`], [`verify()`], [`search`], [`erase`].
 
 mod bytes;
 mod changes;
 pub mod digest;
+pub mod erase;
+mod index;
 pub mod keys;
 mod log;
 pub mod merkle;
@@ -24,10 +26,11 @@ pub mod strict;
 pub mod verify;
 
 pub use digest::ResultDigest;
+pub use erase::{EraseError, Erasure, Fields, erase_offline};
 pub use keys::{KeyError, Keys};
 pub use log::LogError;
 pub use reader::{LogReader, ReadError};
 pub use record::{Decision, Outcome};
 pub use recorder::{Options, Receipt, Recorder, Unrecorded};
 pub use strict::{Strict, StrictRule};
-pub use verify::{Against, Problem, Report, verify};
+pub use verify::{Against, Problem, Report, untold_erasures, verify};

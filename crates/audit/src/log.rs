@@ -121,6 +121,10 @@ pub(crate) struct Found {
     pub(crate) bytes_cut: u64,
     /// The last revision that is recorded whole.
     pub(crate) position: Revision,
+    /// Records that it had.
+    pub(crate) size: u64,
+    /// Records that the process before had only in its queue.
+    pub(crate) recovered: u64,
 }
 
 impl Setup {
@@ -150,7 +154,7 @@ impl Log {
                 return Err(missing(&directory, published, 0));
             }
             let log = Log::begin(setup, keys.signing(), &keys.signing().public(), Frontier::default())?;
-            return Ok((log, Found { clean: true, bytes_cut: 0, position: Revision(0) }));
+            return Ok((log, Found { clean: true, bytes_cut: 0, position: Revision(0), size: 0, recovered: 0 }));
         };
         let path = segment::path(&directory, *last);
         let replayed = replay(&path, &setup.origin)?;
@@ -173,6 +177,8 @@ impl Log {
             clean: replayed.clean && length == replayed.length,
             bytes_cut: length - replayed.length,
             position: position.unwrap_or_default(),
+            size: replayed.frontier.size(),
+            recovered: 0,
         };
         let mut log = Log {
             sink: (setup.sink)(file),
@@ -287,6 +293,7 @@ impl Log {
             clean: found.clean,
             bytes_cut: found.bytes_cut,
             position: found.position,
+            recovered: found.recovered,
         }))?;
         Ok(index)
     }

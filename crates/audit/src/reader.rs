@@ -107,35 +107,77 @@ impl LogReader {
         from: u64,
         visit: &mut dyn FnMut(&RawRecord<'_>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        for (at, first) in self.segments.iter().enumerate() {
-            if self.segments.get(at + 1).is_some_and(|next| *next <= from) {
-                continue;
-            }
-            let path = segment::path(&self.directory, *first);
-            let io = |source| ReadError::Io { path: path.clone(), source };
-            let mut reader = self.segment(*first)?;
-            let mut index = *first;
-            loop {
-                match reader.read().map_err(io)? {
-                    Next::End => break,
-                    Next::Frame(Frame::Checkpoint(_)) => {}
-                    Next::Frame(Frame::Record { entry, beside, leaf }) => {
-                        if index >= from {
-                            let record = Entry::read(entry, beside).filter(|record| record.index == index);
-                            let record = record.ok_or_else(|| ReadError::Damaged(path.clone()))?;
-                            if visit(&RawRecord { record, entry, leaf }).is_break() {
-                                return Ok(());
-                            }
-                        }
-                        index += 1;
-                    }
-                    // The last segment may be growing under our eyes.
-                    Next::Broken(_) if at + 1 == self.segments.len() => break,
-                    Next::Broken(_) => return Err(ReadError::Damaged(path)),
-                }
+        for first in self.segments_from(from) {
+            if self.records_of(first, from, visit)?.is_break() {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// The first indexes of the segments that have records from `from` on.
+    pub(crate) fn segments_from(&self, from: u64) -> impl Iterator<Item = u64> + '_ {
+        let segments = self.segments.iter().enumerate();
+        segments
+            .filter(move |(at, _)| self.segments.get(at + 1).is_none_or(|next| *next > from))
+            .map(|(_, first)| *first)
+    }
+
+    /// Hands the records of a segment from `from` on to `visit`, in order.
+    pub(crate) fn records_of(
+        &self,
+        first: u64,
+        from: u64,
+        visit: &mut dyn FnMut(&RawRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ReadError> {
+        let path = segment::path(&self.directory, first);
+        let io = |source| ReadError::Io { path: path.clone(), source };
+        let mut reader = self.segment(first)?;
+        let mut index = first;
+        loop {
+            match reader.read().map_err(io)? {
+                Next::End => return Ok(ControlFlow::Continue(())),
+                Next::Frame(Frame::Checkpoint(_)) => {}
+                Next::Frame(Frame::Record { entry, beside, leaf }) => {
+                    if index >= from {
+                        let record = Entry::read(entry, beside).filter(|record| record.index == index);
+                        let record = record.ok_or_else(|| ReadError::Damaged(path.clone()))?;
+                        if visit(&RawRecord { record, entry, leaf }).is_break() {
+                            return Ok(ControlFlow::Break(()));
+                        }
+                    }
+                    index += 1;
+                }
+                // The last segment may be growing under our eyes.
+                Next::Broken(_) if self.segments.last() == Some(&first) => return Ok(ControlFlow::Continue(())),
+                Next::Broken(_) => return Err(ReadError::Damaged(path)),
+            }
+        }
+    }
+
+    /// Hands one record of a segment to `visit`, read from a place at or before it: an offset, and the index of the record there.
+    pub(crate) fn record_after(
+        &self,
+        first: u64,
+        (offset, mut index): (u64, u64),
+        wanted: u64,
+        visit: &mut dyn FnMut(&RawRecord<'_>),
+    ) -> Result<(), ReadError> {
+        let path = segment::path(&self.directory, first);
+        let io = |source| ReadError::Io { path: path.clone(), source };
+        let mut reader = self.segment(first)?;
+        reader.seek(offset).map_err(io)?;
+        while let Next::Frame(frame) = reader.read().map_err(io)? {
+            let Frame::Record { entry, beside, leaf } = frame else { continue };
+            if index == wanted {
+                let record = Entry::read(entry, beside).filter(|record| record.index == wanted);
+                let record = record.ok_or_else(|| ReadError::Damaged(path.clone()))?;
+                visit(&RawRecord { record, entry, leaf });
+                return Ok(());
+            }
+            index += 1;
+        }
+        Err(ReadError::Damaged(path))
     }
 
     /// The public keys that have signed, the oldest first: those that the records name.

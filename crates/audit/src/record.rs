@@ -15,6 +15,8 @@ use crate::sealed::{self, Field, Personal, Salts};
 
 /// The form of entries that is written, and the only one that is read.
 const VERSION: u8 = 1;
+/// The reason of a gap that counts refused log-ins beyond those that are recorded one by one.
+pub const LOG_INS_SAMPLED: &str = "log_ins_sampled";
 /// Longest entry, in bytes: that of the public formats for transparency logs.
 pub const ENTRY_BYTES_MAX: usize = 65_535;
 
@@ -56,6 +58,8 @@ pub struct Decision<'a> {
     pub schema: Revision,
     /// How long it took; kept in microseconds.
     pub duration: Duration,
+    /// The moment that expiry was judged at, where that is not the time of the call.
+    pub judged_at: Option<Timestamp>,
     /// The type of the resource or of the resources looked up.
     pub resource_type: &'a str,
     /// The permission or relation.
@@ -78,6 +82,8 @@ pub struct Decision<'a> {
     pub context: &'a str,
     /// More of the reason: missing parameters, a path.
     pub detail: &'a str,
+    /// Those through whom the caller called.
+    pub actors: Vec<&'a str>,
 }
 
 /// A part of a committed transaction.
@@ -110,7 +116,7 @@ pub struct Change<'a> {
 pub struct Gap<'a> {
     /// When this was noticed.
     pub time: Timestamp,
-    /// Why they are missing: `queue_full`, `write_failed`, `transaction_log_cut`, `history_went_back`.
+    /// Why they are missing: `queue_full`, `write_failed`, `log_ins_sampled`, `transaction_log_cut`, `history_went_back`.
     pub reason: &'a str,
     /// How many; 0 when that is not known.
     pub count: u64,
@@ -137,6 +143,8 @@ pub struct Start<'a> {
     pub bytes_cut: u64,
     /// Changes: the last revision that is recorded.
     pub position: Revision,
+    /// Decisions that the process before had answered and not written; they stand before this record.
+    pub recovered: u64,
 }
 
 /// A change of the key that signs.
@@ -150,6 +158,21 @@ pub struct KeyChange {
     pub new: PublicKey,
     /// The old key's signature of the change; `None` when the old key was not there to give it.
     pub endorsement: Option<[u8; 64]>,
+}
+
+/// An erasure of personal fields, recorded in the log of changes before it is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erased<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// Fields in the log of decisions.
+    pub decisions: u64,
+    /// Fields in the log of changes.
+    pub changes: u64,
+    /// Who erased. Personal, as is what follows.
+    pub actor: &'a str,
+    /// Why.
+    pub why: &'a str,
 }
 
 /// What an entry is about.
@@ -169,6 +192,8 @@ pub enum Body<'a> {
     KeyChange(KeyChange),
     /// Records before this index were removed for their age.
     Pruned(Timestamp, u64),
+    /// Personal fields are about to be erased.
+    Erased(Erased<'a>),
 }
 
 /// An entry with its personal fields.
@@ -189,6 +214,7 @@ const CHANGE: u8 = 4;
 const GAP: u8 = 5;
 const KEY_CHANGE: u8 = 6;
 const PRUNED: u8 = 7;
+const ERASED: u8 = 8;
 
 /// A record that has no place in the log yet: its public part and its personal fields in clear, as they wait in the queue.
 #[derive(Debug, Default)]
@@ -219,6 +245,7 @@ impl Draft {
                 self.bytes.push(u8::from(start.clean));
                 put_number(&mut self.bytes, start.bytes_cut);
                 put_number(&mut self.bytes, start.position.0);
+                put_number(&mut self.bytes, start.recovered);
             }
             Body::Stop(time) => self.begin(STOP, *time),
             Body::Decision(decision) => self.decision(decision),
@@ -238,6 +265,12 @@ impl Draft {
             Body::Pruned(time, before) => {
                 self.begin(PRUNED, *time);
                 put_number(&mut self.bytes, *before);
+            }
+            Body::Erased(erased) => {
+                self.begin(ERASED, erased.time);
+                [erased.decisions, erased.changes].into_iter().for_each(|number| put_number(&mut self.bytes, number));
+                self.field(Field::Caller, erased.actor);
+                self.field(Field::Metadata, erased.why);
             }
         }
     }
@@ -263,11 +296,14 @@ impl Draft {
             .for_each(|text| put_text(bytes, text));
         put_number(bytes, decision.count);
         put_hash(bytes, decision.digest.as_ref());
+        bytes.push(u8::from(decision.judged_at.is_some()));
+        bytes.extend(decision.judged_at.iter().flat_map(|time| time.as_microsecond().to_be_bytes()));
         self.field(Field::Caller, decision.caller);
         self.field(Field::ResourceId, decision.resource_id);
         self.field(Field::SubjectId, decision.subject_id);
         self.field(Field::Context, decision.context);
         self.field(Field::Detail, decision.detail);
+        decision.actors.iter().for_each(|actor| self.field(Field::Actor, actor));
     }
 
     fn change(&mut self, change: &Change<'_>) {
@@ -332,15 +368,28 @@ impl<'a> Entry<'a> {
     /// together.
     #[must_use]
     pub fn read(entry: &'a [u8], beside: &'a [u8]) -> Option<Entry<'a>> {
+        Entry::read_by(entry, beside, sealed::open)
+    }
+
+    /// Reads an entry without asking whether what lies beside it belongs to it.
+    pub(crate) fn read_unchecked(entry: &'a [u8], beside: &'a [u8]) -> Option<Entry<'a>> {
+        Entry::read_by(entry, beside, sealed::open_unchecked)
+    }
+
+    fn read_by(
+        entry: &'a [u8],
+        beside: &'a [u8],
+        open: fn(&mut Reader<'_>, &'a [u8]) -> Option<Vec<Personal<'a>>>,
+    ) -> Option<Entry<'a>> {
         let mut reader = Reader(entry);
         if reader.byte()? != VERSION {
             return None;
         }
         let index = reader.u64()?;
         let kind = reader.byte()?;
-        let time = Timestamp::from_microsecond(i64::from_be_bytes(reader.array()?)).ok()?;
+        let time = read_time(&mut reader)?;
         let mut body = read_head(kind, time, &mut reader)?;
-        let personal = sealed::open(&mut reader, beside)?;
+        let personal = open(&mut reader, beside)?;
         body.take_personal(&personal);
         Some(Entry { index, body, personal })
     }
@@ -354,6 +403,7 @@ impl<'a> Entry<'a> {
             Body::Change(change) => change.time,
             Body::Gap(gap) => gap.time,
             Body::KeyChange(change) => change.time,
+            Body::Erased(erased) => erased.time,
             Body::Stop(time) | Body::Pruned(time, _) => *time,
         }
     }
@@ -369,6 +419,7 @@ fn read_head<'a>(kind: u8, time: Timestamp, reader: &mut Reader<'a>) -> Option<B
             clean: read_flag(reader)?,
             bytes_cut: reader.number()?,
             position: Revision(reader.number()?),
+            recovered: reader.number()?,
         }),
         STOP => Body::Stop(time),
         DECISION => Body::Decision(read_decision(time, reader)?),
@@ -398,6 +449,9 @@ fn read_head<'a>(kind: u8, time: Timestamp, reader: &mut Reader<'a>) -> Option<B
             endorsement: if read_flag(reader)? { Some(reader.array()?) } else { None },
         }),
         PRUNED => Body::Pruned(time, reader.number()?),
+        ERASED => {
+            Body::Erased(Erased { time, decisions: reader.number()?, changes: reader.number()?, actor: "", why: "" })
+        }
         _ => return None,
     })
 }
@@ -422,12 +476,18 @@ fn read_decision<'a>(time: Timestamp, reader: &mut Reader<'a>) -> Option<Decisio
         subject_relation: reader.text()?,
         count: reader.number()?,
         digest: read_hash(reader)?,
+        judged_at: if read_flag(reader)? { Some(read_time(reader)?) } else { None },
         caller: "",
         resource_id: "",
         subject_id: "",
         context: "",
         detail: "",
+        actors: Vec::new(),
     })
+}
+
+fn read_time(reader: &mut Reader<'_>) -> Option<Timestamp> {
+    Timestamp::from_microsecond(i64::from_be_bytes(reader.array()?)).ok()
 }
 
 fn put_hash(bytes: &mut Vec<u8>, hash: Option<&Hash>) {
@@ -459,12 +519,22 @@ impl<'a> Body<'a> {
                 (Body::Decision(decision), Field::SubjectId) => decision.subject_id = value,
                 (Body::Decision(decision), Field::Context) => decision.context = value,
                 (Body::Decision(decision), Field::Detail) => decision.detail = value,
+                (Body::Decision(decision), Field::Actor) => decision.actors.push(value),
+                (Body::Erased(erased), Field::Caller) => erased.actor = value,
+                (Body::Erased(erased), Field::Metadata) => erased.why = value,
                 (Body::Change(change), Field::Caller) => change.actor = value,
                 (Body::Change(change), Field::Metadata) => change.metadata = value,
                 (Body::Change(change), Field::Update) => change.updates.push(value),
                 _ => {}
             }
         }
+    }
+}
+
+impl<'a> Decision<'a> {
+    /// Who called, and through whom.
+    pub fn callers(&self) -> impl Iterator<Item = &'a str> + '_ {
+        std::iter::once(self.caller).chain(self.actors.iter().copied()).filter(|caller| !caller.is_empty())
     }
 }
 

@@ -5,27 +5,35 @@
 //! Nothing is lost in silence: what found no room in the queue, or on the disk, is counted, and a record of the gap is the first
 //! that is written when there is room again.
 
+mod indexer;
+mod mapped;
 mod queue;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use stonetown_storage::Datastore;
-use stonetown_tuple::{CaveatContext, InstanceId, Revision};
+use stonetown_tuple::{CaveatContext, InstanceId, Revision, StoreId, Timestamp};
 
 use crate::changes::Changes;
+use crate::erase::{self, EraseError, Erasure, Fields};
 use crate::keys::Keys;
-use crate::log::{Log, LogError, Setup};
-use crate::record::{Body, Decision, Draft};
+use crate::log::{Found, Log, LogError, Setup};
+use crate::reader::ReadError;
+use crate::record::{Body, Decision, Draft, Outcome};
 use crate::strict::Strict;
+use indexer::Indexer;
+use mapped::{Half, Mapped, Omitted, Tally};
 use queue::{Batch, Queue};
 use worker::Worker;
 
@@ -33,9 +41,15 @@ use worker::Worker;
 pub const FOLDER: &str = "audit";
 /// The log of decisions in that folder, and at the end of its name.
 pub const DECISIONS: &str = "decisions";
+/// What waits to be written to the log of decisions, in that folder. Whoever has it locked writes the logs.
+const QUEUE: &str = "queue";
 /// The log of changes in that folder, and at the end of its name.
 pub const CHANGES: &str = "changes";
 
+/// Refused log-ins of one second that are recorded one by one.
+const LOG_INS_PER_SECOND: u32 = 10;
+/// Longest detail of a refused log-in, in bytes.
+const LOG_IN_DETAIL_BYTES_MAX: usize = 256;
 /// How long a strict call waits for the disk before it is refused.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -116,11 +130,26 @@ pub struct Recorder {
     start: u64,
     strict: Strict,
     masked: Vec<String>,
+    folder: PathBuf,
+    /// The second of the last refused log-in, and how many there were in it.
+    log_ins: Mutex<(i64, u32)>,
+    /// One erasure at a time.
+    erasing: Mutex<()>,
 }
 
 struct Shared {
     queue: Queue,
     counters: Counters,
+    erasures: Mutex<Vec<PendingErasure>>,
+}
+
+/// An erasure that is to be recorded before it is done.
+struct PendingErasure {
+    fields: Fields,
+    actor: String,
+    why: String,
+    /// Told whether that lasts.
+    recorded: SyncSender<bool>,
 }
 
 /// What is to be waited for before a strict call is answered.
@@ -146,25 +175,39 @@ impl Recorder {
         setup: &dyn Fn(PathBuf, String) -> Setup,
     ) -> Result<Recorder, LogError> {
         let Options { folder, keys, instance, node, build, .. } = options;
-        let open = |name: &str| -> Result<_, LogError> {
-            let (mut log, found) = Log::open(setup(folder.join(name), origin(instance, name)), &keys)?;
-            if found.bytes_cut > 0 || !found.clean {
-                tracing::warn!(log = name, bytes_cut = found.bytes_cut, "the log was not closed properly");
+        let mut mapped = open_queue(&folder, instance, options.queue_bytes_max)?;
+        let open = |name: &str, halves: &mut [Half]| -> Result<_, LogError> {
+            let (mut log, mut found) = Log::open(setup(folder.join(name), origin(instance, name)), &keys)?;
+            found.recovered = recover(&mut log, found.size, halves)?;
+            let Found { bytes_cut, recovered, .. } = found;
+            if bytes_cut > 0 || !found.clean {
+                tracing::warn!(log = name, bytes_cut, recovered, "the log was not closed properly");
             }
             let start = log.add_start(&node, &build, &found)?;
             log.sync()?;
             log.publish()?;
             Ok((log, found, start))
         };
-        let (decisions, _, start) = open(DECISIONS)?;
-        let (changes, found, _) = open(CHANGES)?;
-        let shared = Arc::new(Shared { queue: Queue::new(options.queue_bytes_max), counters: Counters::default() });
+        let (decisions, _, start) = open(DECISIONS, &mut mapped.halves)?;
+        let (changes, found, _) = open(CHANGES, &mut [])?;
+        let (queue, half) = Queue::new(mapped, options.queue_bytes_max);
+        let shared = Arc::new(Shared { queue, counters: Counters::default(), erasures: Mutex::default() });
         shared.counters.position.store(found.position.0, Ordering::Relaxed);
         let changes = Changes::new(changes, datastore, &found);
-        let worker = Worker::new(Arc::clone(&shared), decisions, changes, options.decisions_bytes_max);
+        let indexer = Indexer::start(vec![folder.join(DECISIONS), folder.join(CHANGES)]);
+        let worker = Worker::new(Arc::clone(&shared), half, decisions, changes, options.decisions_bytes_max, indexer);
         let thread = std::thread::Builder::new().name("stonetown-audit".to_owned()).spawn(move || worker.run());
-        let thread = thread.map_err(|source| LogError::Io { path: folder, source })?;
-        Ok(Recorder { shared, thread: Mutex::new(Some(thread)), start, strict: options.strict, masked: options.masked })
+        let thread = thread.map_err(|source| LogError::Io { path: folder.clone(), source })?;
+        Ok(Recorder {
+            shared,
+            thread: Mutex::new(Some(thread)),
+            start,
+            strict: options.strict,
+            masked: options.masked,
+            folder,
+            log_ins: Mutex::default(),
+            erasing: Mutex::default(),
+        })
     }
 
     /// Whether a permission is answered only after its record is synced.
@@ -216,6 +259,68 @@ impl Recorder {
         }
     }
 
+    /// Records that somebody could not prove who they are: `why` in one word, and what they tried. Of many in a second the first
+    /// are recorded one by one; the rest is counted, and the log says how many.
+    pub fn record_refused_log_in(&self, why: &'static str, tried: &str) {
+        let time = Timestamp::now();
+        let in_this_second = {
+            let mut log_ins = self.log_ins.lock();
+            let second = time.as_second();
+            *log_ins = if log_ins.0 == second { (second, log_ins.1.saturating_add(1)) } else { (second, 1) };
+            log_ins.1
+        };
+        if in_this_second > LOG_INS_PER_SECOND {
+            let micros = time.as_microsecond();
+            self.shared.queue.omit(Omitted::LogIns, Tally { count: 1, from: micros, until: micros });
+            return;
+        }
+        let _counted_if_lost = self.record(
+            Decision {
+                time,
+                start: 0,
+                call: "authenticate",
+                outcome: Outcome::Failed,
+                reason: why,
+                store: StoreId::DEFAULT,
+                revision: Revision(0),
+                schema: Revision(0),
+                duration: Duration::ZERO,
+                judged_at: None,
+                resource_type: "",
+                permission: "",
+                subject_type: "",
+                subject_relation: "",
+                count: 0,
+                digest: None,
+                caller: "",
+                resource_id: "",
+                subject_id: "",
+                context: "",
+                detail: &tried[..tried.floor_char_boundary(LOG_IN_DETAIL_BYTES_MAX)],
+                actors: Vec::new(),
+            },
+            false,
+        );
+    }
+
+    /// Erases personal fields from both logs, after the erasure itself, by `actor` and for the reason `why`, is recorded in the
+    /// log of changes. Proofs stay valid. Reads both logs; blocks until it is done.
+    ///
+    /// # Errors
+    /// See [`EraseError`].
+    pub fn erase(&self, erasure: &Erasure, actor: &str, why: &str) -> Result<Fields, EraseError> {
+        let _alone = self.erasing.lock();
+        erase::erase_recorded(&self.folder, erasure, |fields| {
+            let (recorded, is_recorded) = sync_channel(1);
+            let pending = PendingErasure { fields, actor: actor.to_owned(), why: why.to_owned(), recorded };
+            self.shared.erasures.lock().push(pending);
+            match is_recorded.recv_timeout(WAIT_MAX) {
+                Ok(true) => Ok(()),
+                _ => Err(EraseError::Unrecorded),
+            }
+        })
+    }
+
     /// Waits until everything that `receipt` stands for is synced.
     ///
     /// # Errors
@@ -254,7 +359,40 @@ impl Recorder {
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that records failed on a bug");
         }
+        self.shared.queue.release();
     }
+}
+
+/// Takes the logs of a folder for this process.
+fn open_queue(folder: &Path, instance: InstanceId, bytes_max: usize) -> Result<Mapped, LogError> {
+    let path = folder.join(QUEUE);
+    let opened = std::fs::create_dir_all(folder).and_then(|()| Mapped::open(&path, instance, bytes_max));
+    opened.map_err(|source| LogError::Io { path, source })
+}
+
+/// Takes the logs of a folder that no process writes, and that lack no record.
+pub(crate) fn lock_idle(folder: &Path) -> Result<Option<File>, ReadError> {
+    let path = folder.join(QUEUE);
+    mapped::lock_idle(&path).map_err(|source| ReadError::Io { path, source })
+}
+
+/// Writes what a process that was killed had answered and not written; `size` is how many records the log had when it was
+/// opened. Returns how many.
+fn recover(log: &mut Log, size: u64, halves: &mut [Half]) -> Result<u64, LogError> {
+    let mut recovered = 0;
+    for half in halves.iter_mut() {
+        let in_log = half.begins().map_or(0, |begins| size.saturating_sub(begins));
+        let begins = log.size().saturating_sub(in_log);
+        half.begin_at(begins);
+        for draft in worker::drafts(half.bytes()).skip(usize::try_from(in_log).unwrap_or(usize::MAX)) {
+            log.make_room()?;
+            log.append(draft)?;
+            recovered += 1;
+        }
+    }
+    log.write()?;
+    halves.iter_mut().for_each(Half::clear);
+    Ok(recovered)
 }
 
 impl Drop for Recorder {

@@ -90,6 +90,11 @@ pub(crate) fn put_record(bytes: &mut Vec<u8>, entry: &[u8], beside: &[u8], leaf:
     bytes.extend_from_slice(leaf);
 }
 
+/// Where what lies beside an entry begins, in a record that begins at `offset`.
+pub(crate) fn beside_at(offset: u64, entry_bytes: usize) -> u64 {
+    offset + 1 + 4 + 4 + entry_bytes as u64
+}
+
 /// A checkpoint as a segment has it.
 pub(crate) fn checkpoint_frame(note: &str) -> Vec<u8> {
     let mut bytes = vec![CHECKPOINT];
@@ -185,6 +190,12 @@ impl SegmentReader {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Goes on at an offset at which a part begins.
+    pub(crate) fn seek(&mut self, offset: u64) -> io::Result<()> {
+        self.offset = offset;
+        io::Seek::seek(&mut self.file, io::SeekFrom::Start(offset)).map(drop)
     }
 
     /// The next part. After [`Next::End`] and [`Next::Broken`] there is nothing more to read.

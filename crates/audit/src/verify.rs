@@ -15,7 +15,7 @@ use crate::log::{later_checkpoint, signed};
 use crate::merkle::{Hash, leaf_hash};
 use crate::note::{Checkpoint, Note, PublicKey};
 use crate::reader::{LogReader, ReadError, newest_checkpoint};
-use crate::record::{Body, Entry};
+use crate::record::{Body, Entry, LOG_INS_SAMPLED};
 use crate::segment::{self, Frame, Next, SegmentReader};
 
 /// Problems after which no more are looked for.
@@ -66,8 +66,12 @@ pub struct Report {
     pub agreed: u64,
     /// Records that say that others are missing, and how many they count.
     pub gaps: (u64, u64),
+    /// Refused log-ins that were counted and not recorded one by one.
+    pub sampled: u64,
     /// Personal fields that were erased.
     pub erased: u64,
+    /// Personal fields of the logs of decisions and of changes that the log says were to be erased.
+    pub erasures: (u64, u64),
     /// Bytes after the last whole record: one that is being written, or that a crash left.
     pub unfinished: u64,
     /// What is wrong; nothing, if the log is whole.
@@ -95,6 +99,19 @@ pub fn verify(directory: &Path, against: &Against) -> Result<Report, ReadError> 
     Ok(verification.end())
 }
 
+/// What is wrong with the erasures of two logs of one server: fields that are gone without a record of that.
+#[must_use]
+pub fn untold_erasures(decisions: &Report, changes: &Report) -> Option<String> {
+    let (told_decisions, told_changes) = changes.erasures;
+    (decisions.erased > told_decisions || changes.erased > told_changes).then(|| {
+        format!(
+            "{} personal field(s) of decisions and {} of changes were erased, of which the log of changes tells {told_decisions} \
+             and {told_changes}",
+            decisions.erased, changes.erased
+        )
+    })
+}
+
 struct Verification<'a> {
     log: &'a LogReader,
     against: &'a Against,
@@ -104,6 +121,8 @@ struct Verification<'a> {
     awaited: BTreeMap<u64, Vec<Awaited>>,
     /// Up to where everything was signed for and whole.
     good: u64,
+    /// Records before this index were removed for their age, as the log says.
+    pruned: u64,
     /// Whether a checkpoint has failed since: those that follow fail for the same reason.
     lost: bool,
 }
@@ -136,12 +155,15 @@ impl<'a> Verification<'a> {
                 key_is_known: against.keys.is_empty(),
                 agreed: 0,
                 gaps: (0, 0),
+                sampled: 0,
                 erased: 0,
+                erasures: (0, 0),
                 unfinished: 0,
                 problems: Vec::new(),
             },
             awaited: BTreeMap::new(),
             good: first,
+            pruned: 0,
             lost: false,
         };
         let published = log.directory().join(crate::log::CHECKPOINT_FILE);
@@ -273,6 +295,11 @@ impl<'a> Verification<'a> {
         }
         self.report.erased += read.personal.iter().filter(|personal| personal.value.is_none()).count() as u64;
         match read.body {
+            Body::Gap(gap) if gap.reason == LOG_INS_SAMPLED => self.report.sampled += gap.count,
+            Body::Erased(erased) => {
+                self.report.erasures.0 += erased.decisions;
+                self.report.erasures.1 += erased.changes;
+            }
             Body::Gap(gap) => {
                 self.report.gaps.0 += 1;
                 self.report.gaps.1 += gap.count;
@@ -292,6 +319,7 @@ impl<'a> Verification<'a> {
                     ));
                 }
             }
+            Body::Pruned(_, before) => self.pruned = self.pruned.max(before),
             Body::Start(start) if start.key != self.report.key => {
                 return Err(format!("record {index} names a key that is not in force"));
             }
@@ -361,6 +389,12 @@ impl<'a> Verification<'a> {
                 self.problem(None, size..checkpoint.size, what);
             }
         }
+        let first = self.report.first;
+        if first > self.pruned {
+            let what =
+                "the oldest records are gone, and no record says that they were removed for their age".to_owned();
+            self.problem(None, self.pruned..first, what);
+        }
         if !self.report.key_is_known {
             self.problem(None, 0..size, "the log was never signed by a given key".to_owned());
         }
@@ -391,7 +425,9 @@ fn unreadable(path: PathBuf) -> Report {
         key_is_known: false,
         agreed: 0,
         gaps: (0, 0),
+        sampled: 0,
         erased: 0,
+        erasures: (0, 0),
         unfinished: 0,
         problems: vec![Problem { path, offset: Some(0), from: 0, until: u64::MAX, what }],
     }

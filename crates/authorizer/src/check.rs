@@ -76,7 +76,7 @@ impl Authorizer {
         self.refuse_large_context(&request.context)?;
         refuse_wildcard(&request.subject, "subject.object_id")?;
         let world = self.world_of(call, request.freshness)?;
-        recording.see(&world);
+        recording.see_page(&world, matches!(request.freshness, Freshness::At(_)));
         let resident = world.index.is_some();
         let may_block = !resident || recording.is_strict() || request.trace || !request.with.is_empty();
         if effort == Effort::Inline && may_block {

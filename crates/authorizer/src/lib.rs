@@ -86,6 +86,8 @@ const OWN_NAME: &str = "stonetown";
 pub struct Caller {
     /// How the caller is told apart in limits and records, such as `key-1`. Never a secret.
     pub name: Arc<str>,
+    /// Those through whom it calls, the nearest first, for records.
+    actors: Option<Arc<[Arc<str>]>>,
     /// Whether it is the server itself, which no gate judges.
     internal: bool,
 }
@@ -94,20 +96,31 @@ impl Caller {
     /// A caller of that name, as authentication has it.
     #[must_use]
     pub fn named(name: &str) -> Caller {
-        Caller { name: name.into(), internal: false }
+        Caller { name: name.into(), actors: None, internal: false }
     }
 
     /// The server itself: what it asks on nobody's behalf is not judged by the gate. Never made from anything that a request
     /// holds.
     #[must_use]
     pub fn internal() -> Caller {
-        Caller { name: OWN_NAME.into(), internal: true }
+        Caller { name: OWN_NAME.into(), actors: None, internal: true }
     }
 
     /// The server itself on behalf of a caller that it has judged: what it does is put down to that caller.
     #[must_use]
     pub fn on_behalf_of(caller: &Caller) -> Caller {
-        Caller { name: Arc::clone(&caller.name), internal: true }
+        Caller { name: Arc::clone(&caller.name), actors: caller.actors.clone(), internal: true }
+    }
+
+    /// The caller, calling through others, the nearest first.
+    #[must_use]
+    pub fn through(self, actors: Arc<[Arc<str>]>) -> Caller {
+        Caller { actors: Some(actors), ..self }
+    }
+
+    /// Those through whom it calls.
+    pub fn actors(&self) -> impl Iterator<Item = &str> {
+        self.actors.iter().flat_map(|actors| actors.iter()).map(AsRef::as_ref)
     }
 
     /// Whether it is the server itself.

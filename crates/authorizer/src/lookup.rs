@@ -87,7 +87,7 @@ impl Authorizer {
         self.refuse_large_lookup(&request.context, request.limit)?;
         refuse_wildcard(&request.subject, "subject_id")?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
-        recording.see(&world);
+        recording.see_page(&world, request.after.is_some());
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);
         let found = stonetown_graph::lookup_resources(
             &evaluation,
@@ -139,7 +139,7 @@ impl Authorizer {
             self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource.object_type.as_ref()))])?;
         self.refuse_large_lookup(&request.context, request.limit)?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
-        recording.see(&world);
+        recording.see_page(&world, request.after.is_some());
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);
         let found = stonetown_graph::lookup_subjects(
             &evaluation,

@@ -72,7 +72,7 @@ impl Authorizer {
         if filter_required || !request.filter.is_empty() {
             check_filter(world.schema(), &request.filter)?;
         }
-        recording.see(&world);
+        recording.see_page(&world, request.after.is_some());
         recording.begin_results(self)?;
         let (token, now) = (world.token, world.now);
         let mut left = request.limit.filter(|limit| *limit > 0);

@@ -99,6 +99,7 @@ pub(crate) struct Recording<'a> {
     begun: Option<Instant>,
     strict: bool,
     time: Option<Timestamp>,
+    judged_at: Option<Timestamp>,
     revision: Revision,
     schema: Revision,
     outcome: Outcome,
@@ -136,6 +137,7 @@ impl Authorizer {
             begun: recorder.map(|_| Instant::now()),
             strict,
             time: None,
+            judged_at: None,
             revision: Revision(0),
             schema: Revision(0),
             outcome: Outcome::Answered,
@@ -162,6 +164,17 @@ impl Recording<'_> {
         self.time = Some(world.now);
         self.revision = world.token.revision;
         self.schema = world.schema_at;
+    }
+
+    /// Notes what an answer rests on that is judged at another moment than now.
+    pub(crate) fn see_past(&mut self, world: &World) {
+        self.see(world);
+        self.judged_at = self.time.take();
+    }
+
+    /// Notes what a page rests on; a later one is judged at the time of the first.
+    pub(crate) fn see_page(&mut self, world: &World, is_later: bool) {
+        if is_later { self.see_past(world) } else { self.see(world) }
     }
 
     /// Notes the revision of an answer that rests on the log alone.
@@ -265,6 +278,8 @@ impl Recording<'_> {
             resource_id: asked.resource_id,
             subject_id: asked.subject_id,
             context: &context,
+            judged_at: self.judged_at,
+            actors: self.call.caller.actors().collect(),
             detail: &self.detail[..self.detail.floor_char_boundary(DETAIL_BYTES_MAX)],
         };
         recorder.record(decision, strict).map_err(|_| Error::Unrecorded)

@@ -1,9 +1,10 @@
 //! `stonetown audit`: the logs of decisions and changes in a data directory, also while a server writes them. Reads only, but
-//! for `rotate-key`.
+//! for `rotate-key` and `erase`.
 
 mod print;
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +16,11 @@ use serde_json::json;
 use stonetown_audit::merkle::{self, Hash};
 use stonetown_audit::note::{Checkpoint, Note, PublicKey};
 use stonetown_audit::reader::RawRecord;
-use stonetown_audit::recorder::{CHANGES, DECISIONS, log_directory};
+use stonetown_audit::recorder::{CHANGES, DECISIONS, FOLDER, log_directory};
 use stonetown_audit::search::{Query, search};
-use stonetown_audit::{Against, Keys, LogReader, verify};
+use stonetown_audit::{
+    Against, EraseError, Erasure, Fields, Keys, LogReader, ReadError, erase_offline, untold_erasures, verify,
+};
 use stonetown_tuple::Timestamp;
 
 use crate::Outcome;
@@ -64,6 +67,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Erase what the logs say of somebody: the values go, the records and their proofs stay. Writes a record of the erasure to the
+    /// log of changes first. No server may be running on the data.
+    Erase(Erase),
     /// Make a new key, which signs from the next start of the server on, endorsed by the one before.
     RotateKey {
         /// Directory of the keys.
@@ -112,6 +118,27 @@ pub(crate) struct Verify {
 }
 
 #[derive(Args)]
+pub(crate) struct Erase {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Directory of the keys that sign the logs, as the server has it; the data directory's name with `.keys` by default.
+    #[arg(long, env = "STONETOWN_KEY_DIR", value_name = "DIR")]
+    key_dir: Option<PathBuf>,
+    /// An object: its id wherever it was a subject or a resource, and what mentions it.
+    #[arg(long, value_name = "TYPE:ID", required_unless_present = "caller")]
+    object: Option<String>,
+    /// Who called or wrote.
+    #[arg(long)]
+    caller: Option<String>,
+    /// Who erases, for the record of it.
+    #[arg(long = "as", value_name = "NAME", default_value = "operator")]
+    actor: String,
+    /// Why, for the record of it. Not whose data it is: that would still be there.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+#[derive(Args)]
 pub(crate) struct Search {
     #[command(flatten)]
     log: LogArgs,
@@ -156,6 +183,7 @@ pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Outcome> {
         Command::Search(args) => find(*args, output)?,
         Command::Export { log, from } => export(&log.open()?, from)?,
         Command::Key { data } => keys(&data.data_dir, output)?,
+        Command::Erase(args) => erase(args, output)?,
         Command::RotateKey { key_dir } => {
             let key = Keys::rotate(&key_dir)?.fingerprint();
             output.result(format_args!("made key {key}: it signs from the next start on"), || json!({ "key": key }));
@@ -181,11 +209,19 @@ fn verify_all(args: &Verify, output: Output) -> anyhow::Result<Outcome> {
     };
     let mut origins = BTreeSet::new();
     let mut whole = true;
+    let mut reports = Vec::new();
     for directory in logs(&args.directory)? {
         let report = verify(&directory, &against)?;
         whole &= report.problems.is_empty();
         print::report(&report, &against, output);
-        origins.insert(report.origin);
+        origins.insert(report.origin.clone());
+        reports.push(report);
+    }
+    if let [decisions, changes] = &reports[..]
+        && let Some(what) = untold_erasures(decisions, changes)
+    {
+        whole = false;
+        output.result(format_args!("problem: {what}"), || json!({ "problem": what }));
     }
     // A checkpoint of no log that is here would otherwise have been compared with nothing.
     for (file, note) in args.checkpoint.iter().zip(&against.checkpoints) {
@@ -305,11 +341,32 @@ fn find(args: Search, output: Output) -> anyhow::Result<()> {
     let Search { subject, resource, permission, outcome, call, caller, since, until, from, limit, .. } = args;
     let query = Query { subject, resource, permission, outcome, call, caller, since, until, from };
     let mut left = if limit == 0 { u64::MAX } else { limit };
-    Ok(search(&log, &query, &mut |raw| {
+    search(&log, &query, &mut |raw| {
         print::record(&raw.record, output);
         left -= 1;
         if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?)
+    })?;
+    Ok(())
+}
+
+fn erase(args: Erase, output: Output) -> anyhow::Result<()> {
+    let data = args.data.data_dir;
+    let key_dir = args.key_dir.unwrap_or_else(|| stonetown_server::audit::keys_beside(&data));
+    let keys = Keys::open(&key_dir)?;
+    let erasure = Erasure { object: args.object, caller: args.caller };
+    let folder = data.join(FOLDER);
+    let Fields { decisions, changes } =
+        erase_offline(&folder, &keys, &erasure, &args.actor, &args.reason).map_err(|error| match error {
+            EraseError::Read(ReadError::Io { source, .. }) if source.kind() == ErrorKind::ResourceBusy => {
+                anyhow::anyhow!("a server has these logs, or was killed and not started since: start and stop it first")
+            }
+            error => error.into(),
+        })?;
+    output.result(
+        format_args!("erased {decisions} field(s) of decisions and {changes} of changes"),
+        || json!({ "decisions": decisions, "changes": changes }),
+    );
+    Ok(())
 }
 
 fn export(log: &LogReader, from: u64) -> anyhow::Result<()> {

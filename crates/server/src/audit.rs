@@ -32,7 +32,7 @@ pub(crate) fn open(config: &Config, datastore: &Arc<dyn Datastore>) -> Result<Op
     if !audit.audit || config.datastore_engine == Engine::Memory {
         return if audit.audit_strict.is_empty() { Ok(None) } else { Err(AuditError::NothingToBeStrictAbout) };
     }
-    let key_dir = audit.key_dir.clone().unwrap_or_else(|| beside(&config.data_dir));
+    let key_dir = audit.key_dir.clone().unwrap_or_else(|| keys_beside(&config.data_dir));
     if absolute(&key_dir).starts_with(absolute(&config.data_dir)) {
         return Err(AuditError::KeysAmongData(key_dir));
     }
@@ -54,8 +54,9 @@ pub(crate) fn open(config: &Config, datastore: &Arc<dyn Datastore>) -> Result<Op
     Ok(Some(Arc::new(Recorder::open(options, Arc::clone(datastore))?)))
 }
 
-/// The directory of the keys where none is named.
-fn beside(data: &Path) -> PathBuf {
+/// The directory of the keys of a data directory where none is named.
+#[must_use]
+pub fn keys_beside(data: &Path) -> PathBuf {
     let mut name = absolute(data).into_os_string();
     name.push(".keys");
     name.into()

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use stonetown_audit::Recorder;
 use stonetown_authorizer::{Caller, Notes};
 use subtle::{Choice, ConstantTimeEq};
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::config::Secret;
@@ -27,12 +28,16 @@ pub struct Keys(Arc<[(Secret, Caller)]>);
 
 /// Puts the [`Caller`] into each request, or refuses it.
 #[derive(Clone)]
-pub(crate) struct AuthLayer(pub(crate) Keys);
+pub(crate) struct AuthLayer {
+    pub(crate) keys: Keys,
+    /// Where refusals are recorded, if they are.
+    pub(crate) recorder: Option<Arc<Recorder>>,
+}
 
 /// See [`AuthLayer`].
 #[derive(Clone)]
 pub(crate) struct Auth<S> {
-    keys: Keys,
+    layer: AuthLayer,
     inner: S,
 }
 
@@ -76,7 +81,7 @@ impl Keys {
 impl<S> Layer<S> for AuthLayer {
     type Service = Auth<S>;
     fn layer(&self, inner: S) -> Auth<S> {
-        Auth { keys: self.0.clone(), inner }
+        Auth { layer: self.clone(), inner }
     }
 }
 
@@ -95,14 +100,21 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let path = request.uri().path();
         if !is_open(path) {
-            match self.keys.authenticate(request.headers()) {
+            match self.layer.keys.authenticate(request.headers()) {
                 Ok(caller) => {
                     if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
                         notes.set_caller(&caller);
                     }
                     request.extensions_mut().insert(caller);
                 }
-                Err(status) => return AuthFuture::Refused(Some(Box::new(status))),
+                Err(status) => {
+                    if let Some(recorder) = &self.layer.recorder {
+                        let sent = status.code() == Code::PermissionDenied;
+                        let why = if sent { "unknown_credential" } else { "no_credential" };
+                        recorder.record_refused_log_in(why, path);
+                    }
+                    return AuthFuture::Refused(Some(Box::new(status)));
+                }
             }
         }
         AuthFuture::Inner(Box::pin(self.inner.call(request)))
@@ -136,7 +148,6 @@ where
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use tonic::Code;
 
     fn authenticate(value: Option<&str>) -> Result<String, Code> {
         let keys = Keys::new(vec!["first".parse().unwrap(), "second".parse().unwrap()]);

@@ -5,7 +5,7 @@
 //! `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
 //! for test suites.
 
-mod audit;
+pub mod audit;
 pub mod auth;
 mod bootstrap;
 pub mod config;

@@ -155,7 +155,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         .layer(gateway)
         .layer(GrpcWebLayer::new())
         .layer(ObserveLayer(observer))
-        .layer(AuthLayer(Keys::new(config.grpc_preshared_key.clone())))
+        .layer(AuthLayer { keys: Keys::new(config.grpc_preshared_key.clone()), recorder: recorder.clone() })
         .layer(DrainLayer(staged))
         .map_request(deadline::bound(config.max_request_duration.0))
         .service(routes);

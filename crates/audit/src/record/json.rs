@@ -30,6 +30,7 @@ impl Entry<'_> {
                 put("clean", json!(start.clean));
                 put("bytes_cut", json!(start.bytes_cut));
                 put("position", json!(start.position.0));
+                put("recovered", json!(start.recovered));
             }
             Body::Stop(_) => put("kind", json!("stop")),
             Body::Decision(decision) => {
@@ -51,6 +52,12 @@ impl Entry<'_> {
                 put("schema_revision", json!(decision.schema.0));
                 put("duration_us", json!(u64::try_from(decision.duration.as_micros()).unwrap_or(u64::MAX)));
                 put("start", json!(decision.start));
+                put("judged_at", json!(decision.judged_at.map(|time| time.to_string())));
+                if !decision.actors.is_empty() {
+                    let erased_or =
+                        |actor: &&str| if actor.is_empty() { ERASED.to_owned() } else { (*actor).to_owned() };
+                    put("actors", decision.actors.iter().map(erased_or).collect());
+                }
                 if decision.digest.is_some() {
                     put("count", json!(decision.count));
                 }
@@ -88,6 +95,13 @@ impl Entry<'_> {
             Body::Pruned(_, before) => {
                 put("kind", json!("pruned"));
                 put("before", json!(before));
+            }
+            Body::Erased(erased) => {
+                put("kind", json!("erased"));
+                put("decisions", json!(erased.decisions));
+                put("changes", json!(erased.changes));
+                put("actor", self.or_erased(Field::Caller, erased.actor));
+                put("why", self.or_erased(Field::Metadata, erased.why));
             }
         }
         Value::Object(fields)

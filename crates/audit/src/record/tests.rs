@@ -27,11 +27,15 @@ fn decision() -> Decision<'static> {
         subject_id: "alice",
         context: r#"{"ip":"10.0.0.1"}"#,
         detail: "",
+        actors: Vec::new(),
+        judged_at: None,
     }
 }
 
 fn bodies() -> Vec<Body<'static>> {
     vec![
+        Body::Decision(Decision { actors: vec!["agent-1", "agent-2"], judged_at: Some(time()), ..decision() }),
+        Body::Erased(Erased { time: time(), decisions: 300, changes: 2, actor: "key-1", why: "ticket 7" }),
         Body::Start(Start {
             time: time(),
             node: "host",
@@ -40,6 +44,7 @@ fn bodies() -> Vec<Body<'static>> {
             clean: true,
             bytes_cut: 12,
             position: Revision(9),
+            recovered: 5,
         }),
         Body::Decision(decision()),
         Body::Decision(Decision { count: 7, digest: Some([3; 32]), context: "", ..decision() }),
@@ -110,7 +115,7 @@ fn the_documented_bytes_of_a_decision() {
         b"\x05check\x07related",
         &[1, 0xac, 0x02, 2, 17],
         b"\x08document\x04view\x04user\x00",
-        &[0, 0],
+        &[0, 0, 0],
         &[4, 1, 2, 3, 4],
     ]
     .concat();

@@ -1,15 +1,17 @@
-//! Records on their way to the thread that writes them: bytes behind a lock, of bounded number. Nothing is allocated for a
-//! record.
+//! Records on their way to the thread that writes them: bytes behind a lock, of bounded number, in memory that outlives the
+//! process ([`super::mapped`]).
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::Unrecorded;
+use super::mapped::{Half, Mapped, Omitted, Tallies, Tally};
 
-/// The share of the bound at which the writer is woken early.
-const FULL_SHARE: usize = 4;
+/// The share of a half at which the writer is woken early.
+const FULL_SHARE: usize = 2;
 
 /// Records that are settled together.
 #[derive(Debug, Default)]
@@ -45,77 +47,55 @@ impl Batch {
     }
 }
 
-/// Decisions that were not recorded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Lost {
-    pub(crate) count: u64,
-    /// When the first and the last were decided, in microseconds since 1970.
-    pub(crate) from: i64,
-    pub(crate) until: i64,
-}
-
-impl Lost {
-    pub(crate) fn add(&mut self, micros: i64) {
-        self.merge(Lost { count: 1, from: micros, until: micros });
-    }
-
-    pub(crate) fn merge(&mut self, other: Lost) {
-        if self.count == 0 {
-            *self = other;
-        } else if other.count > 0 {
-            self.count += other.count;
-            (self.from, self.until) = (self.from.min(other.from), self.until.max(other.until));
-        }
-    }
-}
-
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
-    bytes_max: usize,
+    /// Bytes that one half takes.
+    half_bytes_max: usize,
 }
 
-#[derive(Default)]
 struct Waiting {
-    /// Drafts, each after its length.
-    bytes: Vec<u8>,
-    /// Settled with what is in `bytes`, where somebody waits for that.
+    half: Half,
+    tallies: Tallies,
+    /// Settled with what is in the half, where somebody waits for that.
     batch: Option<Arc<Batch>>,
-    lost: Lost,
     closed: bool,
+    /// Locked for this process.
+    file: Option<File>,
 }
 
-/// What the writer took.
+/// What the writer took, beside drafts.
 #[derive(Default)]
 pub(crate) struct Taken {
-    pub(crate) bytes: Vec<u8>,
     pub(crate) batch: Option<Arc<Batch>>,
-    /// What found no room since the last time.
-    pub(crate) lost: Lost,
     /// Nothing more will come.
     pub(crate) closed: bool,
 }
 
 impl Queue {
-    pub(crate) fn new(bytes_max: usize) -> Queue {
-        Queue { waiting: Mutex::default(), wake: Condvar::new(), bytes_max }
+    /// The queue, and the half that the writer begins with. Both halves are empty.
+    pub(crate) fn new(mapped: Mapped, bytes_max: usize) -> (Queue, Half) {
+        let Mapped { file, tallies, halves: [half, mut spare] } = mapped;
+        spare.follow(&half);
+        let waiting = Waiting { half, tallies, batch: None, closed: false, file: Some(file) };
+        (Queue { waiting: Mutex::new(waiting), wake: Condvar::new(), half_bytes_max: bytes_max / 2 }, spare)
     }
 
-    /// Adds a draft; a strict one gets the batch that it will be settled with.
+    /// Adds a draft; a strict one gets the batch that it will be settled with. One that finds no room is counted, unless it is
+    /// strict: then nobody is answered.
     pub(crate) fn push(&self, draft: &[u8], micros: i64, strict: bool) -> Result<Option<Arc<Batch>>, Unrecorded> {
         let mut waiting = self.waiting.lock();
-        if waiting.closed || waiting.bytes.len() + 4 + draft.len() > self.bytes_max {
+        if waiting.closed || waiting.half.used() + 4 + draft.len() > self.half_bytes_max {
             if !strict {
-                waiting.lost.add(micros);
+                waiting.omit(Omitted::QueueFull, Tally { count: 1, from: micros, until: micros });
             }
             return Err(Unrecorded);
         }
-        let early = self.bytes_max / FULL_SHARE;
-        let was_early = waiting.bytes.len() < early;
-        waiting.bytes.extend_from_slice(&u32::try_from(draft.len()).map_err(|_| Unrecorded)?.to_be_bytes());
-        waiting.bytes.extend_from_slice(draft);
+        let early = self.half_bytes_max / FULL_SHARE;
+        let was_early = waiting.half.used() < early;
+        waiting.half.push(draft);
         let batch = strict.then(|| Arc::clone(waiting.batch.get_or_insert_default()));
-        let wake = strict || (was_early && waiting.bytes.len() >= early);
+        let wake = strict || (was_early && waiting.half.used() >= early);
         drop(waiting);
         if wake {
             self.wake.notify_one();
@@ -123,28 +103,71 @@ impl Queue {
         Ok(batch)
     }
 
-    /// Takes everything, after at most `patience`; at once when it is urgent. `spare` is the buffer to go on with.
-    pub(crate) fn take(&self, patience: Duration, spare: Vec<u8>) -> Taken {
+    /// Takes everything, after at most `patience`; at once when it is urgent. `spare`, which is empty, changes places with the
+    /// half that has the drafts.
+    pub(crate) fn take(&self, patience: Duration, spare: &mut Half) -> Taken {
         let mut waiting = self.waiting.lock();
-        let early = self.bytes_max / FULL_SHARE;
-        let calm = |waiting: &mut Waiting| waiting.batch.is_none() && waiting.bytes.len() < early && !waiting.closed;
+        let early = self.half_bytes_max / FULL_SHARE;
+        let calm = |waiting: &mut Waiting| waiting.batch.is_none() && waiting.half.used() < early && !waiting.closed;
         if calm(&mut waiting) {
             self.wake.wait_while_for(&mut waiting, calm, patience);
         }
-        Taken {
-            bytes: std::mem::replace(&mut waiting.bytes, spare),
-            batch: waiting.batch.take(),
-            lost: std::mem::take(&mut waiting.lost),
-            closed: waiting.closed,
+        if waiting.half.used() > 0 {
+            spare.follow(&waiting.half);
+            std::mem::swap(&mut waiting.half, spare);
         }
+        Taken { batch: waiting.batch.take(), closed: waiting.closed }
+    }
+
+    /// Counts records that were left out.
+    pub(crate) fn omit(&self, omitted: Omitted, tally: Tally) {
+        self.waiting.lock().omit(omitted, tally);
+    }
+
+    /// What was left out and is not told.
+    pub(crate) fn omitted(&self, omitted: Omitted) -> Tally {
+        self.waiting.lock().tallies.get(omitted)
+    }
+
+    /// Forgets what has been told.
+    pub(crate) fn forget(&self, omitted: Omitted, told: Tally) {
+        let mut waiting = self.waiting.lock();
+        let mut tally = waiting.tallies.get(omitted);
+        tally.forget(told);
+        waiting.tallies.set(omitted, tally);
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.waiting.lock().bytes.len()
+        self.waiting.lock().half.used()
     }
 
+    /// Takes nothing more.
     pub(crate) fn close(&self) {
         self.waiting.lock().closed = true;
         self.wake.notify_one();
+    }
+
+    /// Fails whoever still waits: nobody writes any more.
+    pub(crate) fn fail_waiting(&self) {
+        let batch = self.waiting.lock().batch.take();
+        batch.iter().for_each(|batch| batch.settle(false));
+    }
+
+    /// Leaves the file to the next process.
+    pub(crate) fn release(&self) {
+        if let Some(file) = self.waiting.lock().file.take() {
+            let _ends_with_the_process_at_the_latest = file.unlock();
+        }
+    }
+}
+
+impl Waiting {
+    fn omit(&mut self, omitted: Omitted, more: Tally) {
+        // Once it is left to the next process, the file is no longer ours.
+        if self.file.is_some() {
+            let mut tally = self.tallies.get(omitted);
+            tally.merge(more);
+            self.tallies.set(omitted, tally);
+        }
     }
 }

@@ -74,6 +74,8 @@ fn decision(subject: &str) -> Decision<'_> {
         subject_id: subject,
         context: "",
         detail: "",
+        actors: Vec::new(),
+        judged_at: None,
     }
 }
 
@@ -116,7 +118,7 @@ fn a_strict_decision_is_on_disk_when_it_is_answered() {
 fn what_finds_no_room_in_the_queue_is_counted_in_a_gap() {
     let place = Place::new();
     // At and past the bound: one fits, of many at once most do not.
-    let recorder = place.open(Options { queue_bytes_max: 400, ..place.options() });
+    let recorder = place.open(Options { queue_bytes_max: 800, ..place.options() });
     for _ in 0..1000 {
         recorder.record(decision("alice"), false).unwrap();
     }
@@ -319,4 +321,150 @@ fn old_decisions_go_when_there_are_too_many_bytes_and_the_log_says_so() {
     let report = verify(&directory, &Against::default()).unwrap();
     assert_eq!(report.problems, []);
     assert!(report.first >= 24);
+}
+
+/// What a killed process leaves: a log of `written` decisions and a queue with two halves, the first of them being written.
+fn killed(place: &Place, written: usize, first: &[&str], second: &[&str]) {
+    let recorder = place.open(place.options());
+    for number in 0..written {
+        recorder.record(decision(&format!("written-{number}")), false).unwrap();
+    }
+    recorder.close();
+    drop(recorder);
+    let options = place.options();
+    let mut mapped = Mapped::open(&options.folder.join(QUEUE), options.instance, options.queue_bytes_max).unwrap();
+    let push = |half: &mut Half, subject: &str| {
+        let mut draft = Draft::default();
+        draft.set(&Body::Decision(decision(subject)));
+        half.push(&draft.bytes);
+    };
+    let [one, two] = &mut mapped.halves;
+    first.iter().for_each(|subject| push(one, subject));
+    two.follow(one);
+    second.iter().for_each(|subject| push(two, subject));
+}
+
+fn subjects(place: &Place) -> Vec<String> {
+    let decisions = place.of_kind(DECISIONS, "decision").into_iter();
+    decisions.map(|record| record["subject"].as_str().unwrap().trim_start_matches("user:").to_owned()).collect()
+}
+
+#[test]
+fn what_a_killed_process_had_only_in_its_queue_is_written_by_the_next_once_and_in_order() {
+    let place = Place::new();
+    killed(&place, 2, &["a", "b", "c"], &["d", "e"]);
+    place.open(place.options()).close();
+    assert_eq!(subjects(&place), ["written-0", "written-1", "a", "b", "c", "d", "e"]);
+    let starts = place.of_kind(DECISIONS, "start");
+    assert_eq!((&starts[0]["recovered"], &starts[1]["recovered"]), (&0.into(), &5.into()));
+    // Nothing is left for a third.
+    place.open(place.options()).close();
+    assert_eq!(subjects(&place).len(), 7);
+}
+
+#[test]
+fn of_a_half_that_was_being_written_only_the_rest_is_recovered() {
+    let place = Place::new();
+    // The log has: start, three decisions, stop; the half began with the second of them.
+    killed(&place, 3, &["written-1", "written-2", "stop", "new"], &[]);
+    let options = place.options();
+    let mut mapped = Mapped::open(&options.folder.join(QUEUE), options.instance, options.queue_bytes_max).unwrap();
+    mapped.halves[0].begin_at(2);
+    drop(mapped);
+    place.open(place.options()).close();
+    assert_eq!(subjects(&place), ["written-0", "written-1", "written-2", "new"]);
+}
+
+#[test]
+fn a_queue_of_another_history_is_dropped_and_one_in_use_is_refused() {
+    let place = Place::new();
+    killed(&place, 1, &["a"], &[]);
+    let other: Arc<dyn Datastore> = Arc::new(MemoryDatastore::new());
+    Recorder::open(Options { instance: other.instance(), ..place.options() }, other).unwrap().close();
+    assert!(!subjects(&place).contains(&"a".to_owned()));
+
+    let recorder = place.open(place.options());
+    let second = Recorder::open(place.options(), Arc::clone(&place.datastore));
+    assert!(matches!(second, Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy));
+    recorder.close();
+}
+
+#[test]
+fn a_flood_of_refused_log_ins_leaves_few_records_and_an_exact_count() {
+    let place = Place::new();
+    let recorder = place.open(place.options());
+    for _ in 0..5000 {
+        recorder.record_refused_log_in("unknown_credential", "/authzed.api.v1.PermissionsService/CheckPermission");
+    }
+    recorder.close();
+    let single = place.of_kind(DECISIONS, "decision").len() as u64;
+    let counted: u64 = place.of_kind(DECISIONS, "gap").iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
+    assert!((1..=30).contains(&single), "{single} single records");
+    assert_eq!(single + counted, 5000);
+    let report = verify(&place.folder.path().join("audit").join(DECISIONS), &Against::default()).unwrap();
+    assert_eq!((report.sampled, report.gaps), (counted, (0, 0)));
+}
+
+#[test]
+fn erased_fields_are_gone_from_the_disk_and_the_log_stays_whole() {
+    let place = Place::new();
+    commit_schema(&*place.datastore);
+    commit(&*place.datastore, "document:readme#viewer@user:alice", Operation::Touch);
+    commit(&*place.datastore, "document:readme#viewer@user:bob", Operation::Touch);
+    let recorder = place.open(place.options());
+    let of_alice = Decision { context: r#"{"home":"alice-street"}"#, ..decision("alice") };
+    let receipt = recorder.record(of_alice, true).unwrap();
+    recorder.record(Decision { detail: "document:readme#view > user:alice", ..decision("bob") }, false).unwrap();
+    recorder.wait(&receipt).unwrap();
+    let erasure = Erasure { object: Some("user:alice".to_owned()), caller: None };
+    std::thread::sleep(Duration::from_millis(200));
+    let fields = recorder.erase(&erasure, "key-1", "ticket 7").unwrap();
+    // Her id and her context, the detail that mentions her; her relationship and the metadata beside it.
+    assert_eq!(fields, Fields { decisions: 3, changes: 2 });
+    assert_eq!(recorder.erase(&erasure, "key-1", "again").unwrap(), Fields::default());
+    recorder.close();
+    assert!(subjects(&place).contains(&"[erased]".to_owned()) && subjects(&place).contains(&"bob".to_owned()));
+    let told = place.of_kind(CHANGES, "erased");
+    assert_eq!((told.len(), &told[0]["decisions"], &told[0]["why"]), (1, &3.into(), &"ticket 7".into()));
+    for log in [DECISIONS, CHANGES] {
+        let directory = place.folder.path().join("audit").join(log);
+        for first in crate::segment::list(&directory).unwrap() {
+            let bytes = std::fs::read(crate::segment::path(&directory, first)).unwrap();
+            assert!(!bytes.windows(5).any(|window| window == b"alice"), "{log}");
+        }
+    }
+    let report = |log| verify(&place.folder.path().join("audit").join(log), &Against::default()).unwrap();
+    assert_eq!(crate::untold_erasures(&report(DECISIONS), &report(CHANGES)), None);
+}
+
+#[test]
+fn fields_that_are_gone_without_a_record_of_that_are_noticed() {
+    let place = Place::new();
+    let recorder = place.open(place.options());
+    recorder.record(decision("alice"), false).unwrap();
+    recorder.close();
+    let folder = place.folder.path().join("audit");
+    let erasure = Erasure { object: Some("user:alice".to_owned()), caller: None };
+    crate::erase::erase_recorded(&folder, &erasure, |_| Ok(())).unwrap();
+    let report = |log| verify(&folder.join(log), &Against::default()).unwrap();
+    let (decisions, changes) = (report(DECISIONS), report(CHANGES));
+    assert_eq!((decisions.problems.len(), decisions.erased), (0, 1));
+    assert!(crate::untold_erasures(&decisions, &changes).is_some());
+}
+
+#[test]
+fn erasing_offline_is_recorded_and_refused_while_the_logs_are_in_use() {
+    let place = Place::new();
+    let (folder, keys) = (place.options().folder, place.options().keys);
+    let recorder = place.open(place.options());
+    recorder.record(Decision { caller: "key-9", ..decision("alice") }, false).unwrap();
+    let erasure = Erasure { object: None, caller: Some("key-9".to_owned()) };
+    let erase = || crate::erase_offline(&folder, &keys, &erasure, "operator", "asked");
+    assert!(matches!(erase(), Err(EraseError::Read(_))));
+    recorder.close();
+    drop(recorder);
+    assert_eq!(erase().unwrap(), Fields { decisions: 1, changes: 0 });
+    assert_eq!(place.of_kind(CHANGES, "erased").len(), 1);
+    place.open(place.options()).close();
+    assert_eq!(place.of_kind(DECISIONS, "decision")[0]["caller"], "[erased]");
 }

@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 
 use stonetown_tuple::Timestamp;
 
-use super::Shared;
-use super::queue::{Lost, Taken};
+use super::indexer::Indexer;
+use super::mapped::{Half, Omitted, Tally};
+use super::queue::Taken;
+use super::{PendingErasure, Shared};
 use crate::bytes::Reader;
 use crate::changes::Changes;
+use crate::erase::entry;
 use crate::log::{Log, LogError};
 use crate::record::{Body, Gap};
 use crate::segment;
@@ -22,23 +25,22 @@ const WRITE_EVERY: Duration = Duration::from_millis(50);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How often a failure that lasts is told.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// Bytes of a buffer that is kept for the next batch; a larger one is given back.
-const SPARE_BYTES_MAX: usize = 4 << 20;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
     decisions: Log,
     changes: Changes,
     decisions_bytes_max: u64,
+    /// The half of the queue that is not being filled.
+    half: Half,
     /// Decisions that are appended and not written.
-    in_flight: Lost,
-    /// Decisions that are lost and of which the log does not tell yet.
-    lost: Lost,
-    reason: &'static str,
+    in_flight: Tally,
     published_at: Instant,
     changes_synced_at: Instant,
     told_at: Option<Instant>,
     segment: u64,
+    changes_segment: u64,
+    indexer: Indexer,
 }
 
 /// Fails whoever waits when the thread ends early, and takes no more.
@@ -47,66 +49,68 @@ struct CloseOnDrop<'a>(&'a Shared);
 impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.queue.close();
-        if let Some(batch) = self.0.queue.take(Duration::ZERO, Vec::new()).batch {
-            batch.settle(false);
-        }
+        self.0.queue.fail_waiting();
     }
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, decisions: Log, changes: Changes, decisions_bytes_max: u64) -> Worker {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        half: Half,
+        decisions: Log,
+        changes: Changes,
+        decisions_bytes_max: u64,
+        indexer: Indexer,
+    ) -> Worker {
         Worker {
             shared,
             decisions,
             changes,
             decisions_bytes_max,
-            in_flight: Lost::default(),
-            lost: Lost::default(),
-            reason: "queue_full",
+            half,
+            in_flight: Tally::default(),
             published_at: Instant::now(),
             changes_synced_at: Instant::now(),
             told_at: None,
             segment: 0,
+            changes_segment: 0,
+            indexer,
         }
     }
 
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let _close = CloseOnDrop(&shared);
-        let mut spare = Vec::new();
         loop {
-            let taken = shared.queue.take(WRITE_EVERY, spare);
+            let taken = shared.queue.take(WRITE_EVERY, &mut self.half);
             let closed = taken.closed;
-            if taken.lost.count > 0 {
-                self.lost.merge(taken.lost);
-            }
             // A bug, or a standard error that cannot be written to, ends one batch and not the recording.
             let worked = catch_unwind(AssertUnwindSafe(|| {
                 self.write(&taken);
                 self.follow();
+                self.record_erasures();
             }));
             if worked.is_err() {
                 shared.counters.failing.store(1, Ordering::Relaxed);
                 taken.batch.iter().for_each(|batch| batch.settle_if_open(false));
+                self.omit_rest();
             }
             if closed {
                 self.end();
                 return;
             }
             self.keep_within_bound();
-            spare = taken.bytes;
-            spare.clear();
-            spare.shrink_to(SPARE_BYTES_MAX);
         }
     }
 
     /// Appends and writes a batch; syncs it when somebody waits for it, or it is time.
     fn write(&mut self, taken: &Taken) {
         let size_before = self.decisions.size();
-        let written = self.append_all(&taken.bytes).and_then(|()| {
+        let due = taken.closed || self.published_at.elapsed() >= SYNC_EVERY;
+        let written = self.append_all(due).and_then(|()| {
             self.decisions.write()?;
             self.settled();
-            let due = taken.closed || self.published_at.elapsed() >= SYNC_EVERY;
+            self.half.clear();
             if taken.batch.is_some() || (due && self.decisions.unsynced() > 0) {
                 self.sync()?;
             }
@@ -126,51 +130,41 @@ impl Worker {
         if let Err(error) = &written {
             self.failed(error);
         }
+        self.half.clear();
     }
 
-    fn append_all(&mut self, bytes: &[u8]) -> Result<(), LogError> {
-        let mut first_error = None;
-        if self.lost.count > 0 {
-            first_error = self.append_gap().err();
-        }
-        let mut drafts = Reader(bytes);
-        while let Some(draft) = drafts.u32().and_then(|length| drafts.take(length as usize)) {
-            let appended = match first_error {
-                None => self.append(draft),
-                // One failure is enough for a batch: the disk is not asked again for each of thousands.
-                Some(_) => {
-                    self.lose(micros(draft));
-                    continue;
-                }
-            };
-            if let Err(error) = appended {
-                self.lose(micros(draft));
-                first_error = Some(error);
+    /// Appends what the log lacks, as far as it is not told, and then the drafts of the half.
+    fn append_all(&mut self, due: bool) -> Result<(), LogError> {
+        let told = Omitted::ALL.into_iter().filter(|omitted| due || *omitted != Omitted::LogIns);
+        let mut first_error = told.map(|omitted| self.tell_omitted(omitted)).find_map(Result::err);
+        self.half.begin_at(self.decisions.size());
+        let mut lost = Tally::default();
+        for draft in drafts(self.half.bytes()) {
+            // One failure is enough for a batch: the disk is not asked again for each of thousands.
+            if first_error.is_none() {
+                first_error = append(&mut self.decisions, &mut self.in_flight, draft).err();
+            }
+            if first_error.is_some() {
+                lost.add(micros(draft));
             }
         }
+        self.omit(lost);
         first_error.map_or(Ok(()), Err)
     }
 
-    fn append(&mut self, draft: &[u8]) -> Result<(), LogError> {
-        self.decisions.make_room()?;
-        if self.decisions.unwritten() == 0 {
-            self.settled();
+    /// Says in the log what it lacks; that is forgotten only when it is written.
+    fn tell_omitted(&mut self, omitted: Omitted) -> Result<(), LogError> {
+        let tally = self.shared.queue.omitted(omitted);
+        if tally.count == 0 {
+            return Ok(());
         }
-        self.decisions.append(draft)?;
-        self.in_flight.add(micros(draft));
-        Ok(())
-    }
-
-    /// Says in the log what it lacks. What is lost is forgotten only when that is written.
-    fn append_gap(&mut self) -> Result<(), LogError> {
-        let Lost { count, from, until } = self.lost;
         let number = |micros: i64| u64::try_from(micros).unwrap_or(0);
-        let gap = Gap { time: Timestamp::now(), reason: self.reason, count, from: number(from), until: number(until) };
-        self.decisions.add(&Body::Gap(gap))?;
+        let (from, until) = (number(tally.from), number(tally.until));
+        let (reason, count) = (omitted.reason(), tally.count);
+        self.decisions.add(&Body::Gap(Gap { time: Timestamp::now(), reason, count, from, until }))?;
         self.decisions.write()?;
-        tracing::warn!(count, reason = self.reason, "decisions were lost: the log says so");
-        self.lost = Lost::default();
-        self.reason = "queue_full";
+        self.shared.queue.forget(omitted, tally);
+        tracing::warn!(count, reason, "records were left out: the log says so");
         Ok(())
     }
 
@@ -184,22 +178,29 @@ impl Worker {
     }
 
     fn settled(&mut self) {
-        self.in_flight = Lost::default();
+        self.in_flight = Tally::default();
     }
 
-    /// Counts one decision that is in no batch any more.
-    fn lose(&mut self, micros: i64) {
-        self.lost.add(micros);
-        self.reason = "write_failed";
-        self.shared.counters.lost.fetch_add(1, Ordering::Relaxed);
+    /// Counts decisions that are in no batch any more.
+    fn omit(&self, lost: Tally) {
+        if lost.count > 0 {
+            self.shared.queue.omit(Omitted::Unwritten, lost);
+            self.shared.counters.lost.fetch_add(lost.count, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what is in the half, after a bug.
+    fn omit_rest(&mut self) {
+        let mut lost = Tally::default();
+        drafts(self.half.bytes()).for_each(|draft| lost.add(micros(draft)));
+        self.omit(lost);
+        self.half.clear();
     }
 
     /// Counts what was appended and could not be written.
     fn failed(&mut self, error: &LogError) {
         if self.decisions.unwritten() == 0 && self.in_flight.count > 0 {
-            self.shared.counters.lost.fetch_add(self.in_flight.count, Ordering::Relaxed);
-            self.lost.merge(self.in_flight);
-            self.reason = "write_failed";
+            self.omit(self.in_flight);
             self.settled();
         }
         self.tell("the log of decisions cannot be written", error);
@@ -224,13 +225,33 @@ impl Worker {
         }
     }
 
+    fn record_erasures(&mut self) {
+        let pending = std::mem::take(&mut *self.shared.erasures.lock());
+        for PendingErasure { fields, actor, why, recorded } in pending {
+            let log = &mut self.changes.log;
+            let added = log.add(&entry(fields, &actor, &why)).and_then(|()| log.sync()).and_then(|()| log.publish());
+            if let Err(error) = &added {
+                self.tell("an erasure cannot be recorded", error);
+            }
+            let _has_left = recorded.try_send(added.is_ok());
+        }
+    }
+
     /// Removes the oldest segments of the log of decisions while it has too many bytes, after saying so in the log.
     fn keep_within_bound(&mut self) {
-        let segment = self.decisions.size() >> crate::log::SEGMENT_BITS;
-        if self.decisions_bytes_max == 0 || segment == self.segment {
+        let segment = |size: u64| size >> crate::log::SEGMENT_BITS;
+        let (decisions, changes) = (segment(self.decisions.size()), segment(self.changes.log.size()));
+        if (decisions, changes) != (self.segment, self.changes_segment) {
+            self.indexer.wake();
+        }
+        self.changes_segment = changes;
+        if decisions == self.segment {
             return;
         }
-        self.segment = segment;
+        self.segment = decisions;
+        if self.decisions_bytes_max == 0 {
+            return;
+        }
         let pruned = prune(&mut self.decisions, self.decisions_bytes_max);
         if let Err(error) = pruned {
             self.tell("old decisions cannot be removed", &error);
@@ -274,9 +295,26 @@ pub(super) fn prune(log: &mut Log, bytes_max: u64) -> Result<(), LogError> {
         log.sync()?;
         log.publish()?;
         std::fs::remove_file(segment::path(&directory, segments[at])).map_err(io)?;
+        let _there_may_be_none = std::fs::remove_file(crate::index::path(&directory, segments[at]));
         total -= size;
     }
     Ok(())
+}
+
+fn append(log: &mut Log, in_flight: &mut Tally, draft: &[u8]) -> Result<(), LogError> {
+    log.make_room()?;
+    if log.unwritten() == 0 {
+        *in_flight = Tally::default();
+    }
+    log.append(draft)?;
+    in_flight.add(micros(draft));
+    Ok(())
+}
+
+/// The drafts of a half, in order.
+pub(super) fn drafts(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut drafts = Reader(bytes);
+    std::iter::from_fn(move || drafts.u32().and_then(|length| drafts.take(length as usize)))
 }
 
 /// When the decision of a draft was made: it stands after the length and the kind.

@@ -37,6 +37,7 @@ pub(super) fn report(report: &Report, against: &Against, output: Output) {
                 "checkpoints_agreed": report.agreed,
                 "gaps": report.gaps.0,
                 "missing": report.gaps.1,
+                "log_ins_sampled": report.sampled,
                 "erased": report.erased,
                 "problems": problems,
             })
@@ -56,6 +57,9 @@ pub(super) fn report(report: &Report, against: &Against, output: Output) {
     if report.gaps.0 > 0 {
         println!("  says of itself that records are missing: {} gap(s), {} counted", report.gaps.0, report.gaps.1);
     }
+    if report.sampled > 0 {
+        println!("  {} refused log-in(s) were counted and not recorded one by one", report.sampled);
+    }
     if report.erased > 0 {
         println!("  {} personal field(s) were erased", report.erased);
     }
@@ -67,7 +71,7 @@ pub(super) fn report(report: &Report, against: &Against, output: Output) {
 pub(super) fn record(entry: &Entry<'_>, output: Output) {
     let value = entry.to_json();
     if output.json {
-        println!("{value}");
+        println!("{}", inert_json(&value));
         return;
     }
     let text = match &entry.body {
@@ -104,13 +108,31 @@ fn or_dash(text: &str) -> &str {
 
 /// The text without anything that a terminal would act on.
 fn inert(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if acts(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// A JSON text in which that is escaped as JSON does it; control characters are already.
+fn inert_json(value: &Value) -> String {
+    let text = value.to_string();
+    text.chars()
+        .flat_map(|c| if acts(c) { format!("\\u{:04x}", u32::from(c)).chars().collect() } else { vec![c] })
+        .collect()
+}
+
+/// Whether a terminal does something else with a character than to show it: controls, and what turns the direction of text.
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn control_characters_are_shown_and_not_sent() {
-        assert_eq!(super::inert("a\u{1b}[31mb\nc é"), r"a\u{1b}[31mb\nc é");
+        assert_eq!(super::inert("a\u{1b}[31mb\nc é\u{202e}"), r"a\u{1b}[31mb\nc é\u{202e}");
+        let value = serde_json::json!({ "a\u{1b}": "\u{202e}\n\u{9b}é" });
+        let text = super::inert_json(&value);
+        assert_eq!(text, r#"{"a\u001b":"\u202e\n\u009bé"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }
