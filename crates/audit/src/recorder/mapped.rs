@@ -251,12 +251,13 @@ impl Half {
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// Forgets its drafts.
+    /// Forgets its drafts, and what they said: no copy is left of what may be erased from the log.
     pub(crate) fn clear(&mut self) {
-        self.used = 0;
+        let end = HALF_HEAD_BYTES + std::mem::take(&mut self.used);
         put(&mut self.map, USED_AT, 0);
         compiler_fence(Ordering::SeqCst);
         put(&mut self.map, BEGINS_AT, 0);
+        self.map[HALF_HEAD_BYTES..end].fill(0);
     }
 
     /// Says that it is filled after `other`.
