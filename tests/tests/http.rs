@@ -98,6 +98,25 @@ async fn a_client_that_leaves_its_stream_frees_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watch_is_a_line_for_each_change() {
+    let server = server(&["--watch-api-heartbeat", "100ms"]).await;
+    let address = &server.address;
+    let begun = call(address, "/v1/schema/write", json!({ "schema": SCHEMA })).await;
+    call(address, "/v1/relationships/write", json!({ "updates": [touch("plan", "ann")] })).await;
+    let asked = json!({ "optionalStartCursor": begun["writtenAt"] }).to_string();
+    let mut watching = begin(address, "POST", "/v1/watch", &[("authorization", BEARER)], asked).await.unwrap();
+    assert_eq!(watching.status().as_u16(), 200);
+    let mut text = String::new();
+    while !text.contains('\n') {
+        let frame = watching.body_mut().frame().await.unwrap().unwrap();
+        text += std::str::from_utf8(&frame.into_data().unwrap()).unwrap();
+    }
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let relationship = &line["result"]["updates"][0]["relationship"];
+    assert_eq!(relationship["resource"]["objectId"], "plan", "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_origins_may_call_only_where_that_is_turned_on() {
     let asking = [
         ("origin", "https://app.example.com"),

@@ -11,11 +11,12 @@ use stonetown_tests::client::{at_exactly, fully_consistent, object, relationship
 use stonetown_tests::server::{KEY, Server, Store, binary};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use wire::delete_relationships_response::DeletionProgress;
 use wire::permissions_service_client::PermissionsServiceClient;
 use wire::relationship_update::Operation;
 use wire::schema_service_client::SchemaServiceClient;
+use wire::watch_service_client::WatchServiceClient;
 
 const SCHEMA: &str = "use expiration
 
@@ -41,6 +42,7 @@ const TRIES_MAX: usize = 10;
 struct Zed {
     permissions: PermissionsServiceClient<Channel>,
     schema: SchemaServiceClient<Channel>,
+    watch: WatchServiceClient<Channel>,
 }
 
 impl Zed {
@@ -48,7 +50,7 @@ impl Zed {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
         // `--max-message-size`.
         let permissions = PermissionsServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
-        Zed { permissions, schema: SchemaServiceClient::new(channel) }
+        Zed { permissions, schema: SchemaServiceClient::new(channel.clone()), watch: WatchServiceClient::new(channel) }
     }
 
     /// What every command sends: the key, that the version is wanted, `--request-id`.
@@ -176,6 +178,22 @@ impl Zed {
             }
         }
         unreachable!()
+    }
+
+    /// `relationship watch`: with schema changes and checkpoints, from `--revision` or from the last answer before the stream
+    /// broke off.
+    async fn watch(&mut self, after: Option<wire::ZedToken>) -> Result<Streaming<wire::WatchResponse>, Status> {
+        let request = Self::request(wire::WatchRequest {
+            optional_object_types: vec!["document".to_owned()],
+            optional_start_cursor: after,
+            optional_update_kinds: vec![
+                wire::WatchKind::IncludeRelationshipUpdates.into(),
+                wire::WatchKind::IncludeSchemaUpdates.into(),
+                wire::WatchKind::IncludeCheckpoints.into(),
+            ],
+            ..Default::default()
+        });
+        Ok(self.watch.watch(request).await?.into_inner())
     }
 
     /// `backup create`: the schema, then everything at exactly its token; broken off after `stop_after` batches, it goes on
@@ -412,6 +430,46 @@ async fn a_backup_is_of_one_moment_goes_on_where_it_broke_off_and_is_restored() 
     assert_eq!(new.restore(&schema, &whole, 100, false).await.unwrap_err().code(), Code::AlreadyExists);
     assert_eq!(new.restore(&schema, &whole, 100, true).await.unwrap(), 2500);
     assert_eq!(new.backup(1000, usize::MAX).await.unwrap().1.len(), 2500);
+}
+
+/// What is heard until a document is touched or deleted; its id, whether the schema changed before, and where to go on.
+async fn heard(stream: &mut Streaming<wire::WatchResponse>) -> Result<(String, bool, wire::ZedToken), Status> {
+    let mut schema = false;
+    loop {
+        let answer = stream.next().await.unwrap_or_else(|| Err(Status::unavailable("the stream ended")))?;
+        let through = answer.changes_through.clone().unwrap();
+        schema |= answer.schema_updated;
+        assert!(!answer.is_checkpoint || answer.updates.is_empty(), "{answer:?}");
+        if let Some(update) = answer.updates.first() {
+            return Ok((text(update.relationship.as_ref().unwrap()), schema, through));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_after_the_server_was_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::RocksDb(folder.path());
+    let server = Server::start(&binary().unwrap(), store, &["--watch-api-heartbeat", "100ms"], &[]).await.unwrap();
+    let address = server.address.clone();
+    let mut zed = Zed::new(&address).await;
+    let begun = zed.write_schema(SCHEMA).await.unwrap();
+    let mut watching = zed.watch(Some(begun)).await.unwrap();
+    zed.write_schema(&format!("{SCHEMA}\n\ndefinition robot {{}}")).await.unwrap();
+    zed.write(Operation::Create, &documents(1), 100).await.unwrap();
+    let (first, schema, through) = heard(&mut watching).await.unwrap();
+    assert_eq!((first.as_str(), schema), ("document:d00000#viewer@user:ann", true));
+
+    server.kill().await.unwrap();
+    let error = heard(&mut watching).await.unwrap_err();
+    assert!([Code::Unavailable, Code::Unknown].contains(&error.code()), "{error}");
+    assert_eq!(zed.watch(Some(through.clone())).await.unwrap_err().code(), Code::Unavailable);
+    let restarted = Server::start_at(&address, &binary().unwrap(), store, &[], &[]).await.unwrap();
+    zed.write(Operation::Delete, &documents(1), 100).await.unwrap();
+    let mut watching = zed.watch(Some(through)).await.unwrap();
+    let (next, schema, _) = heard(&mut watching).await.unwrap();
+    assert_eq!((next.as_str(), schema), ("document:d00000#viewer@user:ann", false));
+    drop(restarted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
