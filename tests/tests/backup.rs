@@ -166,7 +166,7 @@ async fn a_file_brings_everything_to_another_server() {
     assert_eq!(everything(&mut client, fully_consistent()).await.len(), 5, "all or nothing");
     let args = ["backup", "restore", "daily", "--allow-non-empty", "--conflict-strategy", "skip"];
     let skipped = home.good(Some(&to), &args).await;
-    assert!(skipped.contains("restored 1 relationships") && skipped.contains("5 were there already"), "{skipped}");
+    assert!(skipped.contains("restored 1 relationship") && skipped.contains("5 were there already"), "{skipped}");
     assert_eq!(everything(&mut client, fully_consistent()).await, before);
     let args = ["backup", "restore", "daily", "--allow-non-empty", "--conflict-strategy", "touch"];
     home.good(Some(&to), &args).await;

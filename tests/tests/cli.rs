@@ -3,13 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Output, Stdio};
 
 use stonetown_tests::client::Client;
+use stonetown_tests::home::{Home, err, out};
 use stonetown_tests::server::{KEY, Server, Store, binary};
-use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
 
 const POLICY: &str = "schema: |-
   definition user {}
@@ -28,61 +25,6 @@ assertions:
   assertFalse:
     - document:plan#view@user:bob
 ";
-
-struct Home {
-    folder: TempDir,
-    binary: PathBuf,
-}
-
-impl Home {
-    fn new() -> Self {
-        Home { folder: tempfile::tempdir().unwrap(), binary: binary().unwrap() }
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn command(&self, args: &[&str]) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(&self.binary);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STONETOWN_") || name.starts_with("ZED_"))
-        {
-            command.env_remove(name);
-        }
-        command.args(args).env("XDG_CONFIG_HOME", self.folder.path().join("config"));
-        command.current_dir(self.folder.path()).stdin(Stdio::null()).kill_on_drop(true);
-        command
-    }
-
-    /// Runs with the test server's address and key.
-    async fn at(&self, server: &Server, args: &[&str]) -> Output {
-        let mut command = self.command(args);
-        command.env("STONETOWN_ENDPOINT", &server.address).env("STONETOWN_TOKEN", KEY);
-        command.output().await.unwrap()
-    }
-
-    async fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().await.unwrap()
-    }
-
-    async fn with_input(&self, mut command: tokio::process::Command, input: &str) -> Output {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
-        child.wait_with_output().await.unwrap()
-    }
-}
-
-fn out(output: &Output) -> String {
-    assert!(output.status.success(), "{}", err(output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 async fn server() -> Server {
     Server::start(&binary().unwrap(), Store::Memory, &[], &[]).await.unwrap()
@@ -103,6 +45,10 @@ async fn exit_codes_tell_what_happened() {
     assert_eq!(check("user:bob", "--consistency-full").await, Some(0));
     assert_eq!(check("user:bob", "--no-such-flag").await, Some(2));
     assert_eq!(home.run(&["no-such-command"]).await.status.code(), Some(2));
+    let bulk =
+        home.at(&server, &["permission", "bulk", "document:plan#view@user:bob", "document:plan#nobody@user:bob"]).await;
+    assert_eq!(bulk.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&bulk.stdout).contains("user:bob => false"), "{bulk:?}");
     let unknown = home.at(&server, &["permission", "check", "nothing:plan", "view", "user:bob"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(err(&unknown).contains("nothing"), "{}", err(&unknown));
@@ -115,12 +61,16 @@ async fn exit_codes_tell_what_happened() {
 async fn what_went_wrong_on_the_way_is_told() {
     let home = Home::new();
     let server = server().await;
+    for wrong in ["localhost", "http://127.0.0.1:50051", "127.0.0.1:port"] {
+        let wrong = home.run(&["schema", "read", "--endpoint", wrong, "--token", "key"]).await;
+        assert!(err(&wrong).contains("expected HOST:PORT"), "{}", err(&wrong));
+    }
     let nobody = home.run(&["schema", "read", "--endpoint", "127.0.0.1:1", "--token", "key"]).await;
     assert!(err(&nobody).contains("no server answers at 127.0.0.1:1"), "{}", err(&nobody));
     let no_token = home.run(&["schema", "read", "--endpoint", &server.address]).await;
     assert!(err(&no_token).contains("--token") && err(&no_token).contains("context set"), "{}", err(&no_token));
     let wrong = home.run(&["schema", "read", "--endpoint", &server.address, "--token", "not-the-key"]).await;
-    assert!(err(&wrong).contains("does not know this token"), "{}", err(&wrong));
+    assert!(err(&wrong).contains("unknown token: give another with --token"), "{}", err(&wrong));
     assert!(!err(&wrong).contains("not-the-key"), "{}", err(&wrong));
     // TLS is wanted where a certificate is named; this server has none.
     let certificate = home.write("authority.pem", include_str!("../fixtures/authority.pem"));
@@ -153,7 +103,7 @@ async fn contexts_remember_servers_and_hide_tokens() {
     assert!(out(&home.run(&["schema", "read"]).await).contains("definition user"));
     let unknown = home.run(&["use", "nowhere"]).await;
     assert!(err(&unknown).contains("known: other, test"), "{}", err(&unknown));
-    let file = home.folder.path().join("config/stonetown/contexts.json");
+    let file = home.path("config/stonetown/contexts.json");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     // A kept token goes to no other address.
     let elsewhere = home.run(&["schema", "read", "--endpoint", "127.0.0.1:1"]).await;
@@ -172,7 +122,7 @@ async fn what_is_exported_can_be_imported() {
     out(&home.at(&from, &["export", "exported.yaml"]).await);
     let again = home.at(&from, &["export", "exported.yaml"]).await;
     assert!(err(&again).contains("is there already"), "{}", err(&again));
-    let exported = std::fs::read_to_string(home.folder.path().join("exported.yaml")).unwrap();
+    let exported = std::fs::read_to_string(home.path("exported.yaml")).unwrap();
     assert_eq!(out(&home.at(&from, &["export"]).await), exported);
 
     let mut import = home.command(&["import", "-"]);
@@ -193,7 +143,7 @@ async fn what_is_exported_can_be_imported() {
     assert!(err(&url).contains("curl -s https://example.com/x.yaml | stonetown import -"), "{}", err(&url));
     let only_relationships = home.write("more.yaml", "relationships: |-\n  acme/document:a#viewer@acme/user:b\n");
     let more = home.at(&third, &["import", &only_relationships]).await;
-    assert!(out(&more).contains("imported 1 relationships"), "{}", out(&more));
+    assert!(out(&more).contains("imported 1 relationship"), "{}", out(&more));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,6 +157,10 @@ async fn policies_are_tested_by_file_and_by_folder() {
     let failed = home.run(&["validate", "policies"]).await;
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&failed.stdout).contains("1 failed"));
+    home.write("policies/broken.yaml", "schema: [");
+    let others = home.run(&["validate", "policies"]).await;
+    assert_eq!(others.status.code(), Some(1));
+    assert!(err(&others).contains("broken.yaml") && String::from_utf8_lossy(&others.stdout).contains("good.yaml"));
     let nothing = home.run(&["validate", "config"]).await;
     assert_eq!(nothing.status.code(), Some(1));
 
@@ -262,12 +216,12 @@ async fn reading_goes_through_all_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shell_gets_completions_and_manuals() {
     let home = Home::new();
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = out(&home.run(&["completion", shell]).await);
-        assert!(script.contains("lookup-resources") && script.contains("checkpoint"), "{shell}");
+        assert!(script.contains("STONETOWN_COMPLETE") && script.contains("stonetown"), "{shell}: {script}");
     }
     out(&home.run(&["man", "man1"]).await);
-    let page = std::fs::read_to_string(home.folder.path().join("man1/stonetown-backup-create.1")).unwrap();
+    let page = std::fs::read_to_string(home.path("man1/stonetown-backup-create.1")).unwrap();
     assert!(page.contains("create") && page.contains("limit"), "{page}");
     let version = out(&home.run(&["version"]).await);
     assert!(version.starts_with("stonetown v"), "{version}");
@@ -275,4 +229,70 @@ async fn the_shell_gets_completions_and_manuals() {
     let both = out(&home.at(&server, &["version", "--include-remote-version", "--json"]).await);
     let both: serde_json::Value = serde_json::from_str(&both).unwrap();
     assert_eq!(both["client"], both["server"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_is_copied_from_one_context_to_another() {
+    let home = Home::new();
+    let (from, to) = (server().await, server().await);
+    Client::connect(&from.address).await.unwrap().write_schema("definition user {}").await.unwrap();
+    out(&home.run(&["context", "set", "from", &from.address, KEY]).await);
+    out(&home.run(&["context", "set", "to", &to.address, KEY]).await);
+    let mut copy = home.command(&["schema", "copy", "from", "to", "--schema-definition-prefix", "acme"]);
+    // Where both are reached the contexts say, whatever the environment has.
+    copy.env("STONETOWN_ENDPOINT", "127.0.0.1:1").env("ZED_TOKEN", "not-the-key");
+    out(&copy.output().await.unwrap());
+    assert_eq!(
+        out(&home.run(&["schema", "read", "--permissions-system", "to"]).await).trim(),
+        "definition acme/user {}"
+    );
+    assert_eq!(out(&home.run(&["schema", "read", "--context", "from"]).await).trim(), "definition user {}");
+    let unknown = home.run(&["schema", "copy", "from", "nowhere"]).await;
+    assert!(err(&unknown).contains("there is no context `nowhere`"), "{}", err(&unknown));
+    drop(from);
+    let gone = home.run(&["schema", "copy", "from", "to"]).await;
+    assert!(err(&gone).contains("context `from`: no server answers"), "{}", err(&gone));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_told_without_the_key() {
+    let home = Home::new();
+    let server = server().await;
+    let quiet = home.at(&server, &["schema", "write", &home.write("s.zed", "definition user {}")]).await;
+    assert_eq!((out(&quiet).lines().count(), err(&quiet).as_str()), (1, ""));
+    let debug = home.at(&server, &["schema", "read", "--log-level", "debug", "--skip-version-check"]).await;
+    assert!(err(&debug).contains("ReadSchema"), "{}", err(&debug));
+    let trace = home.at(&server, &["schema", "read", "--log-level", "trace"]).await;
+    assert!(err(&trace).len() > err(&debug).len() && !err(&trace).contains(KEY), "{}", err(&trace));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_leaves_ends_the_command_quietly() {
+    let home = Home::new();
+    let mut export = home.command(&["config", "--markdown"]);
+    let mut child = export.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().await.unwrap();
+    assert_eq!((ended.status.code(), err(&ended).as_str()), (Some(141), ""));
+    let mut full = home.command(&["version"]);
+    full.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let full = full.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().await.unwrap();
+    assert_eq!(full.status.code(), Some(1));
+    assert!(err(&full).contains("standard output"), "{}", err(&full));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_line_is_named_and_nothing_is_written() {
+    let home = Home::new();
+    let server = server().await;
+    Client::connect(&server.address)
+        .await
+        .unwrap()
+        .write_schema("definition user {}\ndefinition document { relation viewer: user }")
+        .await
+        .unwrap();
+    let touch = home.command_at(&server, &["relationship", "touch", "--batch-size", "1"]);
+    let broken = home.with_input(touch, "document:a#viewer@user:x\n\nbroken\n").await;
+    assert!(err(&broken).contains("standard input, line 3"), "{}", err(&broken));
+    assert_eq!(out(&home.at(&server, &["relationship", "read", "document"]).await), "");
 }

@@ -1,11 +1,11 @@
 //! The connection of the client commands.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use stonetown_api::proto::authzed::api::v1::consistency::Requirement;
 use stonetown_api::proto::authzed::api::v1::permissions_service_client::PermissionsServiceClient;
 use stonetown_api::proto::authzed::api::v1::schema_service_client::SchemaServiceClient;
@@ -13,18 +13,20 @@ use stonetown_api::proto::authzed::api::v1::watch_service_client::WatchServiceCl
 use stonetown_api::proto::authzed::api::v1::{Consistency, ReadSchemaRequest, ZedToken};
 use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClient;
 use stonetown_api::proto::stonetown::v1::grant_service_client::GrantServiceClient;
+use stonetown_server::config::LogFormat;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::Outcome;
+use crate::channel::{Proxy, Target};
+use crate::complete;
 use crate::context::{self, Contexts, Reach};
+use crate::output::Output;
 use crate::retry::Retry;
 
-/// Time to reach the server.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer taken by default, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Where a server is looked for when nothing says where it is.
@@ -44,7 +46,15 @@ pub(crate) struct Connection {
     token: Option<String>,
 
     /// A context (see `stonetown context`) in the place of the one in use.
-    #[arg(long, global = true, env = "STONETOWN_CONTEXT", value_name = "NAME", help_heading = HEADING)]
+    #[arg(
+        long,
+        global = true,
+        visible_alias = "permissions-system",
+        env = "STONETOWN_CONTEXT",
+        value_name = "NAME",
+        add = ArgValueCompleter::new(complete::context),
+        help_heading = HEADING
+    )]
     context: Option<String>,
 
     /// Speak plain text, also to another machine. Loopback addresses are always spoken to in plain text unless a certificate
@@ -55,6 +65,10 @@ pub(crate) struct Connection {
     /// Certificate of the authority (PEM) that the server's certificate must come from.
     #[arg(long, global = true, env = "STONETOWN_CERTIFICATE_PATH", value_name = "FILE", help_heading = HEADING)]
     certificate_path: Option<PathBuf>,
+
+    /// Speak TLS without verifying the server's certificate. Whoever is on the way can read and change everything, the key too.
+    #[arg(long, global = true, env = "STONETOWN_NO_VERIFY_CA", conflicts_with = "insecure", help_heading = HEADING)]
+    no_verify_ca: bool,
 
     /// The name that the server's certificate must be for, where it is not that of the address.
     #[arg(long, global = true, env = "STONETOWN_HOSTNAME_OVERRIDE", value_name = "NAME", help_heading = HEADING)]
@@ -75,6 +89,17 @@ pub(crate) struct Connection {
     #[arg(long, global = true, env = "STONETOWN_CLIENT_KEY_PATH", value_name = "FILE", help_heading = HEADING)]
     client_key_path: Option<PathBuf>,
 
+    /// A SOCKS5 proxy to go through, as `HOST:PORT` or `socks5://USER:PASSWORD@HOST:PORT`. Names are looked up by the proxy.
+    #[arg(
+        long,
+        global = true,
+        env = "STONETOWN_PROXY",
+        hide_env_values = true,
+        value_name = "PROXY",
+        help_heading = HEADING
+    )]
+    proxy: Option<Proxy>,
+
     /// The id that the server's log names the call by.
     #[arg(long, global = true, env = "STONETOWN_REQUEST_ID", value_name = "ID", help_heading = HEADING)]
     request_id: Option<String>,
@@ -93,6 +118,22 @@ pub(crate) struct Connection {
         help_heading = HEADING
     )]
     max_message_size: usize,
+
+    /// Taken from scripts for `zed`, and without a meaning: the server's version is not looked at.
+    #[arg(long, global = true, hide = true)]
+    skip_version_check: bool,
+
+    /// What is told on standard error: `info` tells when a call is repeated, `debug` each call.
+    // A server has a flag of this name with more levels, which stands in the place of this one there.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "warn",
+        value_parser = ["error", "warn", "info", "debug", "trace"],
+        help_heading = HEADING
+    )]
+    log_level: String,
 }
 
 /// How fresh an answer must be; the newest by default.
@@ -132,17 +173,6 @@ pub(crate) struct Bearer {
     request_id: Option<MetadataValue<Ascii>>,
 }
 
-/// How a server is reached, by flags, environment and context.
-pub(crate) struct Target {
-    pub(crate) endpoint: String,
-    token: Option<String>,
-    insecure: bool,
-    certificate_path: Option<PathBuf>,
-    hostname_override: Option<String>,
-    /// Certificate and key to prove oneself with.
-    identity: Option<(PathBuf, PathBuf)>,
-}
-
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request.metadata_mut().insert("authorization", self.key.clone());
@@ -177,6 +207,11 @@ impl Freshness {
         Consistency { requirement: Some(Requirement::FullyConsistent(true)) }
     }
 
+    /// At whatever state is quickest.
+    pub(crate) fn quickest() -> Consistency {
+        Consistency { requirement: Some(Requirement::MinimizeLatency(true)) }
+    }
+
     /// The wire form.
     pub(crate) fn to_wire(&self) -> Consistency {
         let token = |token: &String| ZedToken { token: token.clone() };
@@ -202,8 +237,34 @@ where
 impl Connection {
     /// What `context set` remembers besides address and token.
     pub(crate) fn into_reach(self) -> Reach {
-        let Connection { token, insecure, certificate_path, hostname_override, .. } = self;
-        Reach { token, insecure, certificate_path, hostname_override }
+        let Connection { token, insecure, no_verify_ca, certificate_path, hostname_override, .. } = self;
+        Reach { token, insecure, no_verify_ca, certificate_path, hostname_override }
+    }
+
+    /// The same, but to the server of this context.
+    ///
+    /// # Errors
+    /// When there is no such context.
+    pub(crate) fn at_context(&self, name: &str) -> anyhow::Result<Connection> {
+        let contexts = Contexts::load(&context::path()?)?;
+        let server = contexts.server(Some(name))?.context("a context without a server")?;
+        Ok(Connection {
+            endpoint: Some(server.endpoint.clone()),
+            token: Some(server.token.clone()),
+            context: Some(name.to_owned()),
+            ..self.clone()
+        })
+    }
+
+    /// The same, but nothing is asked twice.
+    pub(crate) fn asking_once(self) -> Connection {
+        Connection { max_retries: 0, ..self }
+    }
+
+    /// Begins to tell on standard error what calls are made, as far as that is wanted.
+    pub(crate) fn start_logging(&self, output: Output) -> anyhow::Result<()> {
+        let format = if output.json { LogFormat::Json } else { LogFormat::Console };
+        stonetown_server::start_logging(format, &self.log_level).map_err(anyhow::Error::msg)
     }
 
     /// How the server is reached: flags come before the environment, and both before the context.
@@ -223,13 +284,21 @@ impl Connection {
         let certificate_path = self.certificate_path.clone();
         let certificate_path = certificate_path.or_else(|| environment("ZED_CERTIFICATE_PATH").map(PathBuf::from));
         let hostname_override = self.hostname_override.clone().or_else(|| environment("ZED_HOSTNAME_OVERRIDE"));
+        let proxy = match (&self.proxy, environment("ZED_PROXY")) {
+            (Some(proxy), _) => Some(proxy.clone()),
+            (None, theirs) => {
+                theirs.map(|text| text.parse()).transpose().map_err(anyhow::Error::msg).context("ZED_PROXY")?
+            }
+        };
         let own = Target {
             endpoint: endpoint.clone().unwrap_or_else(|| ENDPOINT.to_owned()),
             token,
             insecure: self.insecure || is_set("ZED_INSECURE"),
             certificate_path,
             hostname_override,
+            no_verify_ca: self.no_verify_ca || is_set("ZED_NO_VERIFY_CA"),
             identity: self.client_cert_path.clone().zip(self.client_key_path.clone()),
+            proxy,
         };
         // A token is for the server that it was kept with, and for no other.
         let context = contexts.server(self.context.as_deref())?;
@@ -239,15 +308,22 @@ impl Connection {
         Ok(Target {
             endpoint: context.endpoint.clone(),
             token: own.token.or_else(|| Some(context.token.clone())),
-            insecure: own.insecure || context.insecure,
+            // Of two flags that speak against each other the given one counts.
+            insecure: own.insecure || (context.insecure && !own.no_verify_ca),
+            no_verify_ca: own.no_verify_ca || (context.no_verify_ca && !own.insecure),
             certificate_path: own.certificate_path.or_else(|| context.certificate_path.clone()),
             hostname_override: own.hostname_override.or_else(|| context.hostname_override.clone()),
             identity: own.identity,
+            proxy: own.proxy,
         })
     }
 }
 
-async fn connect(connection: Connection) -> anyhow::Result<Client> {
+/// Connects.
+///
+/// # Errors
+/// When no key is known to call with, or the server is not reached.
+pub(crate) async fn connect(connection: Connection) -> anyhow::Result<Client> {
     let target = connection.target()?;
     let Some(token) = &target.token else {
         bail!("no key to call with: give --token KEY, set STONETOWN_TOKEN, or keep one with `stonetown context set`");
@@ -257,7 +333,7 @@ async fn connect(connection: Connection) -> anyhow::Result<Client> {
     key.set_sensitive(true);
     let request_id = connection.request_id.as_deref().map(str::parse).transpose();
     let request_id = request_id.context("the request id has characters that a header cannot carry")?;
-    let channel = Retry::new(channel(&target).await?, connection.max_retries);
+    let channel = Retry::new(target.connect().await?, connection.max_retries);
     let bearer = Bearer { key, request_id };
     let bytes_max = connection.max_message_size;
     macro_rules! service {
@@ -272,71 +348,6 @@ async fn connect(connection: Connection) -> anyhow::Result<Client> {
         schema: service!(SchemaServiceClient),
         watch: service!(WatchServiceClient),
     })
-}
-
-/// A connection to the server.
-pub(crate) async fn channel(target: &Target) -> anyhow::Result<Channel> {
-    let plain = target.certificate_path.is_none() && (target.insecure || is_loopback(&target.endpoint));
-    let scheme = if plain { "http" } else { "https" };
-    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", target.endpoint))
-        .with_context(|| format!("`{}` is not HOST:PORT", target.endpoint))?
-        .connect_timeout(CONNECT_TIMEOUT);
-    if !plain {
-        let mut tls = ClientTlsConfig::new().with_enabled_roots();
-        if let Some(path) = &target.certificate_path {
-            let pem = std::fs::read(path).with_context(|| format!("certificate `{}`", path.display()))?;
-            tls = tls.ca_certificate(Certificate::from_pem(pem));
-        }
-        if let Some((cert, key)) = &target.identity {
-            let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("`{}`", path.display()));
-            tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
-        }
-        if let Some(name) = &target.hostname_override {
-            tls = tls.domain_name(name);
-        }
-        endpoint = endpoint.tls_config(tls).context("TLS")?;
-    }
-    endpoint.connect().await.map_err(|error| unreachable(&error, target))
-}
-
-/// What went wrong on the way to the server, and what to try.
-fn unreachable(error: &tonic::transport::Error, target: &Target) -> anyhow::Error {
-    let mut causes = Vec::new();
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    let said = causes.join(": ");
-    let endpoint = &target.endpoint;
-    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if says(&["InvalidContentType", "corrupt message", "WrongVersion"]) {
-        anyhow!("the server at {endpoint} does not speak TLS; give --insecure to speak plain text to it ({said})")
-    } else if says(&["UnknownIssuer", "CaUsedAsEndEntity", "self-signed", "BadSignature"]) {
-        anyhow!(
-            "the certificate of {endpoint} comes from no authority that is trusted here; name the authority's with \
-             --certificate-path ({said})"
-        )
-    } else if says(&["NotValidForName", "not valid for name"]) {
-        anyhow!(
-            "the certificate of {endpoint} is for another name; give the right address, or the name with \
-             --hostname-override ({said})"
-        )
-    } else if says(&["Expired", "NotValidYet"]) {
-        anyhow!("the certificate of {endpoint} is not valid at this time ({said})")
-    } else if says(&["dns error", "failed to lookup"]) {
-        anyhow!("`{endpoint}` names no machine that can be found: is the address right (--endpoint)? ({said})")
-    } else {
-        anyhow!(
-            "no server answers at {endpoint}: is `stonetown serve` running there, and is the address right (--endpoint)? \
-             ({said})"
-        )
-    }
-}
-
-fn is_loopback(endpoint: &str) -> bool {
-    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host).trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -355,16 +366,6 @@ mod tests {
         let line = Line::parse_from(["stonetown"].iter().chain(args));
         let look = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         line.connection.target_by(&look, contexts)
-    }
-
-    #[test]
-    fn only_loopback_is_spoken_to_in_plain_text_unasked() {
-        for local in ["localhost:50051", "127.0.0.1:1", "127.8.8.8:1", "[::1]:50051"] {
-            assert!(is_loopback(local), "{local}");
-        }
-        for remote in ["example.com:50051", "10.0.0.1:50051", "localhost.example.com:1", "128.0.0.1:1"] {
-            assert!(!is_loopback(remote), "{remote}");
-        }
     }
 
     #[test]

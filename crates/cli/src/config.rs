@@ -5,7 +5,7 @@ use stonetown_server::Config;
 use stonetown_server::config::layers::{self, Origin, Parsed, Setting};
 
 use crate::Outcome;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// The settings of a server, as `serve` takes them.
 #[derive(Debug, clap::Args)]
@@ -21,18 +21,18 @@ pub(crate) struct Args {
 /// Prints each setting with its value and where that comes from, and fails if a server would not start with them.
 pub(crate) fn run(args: &Args, parsed: &Parsed, output: Output) -> anyhow::Result<Outcome> {
     if args.markdown {
-        print!("{}", stonetown_server::config::reference());
+        output::line(stonetown_server::config::reference().trim_end());
         return Ok(Outcome::Done);
     }
     let Some((_, matches)) = parsed.matches.subcommand() else { return Ok(Outcome::Done) };
     let settings = layers::in_force(matches, parsed.file.as_ref());
     if output.json {
         let settings: Vec<_> = settings.iter().map(as_json).collect();
-        println!("{}", json!({ "settings": settings }));
+        output::line(json!({ "settings": settings }));
     } else {
         let width = settings.iter().map(|setting| line(setting).len()).max().unwrap_or(0).min(64);
         for setting in &settings {
-            println!("{:width$}  # {}", line(setting), origin(&setting.origin));
+            output::line(format_args!("{:width$}  # {}", line(setting), origin(&setting.origin)));
         }
     }
     args.config.check().map_err(anyhow::Error::msg)?;

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Subcommand;
+use clap_complete::ArgValueCompleter;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::Outcome;
 use crate::output::Output;
+use crate::{Outcome, complete};
+
+/// Longest token that is read.
+const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// Commands on contexts.
 #[derive(Subcommand)]
@@ -34,6 +38,7 @@ pub(crate) enum Command {
     /// Forget a context.
     Remove {
         /// Its name.
+        #[arg(add = ArgValueCompleter::new(complete::context))]
         name: String,
     },
 }
@@ -42,6 +47,7 @@ pub(crate) enum Command {
 #[derive(clap::Args)]
 pub(crate) struct Use {
     /// The context.
+    #[arg(add = ArgValueCompleter::new(complete::context))]
     name: Option<String>,
 }
 
@@ -63,6 +69,8 @@ pub(crate) struct Server {
     pub(crate) token: String,
     #[serde(default)]
     pub(crate) insecure: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) no_verify_ca: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) certificate_path: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +88,7 @@ impl std::fmt::Debug for Server {
 pub(crate) struct Reach {
     pub(crate) token: Option<String>,
     pub(crate) insecure: bool,
+    pub(crate) no_verify_ca: bool,
     pub(crate) certificate_path: Option<PathBuf>,
     pub(crate) hostname_override: Option<String>,
 }
@@ -90,13 +99,13 @@ pub(crate) fn run(reach: Reach, command: Command, output: Output) -> anyhow::Res
     match command {
         Command::List => list(&contexts, output),
         Command::Set { name, endpoint, token } => {
-            let Reach { insecure, certificate_path, hostname_override, .. } = reach;
+            let Reach { insecure, no_verify_ca, certificate_path, hostname_override, .. } = reach;
             let token = match token.or(reach.token) {
                 Some(token) => token,
                 None => read_token()?,
             };
             let certificate_path = certificate_path.map(std::path::absolute).transpose()?;
-            let server = Server { endpoint, token, insecure, certificate_path, hostname_override };
+            let server = Server { endpoint, token, insecure, no_verify_ca, certificate_path, hostname_override };
             contexts.contexts.insert(name.clone(), server);
             contexts.current = Some(name);
             contexts.save(&path)?;
@@ -104,7 +113,7 @@ pub(crate) fn run(reach: Reach, command: Command, output: Output) -> anyhow::Res
         Command::Use(args) => return run_use(&args, output),
         Command::Remove { name } => {
             if contexts.contexts.remove(&name).is_none() {
-                bail!("there is no context `{name}`");
+                return Err(contexts.unknown(&name));
             }
             if contexts.current.as_ref() == Some(&name) {
                 contexts.current = None;
@@ -120,8 +129,7 @@ pub(crate) fn run_use(args: &Use, output: Output) -> anyhow::Result<Outcome> {
     let mut contexts = Contexts::load(&path)?;
     if let Some(name) = &args.name {
         if !contexts.contexts.contains_key(name) {
-            let known: Vec<_> = contexts.contexts.keys().map(String::as_str).collect();
-            bail!("there is no context `{name}`; known: {}", known.join(", "));
+            return Err(contexts.unknown(name));
         }
         contexts.current = Some(name.clone());
         contexts.save(&path)?;
@@ -135,10 +143,11 @@ fn list(contexts: &Contexts, output: Output) {
     for (name, server) in &contexts.contexts {
         let is_current = contexts.current.as_ref() == Some(name);
         let mark = if is_current { '*' } else { ' ' };
-        let security = match (&server.certificate_path, server.insecure) {
-            (Some(path), _) => format!("TLS, authority {}", path.display()),
-            (None, true) => "plain text".to_owned(),
-            (None, false) => "TLS unless it is this machine".to_owned(),
+        let security = match &server.certificate_path {
+            _ if server.no_verify_ca => "TLS, not verified".to_owned(),
+            Some(path) => format!("TLS, authority {}", path.display()),
+            None if server.insecure => "plain text".to_owned(),
+            None => "TLS unless it is this machine".to_owned(),
         };
         output.result(
             format!("{mark} {name}\t{}\t{security}", server.endpoint),
@@ -147,10 +156,17 @@ fn list(contexts: &Contexts, output: Output) {
     }
 }
 
+/// Reads the token: a line where somebody types it, else all that comes.
 fn read_token() -> anyhow::Result<String> {
     let mut text = String::new();
-    eprintln!("token (on standard input):");
-    std::io::stdin().take(64 << 10).read_to_string(&mut text).context("standard input")?;
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        eprint!("token: ");
+        std::io::stderr().flush()?;
+        stdin.lock().take(TOKEN_BYTES_MAX).read_line(&mut text).context("standard input")?;
+    } else {
+        stdin.lock().take(TOKEN_BYTES_MAX).read_to_string(&mut text).context("standard input")?;
+    }
     let token = text.trim();
     if token.is_empty() { bail!("no token was given") } else { Ok(token.to_owned()) }
 }
@@ -170,12 +186,21 @@ impl Contexts {
     /// When a name is given that no context has.
     pub(crate) fn server(&self, name: Option<&str>) -> anyhow::Result<Option<&Server>> {
         match (name, &self.current) {
-            (Some(name), _) => {
-                self.contexts.get(name).map(Some).with_context(|| format!("there is no context `{name}`"))
-            }
+            (Some(name), _) => self.contexts.get(name).map(Some).ok_or_else(|| self.unknown(name)),
             (None, Some(current)) => Ok(self.contexts.get(current)),
             (None, None) => Ok(None),
         }
+    }
+
+    fn unknown(&self, name: &str) -> anyhow::Error {
+        let known: Vec<_> = self.names().collect();
+        let known = if known.is_empty() { "none is kept".to_owned() } else { format!("known: {}", known.join(", ")) };
+        anyhow!("there is no context `{name}`; {known}")
+    }
+
+    /// The names of the contexts.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.contexts.keys().map(String::as_str)
     }
 
     /// Reads the file; none is no contexts. One that others can read is refused: it holds tokens.
@@ -224,6 +249,7 @@ mod tests {
             endpoint: "example.com:50051".to_owned(),
             token: "very-secret".to_owned(),
             insecure: false,
+            no_verify_ca: false,
             certificate_path: None,
             hostname_override: None,
         };

@@ -8,7 +8,7 @@ use serde_json::json;
 use stonetown_api::proto::authzed::api::v1 as pb;
 
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, relationships_text};
 use crate::{Outcome, progress, wire};
 
 /// `export`.
@@ -39,7 +39,7 @@ pub(crate) async fn run(mut client: Client, args: Args, output: Output) -> anyho
     file.as_file().sync_all().with_context(name)?;
     file.persist_noclobber(path).with_context(name)?;
     output.result(
-        format!("{}: {count} relationships", path.display()),
+        format!("{}: {}", path.display(), relationships_text(count)),
         || json!({ "file": path.display().to_string(), "relationships": count }),
     );
     Ok(Outcome::Done)

@@ -2,12 +2,13 @@
 
 use anyhow::bail;
 use serde_json::json;
+use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::Outcome;
-use crate::client::{self, Connection};
+use crate::client::Connection;
 use crate::output::Output;
 
 /// What is asked about.
@@ -22,9 +23,12 @@ pub(crate) struct Args {
 pub(crate) fn run(connection: &Connection, args: &Args, output: Output) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(async {
-        let mut client = HealthClient::new(client::channel(&connection.target()?).await?);
-        let answer = client.check(HealthCheckRequest { service: args.service.clone() }).await?;
-        anyhow::Ok(answer.into_inner().status())
+        let mut client = HealthClient::new(connection.target()?.connect().await?);
+        match client.check(HealthCheckRequest { service: args.service.clone() }).await {
+            Ok(answer) => Ok(answer.into_inner().status()),
+            Err(status) if status.code() == Code::NotFound => bail!("the server has no service `{}`", args.service),
+            Err(status) => Err(status.into()),
+        }
     })?;
     if status != ServingStatus::Serving {
         bail!("the server takes no calls: {}", status.as_str_name());

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 
 use crate::backup::rewrite::compile;
 use crate::client::Client;
-use crate::output::Output;
-use crate::schema::{SchemaFile, read_text};
+use crate::output::{Output, relationships_text};
+use crate::schema::{Prefix, SchemaFile, read_text};
 use crate::{Outcome, progress, wire};
 
 /// Most updates of one write.
@@ -43,16 +43,15 @@ pub(crate) struct Args {
     /// Writes at a time.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKERS_MAX)))]
     workers: u32,
-    /// Put this prefix and a slash before all names of definitions and caveats.
-    #[arg(long, value_name = "PREFIX")]
-    schema_definition_prefix: Option<String>,
+    #[command(flatten)]
+    prefix: Prefix,
 }
 
 pub(crate) async fn run(mut client: Client, args: Args, output: Output) -> anyhow::Result<Outcome> {
     ensure!(args.schema || args.relationships, "nothing is to be imported: neither the schema nor the relationships");
     let (schema, relationships) = read(&args.file)?;
-    let prefix = args.schema_definition_prefix.as_deref().map(|prefix| prefix.trim_end_matches('/'));
-    let schema = schema.map(|schema| prefixed_schema(&schema, prefix)).transpose()?;
+    let schema = schema.map(|schema| args.prefix.schema(schema)).transpose()?;
+    let prefix = args.prefix.get();
     let relationships =
         relationships.into_iter().map(|one| prefixed(one, prefix)).collect::<anyhow::Result<Vec<_>>>()?;
     let written_schema = match schema {
@@ -73,7 +72,7 @@ pub(crate) async fn run(mut client: Client, args: Args, output: Output) -> anyho
     }
     let schema = if written_schema { "the schema and " } else { "" };
     output.result(
-        format!("imported {schema}{count} relationships"),
+        format!("imported {schema}{}", relationships_text(count as u64)),
         || json!({ "schema": written_schema, "relationships": count }),
     );
     Ok(Outcome::Done)
@@ -96,13 +95,6 @@ fn read(file: &Path) -> anyhow::Result<(Option<String>, Vec<Relationship>)> {
     // Compiled here first: with the text at hand, errors can show the line they are about.
     let schema = part.schema.map(|text| compile(&text).map(|_| text).context("the schema does not compile"));
     Ok((schema.transpose().with_context(name)?, part.relationships))
-}
-
-fn prefixed_schema(text: &str, prefix: Option<&str>) -> anyhow::Result<String> {
-    let Some(prefix) = prefix else { return Ok(text.to_owned()) };
-    let name = |name: &str| format!("{prefix}/{name}");
-    let rewriting = stonetown_schema::Rewriting { type_name: &name, caveat_name: &name, ..Default::default() };
-    compile(text)?.rewritten(&rewriting).with_context(|| format!("`{prefix}` is no prefix"))
 }
 
 fn prefixed(relationship: Relationship, prefix: Option<&str>) -> anyhow::Result<Relationship> {
@@ -161,5 +153,5 @@ async fn write(client: &Client, relationships: Vec<Relationship>, args: &Args, o
     }
     let written = bar.position();
     bar.finish_and_clear();
-    outcome.with_context(|| format!("{written} of {} relationships were written", relationships.len()))
+    outcome.with_context(|| format!("{written} of {} were written", relationships_text(relationships.len() as u64)))
 }

@@ -4,7 +4,9 @@
 
 mod audit;
 mod backup;
+mod channel;
 mod client;
+mod complete;
 mod config;
 mod context;
 mod export;
@@ -115,11 +117,12 @@ enum Outcome {
     Done,
     /// The answer is no, and the caller wants an exit code for that.
     NoPermission,
-    /// A validation file does not hold, or a log is not as it was written.
+    /// What was tested does not hold, or a part of what was asked has no answer.
     Invalid,
 }
 
 fn main() -> ExitCode {
+    complete::answer(command);
     let args = match grpc_health_probe::translated(std::env::args_os().collect()) {
         Ok(args) => args,
         Err(why) => {
@@ -132,6 +135,12 @@ fn main() -> ExitCode {
     let ignored = chosen.map(|(_, own)| spicedb::ignored(own)).unwrap_or_default();
     let cli = Cli::from_arg_matches(&parsed.matches).unwrap_or_else(|error| error.exit());
     let output = output::Output { json: cli.json };
+    if chosen.is_none()
+        && let Err(error) = cli.connection.start_logging(output)
+    {
+        output.error(&error);
+        return ExitCode::from(1);
+    }
     let outcome = match cli.command {
         Command::Serve(config) => serve::run(*config, &ignored),
         Command::ServeTesting(config) => serve_testing::run(*config, &ignored),
@@ -145,7 +154,7 @@ fn main() -> ExitCode {
         Command::Context(command) => context::run(cli.connection.into_reach(), command, output),
         Command::Use(args) => context::run_use(&args, output),
         Command::Version(args) => version::run(cli.connection, &args, output),
-        Command::Completion(args) => Ok(shell::completion(&args, command())),
+        Command::Completion(args) => shell::completion(&args),
         Command::Man(args) => shell::man(&args, command()),
         Command::Restore(args) => restore::run(&args, output),
         Command::Scrub(args) => scrub::run(cli.connection, &args, output),

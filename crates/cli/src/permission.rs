@@ -5,14 +5,15 @@ mod tree;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 use stonetown_api::proto::authzed::api::v1 as pb;
 use stonetown_tuple::{ObjectRef, SubjectRef};
 use tonic::Request;
 
 use crate::client::{Client, Freshness};
-use crate::output::Output;
-use crate::{Outcome, wire};
+use crate::output::{Output, line};
+use crate::{Outcome, complete, wire};
 
 /// Questions.
 #[derive(Subcommand)]
@@ -33,18 +34,18 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Check {
     /// The resource.
-    #[arg(value_name = "RESOURCE:ID")]
+    #[arg(value_name = "RESOURCE:ID", add = ArgValueCompleter::new(complete::resource))]
     resource: ObjectRef,
     /// A permission or relation of its type.
+    #[arg(add = ArgValueCompleter::new(complete::permission))]
     permission: String,
     /// Who.
-    #[arg(value_name = "SUBJECT:ID[#RELATION]")]
+    #[arg(value_name = "SUBJECT:ID[#RELATION]", add = ArgValueCompleter::new(complete::subject))]
     subject: SubjectRef,
-    /// Print why.
-    #[arg(long)]
-    explain: bool,
+    #[command(flatten)]
+    tracing: Tracing,
     /// Ask as if this relationship were stored, too; repeatable.
-    #[arg(long, value_name = "RELATIONSHIP")]
+    #[arg(long, value_name = "RELATIONSHIP", add = ArgValueCompleter::new(complete::relationship))]
     with: Vec<String>,
     /// Exit with 3 when the answer is not yes.
     #[arg(long)]
@@ -59,11 +60,10 @@ pub(crate) struct Check {
 #[derive(Args)]
 pub(crate) struct Bulk {
     /// Checks as `resource:id#permission@subject:id[#relation]`.
-    #[arg(required = true, value_name = "CHECK")]
+    #[arg(required = true, value_name = "CHECK", add = ArgValueCompleter::new(complete::check))]
     checks: Vec<String>,
-    /// Print why.
-    #[arg(long)]
-    explain: bool,
+    #[command(flatten)]
+    tracing: Tracing,
     #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
@@ -74,9 +74,10 @@ pub(crate) struct Bulk {
 #[derive(Args)]
 pub(crate) struct Expand {
     /// A permission or relation of the resource's type.
+    #[arg(add = ArgValueCompleter::new(complete::permission))]
     permission: String,
     /// The resource.
-    #[arg(value_name = "RESOURCE:ID")]
+    #[arg(value_name = "RESOURCE:ID", add = ArgValueCompleter::new(complete::resource))]
     resource: ObjectRef,
     #[command(flatten)]
     freshness: Freshness,
@@ -86,22 +87,16 @@ pub(crate) struct Expand {
 #[derive(Args)]
 pub(crate) struct LookupResources {
     /// The type of the resources.
-    #[arg(value_name = "TYPE")]
+    #[arg(value_name = "TYPE", add = ArgValueCompleter::new(complete::object_type))]
     resource_type: String,
     /// A permission or relation of that type.
+    #[arg(add = ArgValueCompleter::new(complete::permission))]
     permission: String,
     /// Who.
-    #[arg(value_name = "SUBJECT:ID[#RELATION]")]
+    #[arg(value_name = "SUBJECT:ID[#RELATION]", add = ArgValueCompleter::new(complete::subject))]
     subject: SubjectRef,
-    /// At most so many; 0 for all.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    page_limit: u32,
-    /// Go on after this cursor.
-    #[arg(long)]
-    cursor: Option<String>,
-    /// Print the cursor after the last result.
-    #[arg(long)]
-    show_cursor: bool,
+    #[command(flatten)]
+    page: Page,
     #[command(flatten)]
     context: ContextArg,
     #[command(flatten)]
@@ -112,13 +107,36 @@ pub(crate) struct LookupResources {
 #[derive(Args)]
 pub(crate) struct LookupSubjects {
     /// The resource.
-    #[arg(value_name = "RESOURCE:ID")]
+    #[arg(value_name = "RESOURCE:ID", add = ArgValueCompleter::new(complete::resource))]
     resource: ObjectRef,
     /// A permission or relation of its type.
+    #[arg(add = ArgValueCompleter::new(complete::permission))]
     permission: String,
     /// The type of the subjects, perhaps with a relation.
-    #[arg(value_name = "TYPE[#RELATION]")]
+    #[arg(value_name = "TYPE[#RELATION]", add = ArgValueCompleter::new(complete::subject_type))]
     subject_type: String,
+    #[command(flatten)]
+    page: Page,
+    #[command(flatten)]
+    context: ContextArg,
+    #[command(flatten)]
+    freshness: Freshness,
+}
+
+/// What is told of how an answer came about.
+#[derive(Args)]
+struct Tracing {
+    /// Print why.
+    #[arg(long)]
+    explain: bool,
+    /// Print the schema that the answer rests on.
+    #[arg(long)]
+    schema: bool,
+}
+
+/// Which part of the results of a lookup.
+#[derive(Args)]
+struct Page {
     /// At most so many; 0 for all.
     #[arg(long, default_value_t = 0, value_name = "N")]
     page_limit: u32,
@@ -128,10 +146,6 @@ pub(crate) struct LookupSubjects {
     /// Print the cursor after the last result.
     #[arg(long)]
     show_cursor: bool,
-    #[command(flatten)]
-    context: ContextArg,
-    #[command(flatten)]
-    freshness: Freshness,
 }
 
 /// Values for caveats.
@@ -159,7 +173,7 @@ async fn run_check(mut client: Client, check: Check, output: Output) -> anyhow::
         permission: check.permission,
         subject: Some(wire::subject(&check.subject)),
         context: check.context.to_wire()?,
-        with_tracing: check.explain,
+        with_tracing: check.tracing.is_wanted(),
     });
     for relationship in &check.with {
         let text = relationship.parse().context("--with is not a relationship in plain characters")?;
@@ -167,18 +181,14 @@ async fn run_check(mut client: Client, check: Check, output: Output) -> anyhow::
     }
     let answer = client.permissions.check_permission(request).await?.into_inner();
     let verdict = Verdict::new(answer.permissionship(), answer.partial_caveat_info.as_ref());
-    let trace = answer.debug_trace.as_ref().and_then(|debug| debug.check.as_ref());
+    let debug = answer.debug_trace.as_ref();
     output.result(verdict.text(), || {
         let mut value = verdict.json();
         value["checkedAt"] = json!({ "token": answer.checked_at.clone().unwrap_or_default().token });
-        if let Some(trace) = trace {
-            value["debugTrace"] = explain::json(trace);
-        }
+        check.tracing.add_json(debug, &mut value);
         value
     });
-    if let (Some(trace), false) = (trace, output.json) {
-        print!("{}", explain::text(trace));
-    }
+    check.tracing.print(debug, output);
     let yes = verdict.permissionship == pb::check_permission_response::Permissionship::HasPermission;
     Ok(if check.error_on_no_permission && !yes { Outcome::NoPermission } else { Outcome::Done })
 }
@@ -199,35 +209,35 @@ async fn run_bulk(mut client: Client, bulk: Bulk, output: Output) -> anyhow::Res
     let request = pb::CheckBulkPermissionsRequest {
         consistency: Some(bulk.freshness.to_wire()),
         items: items.collect::<anyhow::Result<_>>()?,
-        with_tracing: bulk.explain,
+        with_tracing: bulk.tracing.is_wanted(),
     };
     let answer = client.permissions.check_bulk_permissions(request).await?.into_inner();
+    let mut outcome = Outcome::Done;
     for (text, pair) in bulk.checks.iter().zip(&answer.pairs) {
         use pb::check_bulk_permissions_pair::Response;
         match &pair.response {
             Some(Response::Item(item)) => {
                 let verdict = Verdict::new(item.permissionship(), item.partial_caveat_info.as_ref());
-                let trace = item.debug_trace.as_ref().and_then(|debug| debug.check.as_ref());
+                let debug = item.debug_trace.as_ref();
                 output.result(format!("{text} => {}", verdict.text()), || {
                     let mut value = verdict.json();
                     value["check"] = json!(text);
-                    if let Some(trace) = trace {
-                        value["debugTrace"] = explain::json(trace);
-                    }
+                    bulk.tracing.add_json(debug, &mut value);
                     value
                 });
-                if let (Some(trace), false) = (trace, output.json) {
-                    print!("{}", explain::text(trace));
-                }
+                bulk.tracing.print(debug, output);
             }
-            Some(Response::Error(error)) => output.result(
-                format!("{text} => error: {}", error.message),
-                || json!({ "check": text, "error": { "code": error.code, "message": error.message } }),
-            ),
+            Some(Response::Error(error)) => {
+                outcome = Outcome::Invalid;
+                output.result(
+                    format!("{text} => error: {}", error.message),
+                    || json!({ "check": text, "error": { "code": error.code, "message": error.message } }),
+                );
+            }
             None => bail!("the server left `{text}` without an answer"),
         }
     }
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 async fn run_expand(mut client: Client, expand: Expand, output: Output) -> anyhow::Result<Outcome> {
@@ -254,8 +264,8 @@ async fn run_lookup_resources(mut client: Client, lookup: LookupResources, outpu
         permission: lookup.permission,
         subject: Some(wire::subject(&lookup.subject)),
         context: lookup.context.to_wire()?,
-        optional_limit: lookup.page_limit,
-        optional_cursor: lookup.cursor.map(|token| pb::Cursor { token }),
+        optional_limit: lookup.page.page_limit,
+        optional_cursor: lookup.page.cursor(),
         with_debug: false,
     };
     let mut answers = client.permissions.lookup_resources(request).await?.into_inner();
@@ -273,7 +283,7 @@ async fn run_lookup_resources(mut client: Client, lookup: LookupResources, outpu
         });
         last = cursor.or(last);
     }
-    show_cursor(lookup.show_cursor, last, output);
+    lookup.page.show_end(last, output);
     Ok(Outcome::Done)
 }
 
@@ -286,8 +296,8 @@ async fn run_lookup_subjects(mut client: Client, lookup: LookupSubjects, output:
         subject_object_type: subject_type.to_owned(),
         optional_subject_relation: relation.to_owned(),
         context: lookup.context.to_wire()?,
-        optional_concrete_limit: lookup.page_limit,
-        optional_cursor: lookup.cursor.clone().map(|token| pb::Cursor { token }),
+        optional_concrete_limit: lookup.page.page_limit,
+        optional_cursor: lookup.page.cursor(),
         wildcard_option: 0,
     };
     let mut answers = client.permissions.lookup_subjects(request).await?.into_inner();
@@ -320,8 +330,57 @@ async fn run_lookup_subjects(mut client: Client, lookup: LookupSubjects, output:
         });
         last = cursor.or(last);
     }
-    show_cursor(lookup.show_cursor, last, output);
+    lookup.page.show_end(last, output);
     Ok(Outcome::Done)
+}
+
+impl Tracing {
+    fn is_wanted(&self) -> bool {
+        self.explain || self.schema
+    }
+
+    /// Of several checks only the first tells the schema.
+    fn schema<'d>(&self, debug: Option<&'d pb::DebugInformation>) -> Option<&'d str> {
+        debug.map(|debug| debug.schema_used.as_str()).filter(|text| self.schema && !text.is_empty())
+    }
+
+    fn trace<'d>(&self, debug: Option<&'d pb::DebugInformation>) -> Option<&'d pb::CheckDebugTrace> {
+        debug.and_then(|debug| debug.check.as_ref()).filter(|_| self.explain)
+    }
+
+    fn add_json(&self, debug: Option<&pb::DebugInformation>, value: &mut Value) {
+        if let Some(trace) = self.trace(debug) {
+            value["debugTrace"] = explain::json(trace);
+        }
+        if let Some(schema) = self.schema(debug) {
+            value["schemaUsed"] = json!(schema);
+        }
+    }
+
+    fn print(&self, debug: Option<&pb::DebugInformation>, output: Output) {
+        if output.json {
+            return;
+        }
+        if let Some(trace) = self.trace(debug) {
+            line(explain::text(trace).trim_end());
+        }
+        if let Some(schema) = self.schema(debug) {
+            line(schema.trim_end());
+        }
+    }
+}
+
+impl Page {
+    fn cursor(&self) -> Option<pb::Cursor> {
+        self.cursor.clone().map(|token| pb::Cursor { token })
+    }
+
+    /// Prints the cursor after the last result, if that is wanted.
+    fn show_end(&self, last: Option<String>, output: Output) {
+        if let (true, Some(cursor)) = (self.show_cursor, last) {
+            output.result(format!("cursor: {cursor}"), || json!({ "lastCursor": cursor }));
+        }
+    }
 }
 
 impl ContextArg {
@@ -369,11 +428,5 @@ fn conditions(partial: Option<&pb::PartialCaveatInfo>) -> String {
     match missing(partial) {
         names if names.is_empty() => String::new(),
         names => format!(" (caveated, missing context: {})", names.join(", ")),
-    }
-}
-
-fn show_cursor(wanted: bool, last: Option<String>, output: Output) {
-    if let (true, Some(cursor)) = (wanted, last) {
-        output.result(format!("cursor: {cursor}"), || json!({ "lastCursor": cursor }));
     }
 }

@@ -7,14 +7,14 @@ use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 use stonetown_api::proto::authzed::api::v1 as pb;
 use stonetown_tuple::Relationship;
 
-use crate::Outcome;
 use crate::client::{Client, Freshness};
 use crate::output::Output;
-use crate::wire;
+use crate::{Outcome, complete, wire};
 
 /// Commands on relationships.
 #[derive(Subcommand)]
@@ -37,13 +37,13 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Write {
     /// The resource, or a whole relationship such as `document:readme#viewer@user:alice`.
-    #[arg(value_name = "RESOURCE:ID")]
+    #[arg(value_name = "RESOURCE:ID", add = ArgValueCompleter::new(complete::relationship))]
     resource: Option<String>,
     /// The relation.
-    #[arg(requires = "resource")]
+    #[arg(requires = "resource", add = ArgValueCompleter::new(complete::relation))]
     relation: Option<String>,
     /// The subject.
-    #[arg(value_name = "SUBJECT:ID[#RELATION]", requires = "relation")]
+    #[arg(value_name = "SUBJECT:ID[#RELATION]", requires = "relation", add = ArgValueCompleter::new(complete::subject))]
     subject: Option<String>,
     /// Caveat as `name` or `name:{json}`.
     #[arg(long)]
@@ -52,7 +52,7 @@ pub(crate) struct Write {
     #[arg(long, value_name = "TIME")]
     expiration_time: Option<String>,
     /// Relationships written together.
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(long, short, default_value_t = 100, value_name = "N")]
     batch_size: usize,
 }
 
@@ -60,15 +60,16 @@ pub(crate) struct Write {
 #[derive(Args)]
 struct Selection {
     /// The resource's type, perhaps with an id, or the beginning of one and `%`.
-    #[arg(value_name = "TYPE[:ID]")]
+    #[arg(value_name = "TYPE[:ID]", add = ArgValueCompleter::new(complete::resource))]
     resource: String,
     /// The relation.
+    #[arg(add = ArgValueCompleter::new(complete::relation))]
     relation: Option<String>,
     /// The subject's type, perhaps with an id and a relation.
-    #[arg(value_name = "TYPE[:ID[#RELATION]]")]
+    #[arg(value_name = "TYPE[:ID[#RELATION]]", add = ArgValueCompleter::new(complete::subject))]
     subject: Option<String>,
     /// The subject, in the place of the third argument, whatever the relation is.
-    #[arg(long, value_name = "TYPE[:ID[#RELATION]]", conflicts_with = "subject")]
+    #[arg(long, value_name = "TYPE[:ID[#RELATION]]", conflicts_with = "subject", add = ArgValueCompleter::new(complete::subject))]
     subject_filter: Option<String>,
 }
 
@@ -136,14 +137,15 @@ impl Write {
                 bail!("give RESOURCE:ID RELATION SUBJECT:ID, or relationships on standard input, one per line")
             }
             (None, ..) => {
-                let lines = std::io::stdin().lock().lines();
-                lines
-                    .map(|line| Ok(line?))
-                    .filter(|line: &anyhow::Result<String>| {
-                        line.as_ref().map_or(true, |line| !line.trim().is_empty() && !line.trim().starts_with("//"))
-                    })
-                    .map(|line| self.parse(&line?))
-                    .collect()
+                let mut relationships = Vec::new();
+                for (n, line) in std::io::stdin().lock().lines().enumerate() {
+                    let place = || format!("standard input, line {}", n + 1);
+                    let line = line.with_context(place)?;
+                    if !line.trim().is_empty() && !line.trim().starts_with("//") {
+                        relationships.push(self.parse(&line).with_context(place)?);
+                    }
+                }
+                Ok(relationships)
             }
             _ => bail!("a subject is missing: give RESOURCE:ID RELATION SUBJECT:ID"),
         }
@@ -222,15 +224,26 @@ impl Selection {
     }
 }
 
-/// Conditions in one text: `TYPE[:ID] [RELATION [SUBJECT]]`.
+/// Conditions in one text: `TYPE[:ID][#RELATION][@SUBJECT]`, or the same parted by spaces.
 fn filter(text: &str) -> anyhow::Result<pb::RelationshipFilter> {
-    let mut parts = text.split_whitespace().map(str::to_owned);
-    let Some(resource) = parts.next() else { bail!("a filter is empty: expected TYPE[:ID] [RELATION [SUBJECT]]") };
-    let selection = Selection { resource, relation: parts.next(), subject: parts.next(), subject_filter: None };
-    if let Some(left_over) = parts.next() {
-        bail!("`{left_over}` is too much in a filter: expected TYPE[:ID] [RELATION [SUBJECT]]");
-    }
-    selection.filter()
+    let words: Vec<_> = text.split_whitespace().collect();
+    let (resource, relation, subject) = match *words {
+        [whole] => {
+            let (left, subject) = parted(whole, '@');
+            let (resource, relation) = parted(left, '#');
+            (resource, relation, subject)
+        }
+        [resource, relation] => (resource, Some(relation), None),
+        [resource, relation, subject] => (resource, Some(relation), Some(subject)),
+        _ => bail!("`{text}` is no filter: expected TYPE[:ID][#RELATION][@SUBJECT]"),
+    };
+    let [relation, subject] = [relation, subject].map(|part| part.map(str::to_owned));
+    Selection { resource: resource.to_owned(), relation, subject, subject_filter: None }.filter()
+}
+
+/// What stands before a sign, and what stands after it.
+fn parted(text: &str, sign: char) -> (&str, Option<&str>) {
+    text.split_once(sign).map_or((text, None), |(before, after)| (before, Some(after)))
 }
 
 #[cfg(test)]
@@ -243,7 +256,9 @@ mod tests {
         let whole = filter("document:readme viewer group:eng#member").unwrap();
         assert_eq!((whole.resource_type.as_str(), whole.optional_resource_id.as_str()), ("document", "readme"));
         assert_eq!(whole.optional_relation, "viewer");
-        assert_eq!(whole.optional_subject_filter.unwrap().optional_subject_id, "eng");
+        assert_eq!(whole.optional_subject_filter.as_ref().unwrap().optional_subject_id, "eng");
+        assert_eq!(filter("document:readme#viewer@group:eng#member").unwrap(), whole);
+        assert_eq!(filter("document#viewer").unwrap(), filter("document viewer").unwrap());
         assert_eq!(filter("document:re%").unwrap().optional_resource_id_prefix, "re");
         assert!(filter(" ").is_err() && filter("a b c d").is_err());
     }

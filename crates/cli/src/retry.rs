@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -71,19 +71,24 @@ where
         // The one that is ready, and one for later calls.
         let later = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, later);
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
-        let is_write = WRITES.contains(&method);
-        if !is_write && !QUESTIONS.contains(&method) {
-            return Box::pin(async move { inner.call(request).await.map_err(Into::into) });
+        let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let is_write = WRITES.contains(&method.as_str());
+        if !is_write && !QUESTIONS.contains(&method.as_str()) {
+            return Box::pin(async move { told(&method, inner.call(request)).await });
         }
         if is_write && let Ok(id) = HeaderValue::from_str(&format!("{:032x}", rand::random::<u128>())) {
             request.headers_mut().entry(WRITE_ID).or_insert(id);
         }
-        Box::pin(repeat(inner, request, self.retries_max))
+        Box::pin(repeat(inner, method, request, self.retries_max))
     }
 }
 
-async fn repeat<S>(mut inner: S, request: Request<Body>, retries_max: u32) -> Result<Response<Body>, Error>
+async fn repeat<S>(
+    mut inner: S,
+    method: String,
+    request: Request<Body>,
+    retries_max: u32,
+) -> Result<Response<Body>, Error>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
     S::Error: Into<Error>,
@@ -94,7 +99,7 @@ where
     let mut repeated = 0;
     loop {
         let body = Full::new(body.clone()).map_err(|never: Infallible| match never {});
-        let outcome = inner.call(Request::from_parts(head.clone(), Body::new(body))).await.map_err(Into::into);
+        let outcome = told(&method, inner.call(Request::from_parts(head.clone(), Body::new(body)))).await;
         let most = match &outcome {
             Ok(response) => retries_max.min(retries_of(response)),
             // A connection that broke is made anew.
@@ -105,16 +110,37 @@ where
         }
         repeated += 1;
         // Half of it at random, so that many clients do not come back together.
-        let part = rand::rng().random_range(0.5..1.0);
-        tokio::time::sleep(pause.mul_f64(part)).await;
+        let part = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+        tracing::info!(method, pause_ms = part.as_millis(), "the server is away or busy: asking again");
+        tokio::time::sleep(part).await;
         pause = (pause * 2).min(PAUSE_MAX);
         std::future::poll_fn(|context| inner.poll_ready(context)).await.map_err(Into::into)?;
     }
 }
 
+/// The outcome of a call, which the log is told.
+async fn told<E: Into<Error>>(
+    method: &str,
+    call: impl Future<Output = Result<Response<Body>, E>>,
+) -> Result<Response<Body>, Error> {
+    let begun = Instant::now();
+    let outcome = call.await.map_err(Into::into);
+    let ms = begun.elapsed().as_secs_f64() * 1e3;
+    match &outcome {
+        // Of an answer with messages the code comes after them.
+        Ok(response) => tracing::debug!(method, ms, code = ?code(response).unwrap_or(Code::Ok), "call"),
+        Err(error) => tracing::debug!(method, ms, error = %error, "call"),
+    }
+    outcome
+}
+
+fn code<B>(response: &Response<B>) -> Option<Code> {
+    response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
+}
+
 /// How often a call that was answered so may be repeated.
 fn retries_of<B>(response: &Response<B>) -> u32 {
-    match response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes())) {
+    match code(response) {
         Some(Code::Unavailable) => u32::MAX,
         Some(Code::ResourceExhausted) => NO_ROOM_RETRIES_MAX,
         _ => 0,

@@ -1,10 +1,12 @@
 //! `stonetown schema`: the server's schema, and files of them.
 
 mod compile;
+mod copy;
 mod diff;
 mod file;
 mod format;
 mod lint;
+mod prefix;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use crate::client::{self, Client, Connection};
 use crate::output::Output;
 
 pub(crate) use file::{Refused, SchemaFile, read_bounded};
+pub(crate) use prefix::Prefix;
 
 /// Commands on the schema.
 #[derive(Subcommand)]
@@ -30,7 +33,11 @@ pub(crate) enum Command {
         /// The file; `-` for standard input.
         #[arg(default_value = "-")]
         file: PathBuf,
+        #[command(flatten)]
+        prefix: Prefix,
     },
+    /// Replace the schema of one server by that of another.
+    Copy(copy::Args),
     /// List what a schema would change of the server's, or of another file's.
     Diff(diff::Args),
     /// Lay schema files out, in place.
@@ -44,10 +51,11 @@ pub(crate) enum Command {
 pub(crate) fn run(connection: Connection, command: Command, output: Output) -> anyhow::Result<Outcome> {
     match command {
         Command::Read => client::run(connection, async |client| read(client, output).await),
-        Command::Write { file } => {
-            let text = text_to_write(&file)?;
+        Command::Write { file, prefix } => {
+            let text = prefix.schema(text_to_write(&file)?)?;
             client::run(connection, async |client| write(client, text, output).await)
         }
+        Command::Copy(args) => copy::run(&connection, &args, output),
         Command::Diff(args) => diff::run(connection, &args, output),
         Command::Format(args) => format::run(&args, output),
         Command::Lint(args) => lint::run(connection, &args, output),

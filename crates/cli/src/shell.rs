@@ -3,16 +3,26 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Command;
-use clap_complete::Shell;
+use clap::{Command, ValueEnum};
 
-use crate::Outcome;
+use crate::{Outcome, complete};
 
 /// `completion`.
 #[derive(clap::Args)]
 pub(crate) struct Completion {
-    /// For which shell, such as `stonetown completion bash > /etc/bash_completion.d/stonetown`.
+    /// For which shell. The script is for this version: have it read when the shell starts, as by
+    /// `source <(stonetown completion bash)` in `~/.bashrc`.
     shell: Shell,
+}
+
+/// A shell that completes commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
 }
 
 /// `man`.
@@ -23,9 +33,12 @@ pub(crate) struct Man {
     folder: PathBuf,
 }
 
-pub(crate) fn completion(args: &Completion, mut command: Command) -> Outcome {
-    clap_complete::generate(args.shell, &mut command, "stonetown", &mut std::io::stdout().lock());
-    Outcome::Done
+pub(crate) fn completion(args: &Completion) -> anyhow::Result<Outcome> {
+    let name = args.shell.to_possible_value().context("a shell without a name")?;
+    let shell = complete::SHELLS.completer(name.get_name()).context("a shell that cannot ask")?;
+    let mut script = std::io::stdout().lock();
+    shell.write_registration(complete::VARIABLE, "stonetown", "stonetown", "stonetown", &mut script)?;
+    Ok(Outcome::Done)
 }
 
 pub(crate) fn man(args: &Man, command: Command) -> anyhow::Result<Outcome> {

@@ -59,7 +59,15 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Outcome> {
             Kind::Yaml => validation_file(&path, args),
             Kind::Zed => schema_file(&path),
         };
-        let found = found.with_context(|| name.clone())?;
+        let found = match found {
+            Ok(found) => found,
+            // One that cannot be read does not keep the others from being tested.
+            Err(error) => {
+                output.error(&error.context(name));
+                outcome = Outcome::Invalid;
+                continue;
+            }
+        };
         print(&name, &found, output);
         let too_little = match (&found.coverage, args.min_coverage) {
             (Some(coverage), Some(min)) => coverage.percent() < usize::from(min),

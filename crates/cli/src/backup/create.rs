@@ -10,7 +10,7 @@ use tonic::Code;
 use super::file::{self, Writer};
 use super::rewrite::Rewrite;
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, relationships_text};
 use crate::{Outcome, progress};
 
 /// `backup create`.
@@ -36,7 +36,7 @@ pub(crate) async fn run(mut client: Client, args: Args, output: Output) -> anyho
     let (relationships, token) = create(&mut client, &args.file, &args, output).await?;
     let name = args.file.display().to_string();
     output.result(
-        format!("{name}: {relationships} relationships"),
+        format!("{name}: {}", relationships_text(relationships)),
         || json!({ "file": name, "relationships": relationships, "zedToken": token }),
     );
     Ok(Outcome::Done)

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::file;
 use super::rewrite::{Rewrite, compile};
-use crate::output::Output;
+use crate::output::{Output, relationships_text};
 use crate::{Outcome, progress, wire};
 
 /// `backup verify` and `backup parse-revision`.
@@ -31,7 +31,7 @@ pub(crate) fn verify(args: &Args, output: Output) -> anyhow::Result<Outcome> {
     let name = args.file.display().to_string();
     let bytes = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     let bar = progress::bytes(output, bytes, "checking");
-    let contents = file::verify(&args.file, &mut |bytes| bar.set_position(bytes))?;
+    let contents = file::verify(&args.file, &|_| false, &mut |bytes| bar.set_position(bytes))?;
     bar.finish_and_clear();
     compile(&contents.schema).with_context(|| format!("`{name}`: its schema does not compile"))?;
     let checksum = if contents.has_checksum {
@@ -39,7 +39,7 @@ pub(crate) fn verify(args: &Args, output: Output) -> anyhow::Result<Outcome> {
     } else {
         "it has a checksum for each block but none over the whole, so that blocks missing at its end would not be noticed"
     };
-    output.result(format!("{name}: sound, {} relationships; {checksum}", contents.relationships), || {
+    output.result(format!("{name}: sound, {}; {checksum}", relationships_text(contents.relationships)), || {
         json!({
             "file": name,
             "relationships": contents.relationships,

@@ -12,7 +12,7 @@ use super::create::same_file;
 use super::file::{self, Writer};
 use super::rewrite::compile;
 use crate::Outcome;
-use crate::output::Output;
+use crate::output::{Output, relationships_text};
 
 /// `backup redact`. Names are replaced, the same by the same; the shape of schema and relationships stays.
 #[derive(clap::Args)]
@@ -62,7 +62,7 @@ struct Redaction {
 
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Outcome> {
     same_file(&args.file, &args.to)?;
-    let contents = file::verify(&args.file, &mut |_| {})?;
+    let contents = file::verify(&args.file, &|_| false, &mut |_| {})?;
     let names = |prefix, keep| Names { prefix, keep, new: BTreeMap::new() };
     let mut redaction = Redaction {
         types: names("def", args.keep_definitions),
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Outcome> {
     let count = writer.finish()?;
     let Redaction { types, caveats, relations, objects } = redaction;
     let maps = [("definitions", types), ("caveats", caveats), ("relations", relations), ("objectIds", objects)];
-    let mut lines = vec![format!("{}: {count} relationships", args.to.display())];
+    let mut lines = vec![format!("{}: {}", args.to.display(), relationships_text(count))];
     if args.print_names {
         let pairs = maps.iter().flat_map(|(_, names)| &names.new);
         lines.extend(pairs.map(|(old, new)| format!("  {new} was {old}")));

@@ -18,7 +18,7 @@ use tonic::{Code, Request};
 use super::file::{self, Relationships};
 use super::rewrite::Rewrite;
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, relationships_text};
 use crate::{Outcome, progress};
 
 /// Largest message that is sent, in bytes: below what servers take.
@@ -76,7 +76,7 @@ pub(crate) async fn run(mut client: Client, args: Args, output: Output) -> anyho
     let spooled = if args.file == Path::new("-") { Some(spool()?) } else { None };
     let path = spooled.as_ref().map_or(args.file.as_path(), tempfile::NamedTempFile::path);
     let bar = progress::bytes(output, std::fs::metadata(path).map_or(0, |metadata| metadata.len()), "checking");
-    let contents = file::verify(path, &mut |bytes| bar.set_position(bytes))?;
+    let contents = file::verify(path, &|one| args.rewrite.leaves_out(one), &mut |bytes| bar.set_position(bytes))?;
     bar.finish_and_clear();
     let schema = args.rewrite.schema(&contents.schema)?;
 
@@ -88,18 +88,26 @@ pub(crate) async fn run(mut client: Client, args: Args, output: Output) -> anyho
     }
     let bar = progress::count(output, "relationships restored");
     let (_, _, relationships) = file::open(path)?;
-    let mut source = Source { relationships, rewrite: &args.rewrite, next: None };
+    let mut source = Source { relationships, rewrite: &args.rewrite, next: None, left_out: 0 };
     let mut tally = Tally::default();
     let loaded = load(&mut client, &mut source, &args, &mut tally, &bar).await;
     bar.finish_and_clear();
     loaded.map_err(|error| explain(error, &tally))?;
 
     let Tally { loaded, skipped, transactions } = tally;
-    let mut text = format!("restored {loaded} relationships in {transactions} transactions");
+    let plural = if transactions == 1 { "" } else { "s" };
+    let mut text = format!("restored {} in {transactions} transaction{plural}", relationships_text(loaded));
     if skipped > 0 {
         text.push_str(&format!(", {skipped} were there already"));
     }
-    output.result(text, || json!({ "loaded": loaded, "skipped": skipped, "transactions": transactions }));
+    let left_out = source.left_out;
+    if left_out > 0 {
+        text.push_str(&format!(", {left_out} were left out"));
+    }
+    output.result(
+        text,
+        || json!({ "loaded": loaded, "skipped": skipped, "leftOut": left_out, "transactions": transactions }),
+    );
     Ok(Outcome::Done)
 }
 
@@ -218,6 +226,8 @@ struct Source<'r> {
     rewrite: &'r Rewrite,
     /// One that did not fit into the last message.
     next: Option<pb::Relationship>,
+    /// How many the rewriting left out.
+    left_out: u64,
 }
 
 impl Source<'_> {
@@ -242,8 +252,9 @@ impl Source<'_> {
             return Ok(Some(relationship));
         }
         while let Some(relationship) = self.relationships.next()? {
-            if let Some(relationship) = self.rewrite.relationship(relationship) {
-                return Ok(Some(relationship));
+            match self.rewrite.relationship(relationship) {
+                Some(relationship) => return Ok(Some(relationship)),
+                None => self.left_out += 1,
             }
         }
         Ok(None)
@@ -255,8 +266,9 @@ fn explain(error: anyhow::Error, tally: &Tally) -> anyhow::Error {
     match tally.loaded {
         0 => error.context("no relationship was restored"),
         loaded => error.context(format!(
-            "only {loaded} relationships were restored; to go on run it again with --allow-non-empty and --conflict-strategy \
-             skip or touch"
+            "only {} were restored; to go on run it again with --allow-non-empty and --conflict-strategy \
+             skip or touch",
+            relationships_text(loaded)
         )),
     }
 }

@@ -11,7 +11,7 @@ use stonetown_api::proto::authzed::api::v1 as pb;
 use super::Selection;
 use crate::Outcome;
 use crate::client::{Client, Freshness};
-use crate::output::Output;
+use crate::output::{Output, relationships_text};
 
 /// Which relationships to delete, and whether to ask first.
 #[derive(Args)]
@@ -74,9 +74,9 @@ async fn count(client: &mut Client, filter: pb::RelationshipFilter) -> anyhow::R
 /// Asks whoever is there. Without anybody to ask nothing is deleted.
 fn confirmed(count: u64) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!("{count} relationships match: give --force to delete them without being asked");
+        bail!("{} would be deleted: give --force to do it without being asked", relationships_text(count));
     }
-    eprint!("Delete {count} relationships? [y/N] ");
+    eprint!("Delete {}? [y/N] ", relationships_text(count));
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -60,7 +60,7 @@ impl Telemetry {
     }
 }
 
-fn level(text: &str) -> Result<String, String> {
+pub(super) fn level(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!("expected error, warn, info, debug or trace: {error}")),

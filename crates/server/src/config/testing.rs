@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::telemetry::level;
 use super::{ListenAddr, RequestLimits};
 
 /// Settings of `stonetown serve-testing`. Names and defaults are SpiceDB's, where it has them.
@@ -41,6 +42,10 @@ pub struct TestingConfig {
     /// Most stores at a time: a token more, and the store that was longest unused is forgotten.
     #[arg(long, env = "STONETOWN_MAX_STORES", default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_stores: u32,
+
+    /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, also per module.
+    #[arg(long, env = "STONETOWN_LOG_LEVEL", default_value = "info", value_name = "LEVEL", value_parser = level)]
+    pub log_level: String,
 
     /// How much one request may hold or ask for.
     #[command(flatten)]

@@ -52,7 +52,7 @@ fn what_was_written_is_read() {
     for count in [0, 1, 70, 2_345] {
         let path = folder.path().join(format!("{count}.backup"));
         write(&path, count);
-        let contents = verify(&path, &mut |_| {}).unwrap();
+        let contents = verify(&path, &|_| false, &mut |_| {}).unwrap();
         assert_eq!((contents.relationships, contents.has_checksum), (count as u64, true));
         let (schema, token, relationships) = read(&path).unwrap();
         assert_eq!((schema.as_str(), token.as_deref()), (SCHEMA, Some("a token")));
@@ -74,7 +74,7 @@ fn a_damaged_file_is_never_read_as_another() {
     let mut harmless = 0;
     let mut test = |bytes: &[u8], what: String| {
         fs::write(&damaged, bytes).unwrap();
-        if verify(&damaged, &mut |_| {}).is_ok() {
+        if verify(&damaged, &|_| false, &mut |_| {}).is_ok() {
             harmless += 1;
             assert_eq!(read(&damaged).unwrap(), expected, "{what}");
         }
@@ -108,7 +108,7 @@ fn a_damaged_file_of_zed_is_never_read_as_another() {
     (0..30).for_each(|number| records::put_relationship(&mut data, &relationship(number)));
     ocf::write_block(&mut good, &Block { count: 31, data }, &marker).unwrap();
     fs::write(&path, &good).unwrap();
-    let contents = verify(&path, &mut |_| {}).unwrap();
+    let contents = verify(&path, &|_| false, &mut |_| {}).unwrap();
     assert_eq!((contents.relationships, contents.has_checksum), (30, false));
     let (schema, _, relationships) = read(&path).unwrap();
     let damaged = folder.path().join("damaged");
@@ -116,7 +116,7 @@ fn a_damaged_file_of_zed_is_never_read_as_another() {
         let mut bytes = good.clone();
         bytes[place] ^= 1;
         fs::write(&damaged, bytes).unwrap();
-        if verify(&damaged, &mut |_| {}).is_ok() {
+        if verify(&damaged, &|_| false, &mut |_| {}).is_ok() {
             let found = read(&damaged).unwrap();
             assert_eq!((found.0, found.2), (schema.clone(), relationships.clone()), "byte {place}");
         }
@@ -134,7 +134,7 @@ fn an_interrupted_backup_says_so_and_is_gone_on_with() {
     writer.file.write_all(b"half a block").unwrap();
     drop(writer);
     assert!(!path.exists());
-    let unfinished = format!("{:#}", verify(&incomplete(&path), &mut |_| {}).unwrap_err());
+    let unfinished = format!("{:#}", verify(&incomplete(&path), &|_| false, &mut |_| {}).unwrap_err());
     assert!(unfinished.contains("an unfinished backup"), "{unfinished}");
 
     let other = Writer::resume(&path, "some").err().unwrap();
@@ -144,7 +144,7 @@ fn an_interrupted_backup_says_so_and_is_gone_on_with() {
     assert_eq!(writer.state.token, "a token");
     writer.batch(&all[120..], "after 200").unwrap();
     assert_eq!(writer.finish().unwrap(), 200);
-    assert_eq!(verify(&path, &mut |_| {}).unwrap().relationships, 200);
+    assert_eq!(verify(&path, &|_| false, &mut |_| {}).unwrap().relationships, 200);
     assert_eq!(read(&path).unwrap().2, all);
     assert!(Writer::resume(&path, "all").unwrap().is_none());
     assert!(refuse_existing(&path).is_err());
@@ -178,10 +178,23 @@ fn what_a_newer_version_adds_is_refused_rather_than_lost() {
         let mut bytes = Vec::new();
         ocf::write_header(&mut bytes, &[("avro.schema", avro.as_bytes())], &[7; MARKER_BYTES]).unwrap();
         fs::write(&path, bytes).unwrap();
-        let refused = format!("{:#}", verify(&path, &mut |_| {}).unwrap_err());
+        let refused = format!("{:#}", verify(&path, &|_| false, &mut |_| {}).unwrap_err());
         assert!(refused.contains(what), "{refused}");
     }
     fs::write(&path, "definition user {}").unwrap();
-    let refused = format!("{:#}", verify(&path, &mut |_| {}).unwrap_err());
+    let refused = format!("{:#}", verify(&path, &|_| false, &mut |_| {}).unwrap_err());
     assert!(refused.contains("newer") && refused.contains("does not begin as an Avro file does"), "{refused}");
+}
+
+#[test]
+fn relationships_of_old_servers_can_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old");
+    let mut writer = Writer::begin(&path, SCHEMA, "a token", "all").unwrap();
+    let old = pb::Relationship { relation: "ab".to_owned(), ..relationship(1) };
+    writer.batch(&[relationship(0), old], "after 2").unwrap();
+    writer.finish().unwrap();
+    let refused = format!("{:#}", verify(&path, &|_| false, &mut |_| {}).unwrap_err());
+    assert!(refused.contains("relationship 2") && refused.contains("`ab`"), "{refused}");
+    assert_eq!(verify(&path, &|one| one.relation == "ab", &mut |_| {}).unwrap().relationships, 2);
 }
