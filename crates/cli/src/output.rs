@@ -19,7 +19,7 @@ pub(crate) fn line(text: impl std::fmt::Display) {
     if error.kind() == ErrorKind::BrokenPipe {
         std::process::exit(READER_LEFT);
     }
-    eprintln!("error: standard output: {error}");
+    complain(&format!("error: standard output: {error}"));
     std::process::exit(1);
 }
 

@@ -10,7 +10,6 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Outcome;
-use crate::output::line;
 
 /// Stack of the worker threads: questions over deep data recurse.
 const STACK_BYTES: usize = 8 << 20;
