@@ -235,7 +235,7 @@ impl Recorder {
     }
 
     /// Records a decision; [`Decision::start`] is filled in here. Never blocks. When it is `strict`, the answer must not be
-    /// given before [`Receipt::wait`].
+    /// given before [`Recorder::wait`].
     ///
     /// # Errors
     /// [`Unrecorded`] for a strict one that finds no room. Any other that finds none is counted.

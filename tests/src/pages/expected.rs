@@ -14,8 +14,7 @@ pub fn matches(expected: &[&str], actual: &[&str]) -> bool {
 }
 
 fn line_matches(expected: &str, actual: &str) -> bool {
-    let (expected, actual) = (expected.trim_end(), actual.trim_end());
-    let Some((start, rest)) = expected.split_once("[..]") else { return expected == actual };
+    let Some((start, rest)) = expected.split_once("[..]") else { return expected.trim_end() == actual.trim_end() };
     let Some(actual) = actual.strip_prefix(start) else { return false };
     let ends = actual.char_indices().map(|(at, _)| at).chain([actual.len()]);
     ends.into_iter().any(|at| line_matches(rest, actual.get(at..).unwrap_or_default()))
