@@ -395,7 +395,7 @@ async fn a_disk_without_a_byte_left_loses_nothing_that_was_acknowledged() {
 
 #[tokio::test]
 async fn writing_goes_on_without_a_restart_when_a_full_disk_has_room_again() {
-    let Some((disk, flags, server, mut client)) = on_a_disk_of_mib(192).await else { return };
+    let Some((disk, flags, server, mut client)) = on_a_disk_of_mib(384).await else { return };
     let mut expected = 0;
     for imports in [false, true] {
         let (acknowledged, refused) = if imports {
