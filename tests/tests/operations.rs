@@ -58,6 +58,24 @@ async fn a_directory_in_use_or_of_a_newer_format_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_directory_of_another_instance_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = data_dir(folder.path());
+    let server = Operated::start(&flags).await.unwrap();
+    server.signal("TERM").unwrap();
+    server.ended().await.unwrap();
+    let [flag, directory] = flags;
+    let refused = fails_to_serve(&[flag, directory, "--expect-instance", "0123456789abcdef"]).await.unwrap();
+    assert_eq!(refused.code, Some(1));
+    let told = "and 0123456789abcdef is expected (--expect-instance)";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    let found = refused.stderr.split("the data are of instance ").nth(1).unwrap()[..16].to_uppercase();
+    Operated::start(&[flag, directory, "--expect-instance", &found]).await.unwrap();
+    let ended = fails_to_serve(&[flag, directory, "--expect-instance", "12"]).await.unwrap();
+    assert!(ended.stderr.contains("expected 16 hexadecimal digits"), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn settings_that_are_wrong_are_named_with_their_origin() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stonetown.yaml");

@@ -120,6 +120,11 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_DATA_DIR", default_value = "data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
+    /// The instance that the data must be of, 16 hexadecimal digits as the log tells them at each start: a directory of another,
+    /// such as a volume mounted in the wrong place, is refused and left alone.
+    #[arg(long, env = "STONETOWN_EXPECT_INSTANCE", value_parser = instance, value_name = "HEX")]
+    pub expect_instance: Option<String>,
+
     /// Directory for checkpoints (`stonetown backup checkpoint`); `checkpoints` in the data directory by default. On the same
     /// file system they cost little, elsewhere they are copied.
     #[arg(long, env = "STONETOWN_CHECKPOINT_DIR", value_name = "DIR")]
@@ -425,6 +430,14 @@ impl Config {
             mib => mib << 20,
         }
     }
+}
+
+/// Reads the id of an instance.
+fn instance(text: &str) -> Result<String, String> {
+    if text.len() == 16 && text.chars().all(|digit| digit.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err("expected 16 hexadecimal digits".to_owned())
 }
 
 /// Reads an engine. SpiceDB's are known by name, to be refused with a reason.

@@ -50,6 +50,17 @@ pub enum ServeError {
     /// The logs of decisions and changes cannot be opened.
     #[error("audit: {0}")]
     Audit(#[from] AuditError),
+    /// The data are of another instance.
+    #[error(
+        "the data are of instance {found}, and {expected} is expected (--expect-instance): is the right directory or volume \
+         mounted?"
+    )]
+    Instance {
+        /// The instance that the settings name.
+        expected: String,
+        /// The instance that the data are of.
+        found: String,
+    },
     /// A port cannot be used.
     #[error("cannot listen on {address} ({flag}): {}", describe(.source))]
     Listen {
@@ -286,6 +297,16 @@ fn describe(error: &std::io::Error) -> String {
     }
 }
 
+/// Refuses data of another instance than the one that is expected, before anything is written to it.
+fn demand_instance(config: &Config, datastore: &dyn Datastore) -> Result<(), ServeError> {
+    let found = datastore.instance().to_string();
+    tracing::info!(instance = %found, head = datastore.head().0, "the datastore is open");
+    match &config.expect_instance {
+        Some(expected) if *expected != found => Err(ServeError::Instance { expected: expected.clone(), found }),
+        _ => Ok(()),
+    }
+}
+
 fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
     let datastore: Arc<dyn Datastore> = match config.datastore_engine {
         Engine::Memory => Arc::new(MemoryDatastore::new()),
@@ -298,6 +319,7 @@ fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
             Arc::new(RocksDatastore::open(&config.data_dir, options)?)
         }
     };
+    demand_instance(config, &*datastore)?;
     let datastore = if config.datastore_readonly {
         Arc::new(ReadOnly::new(datastore, "it was started to be read only"))
     } else {
