@@ -124,6 +124,12 @@ struct Books {
 }
 
 impl Books {
+    /// The templates of a store, by name.
+    fn templates_of(&self, store: StoreId) -> impl Iterator<Item = (&String, &Arc<Template>)> {
+        let prefix = template_id(store, "");
+        self.templates.range(prefix.clone()..).take_while(move |(id, _)| id.starts_with(&prefix))
+    }
+
     fn enter(&mut self, grant: &Grant) {
         if grant.state.is_final() {
             self.open.remove(&grant.id);
@@ -213,9 +219,8 @@ impl Desk {
             Some(_) => self.demand(call, &Kind::Template.object(&id)?, "manage", &what)?,
             None => self.demand(call, &store_object(call.store)?, "administer", &what)?,
         }
-        let prefix = format!("{}|", store_name(call.store));
         if old.is_none() {
-            let count = self.books.lock().templates.keys().filter(|id| id.starts_with(&prefix)).count();
+            let count = self.books.lock().templates_of(call.store).count();
             self.bound("templates of a store", count as u64 + 1, self.limits.templates_max, "delete one first")?;
         }
         self.check_edges(call, template)?;
@@ -288,7 +293,7 @@ impl Desk {
     /// Whether a store has any template.
     #[must_use]
     pub fn has_templates(&self, store: StoreId) -> bool {
-        !self.templates_of(store).is_empty()
+        self.books.lock().templates_of(store).next().is_some()
     }
 
     /// What the caller could ask for, to be allowed `permission` on an object: template and parameters.
@@ -321,9 +326,8 @@ impl Desk {
             return self.repeated(call, ask, known);
         }
         let template = self.template_to_request(call, &ask.template)?;
-        let grant = self.drafted(call, ask, &template, id, now)?;
+        let mut grant = self.drafted(call, ask, &template, id, now)?;
         self.bound_requests(&call.caller, now)?;
-        let mut grant = grant;
         if grant.emergency {
             grant.because = "emergency: access before approval".to_owned();
             return self.give(change, &call.caller, &template, grant, now);
@@ -370,7 +374,7 @@ impl Desk {
         if !self.may_vote(&grant, &grant.stage, &call.caller.name)? {
             return Err(denied(call, &format!("vote in stage `{}`", grant.stage)));
         }
-        if grant.votes.iter().any(|vote| vote.stage == grant.stage && *vote.by == *call.caller.name) {
+        if grant.has_voted(&call.caller.name) {
             let why = "you have voted in this stage already".to_owned();
             return Err(Error::WrongState { id: id.to_owned(), state: "pending", why });
         }
@@ -506,10 +510,8 @@ impl Desk {
     /// # Errors
     /// When the system store cannot be read.
     pub fn awaits(&self, call: &Call, grant: &Grant) -> Result<bool, Error> {
-        let voted = grant.votes.iter().any(|vote| vote.stage == grant.stage && *vote.by == *call.caller.name);
         Ok(grant.state == State::Pending
-            && !voted
-            && self.holds(call, &Kind::Grant.object(&grant.id)?, "decide")?
+            && !grant.has_voted(&call.caller.name)
             && self.may_vote(grant, &grant.stage, &call.caller.name)?)
     }
 
@@ -737,9 +739,8 @@ impl Desk {
         let not_before = (begins > now).then_some(begins);
         let (stage, stage_ends) = (String::new(), None);
         let grant = Grant { begins: Some(Moment(begins)), ends: Some(Moment(ends)), stage, stage_ends, ..grant };
-        let grant = Grant { state: State::Approved, version: grant.version + 1, ..grant };
         let updates = updates(&grant, not_before, ends)?;
-        self.commit(change, caller, grant, updates)
+        self.write(change, caller, Grant { state: State::Approved, ..grant }, updates, now)
     }
 
     /// Why a request that has its approvals is not to be given after all.
@@ -774,8 +775,7 @@ impl Desk {
     fn end(&self, change: Change<'_>, caller: &Caller, grant: Grant, now: Timestamp) -> Result<Grant, Error> {
         let ends = grant.begins.map_or(now, |begins| begins.0.min(now));
         let updates = updates(&grant, None, ends)?;
-        let grant = Grant { ends: Some(Moment(now)), version: grant.version + 1, ..grant };
-        self.commit(change, caller, grant, updates)
+        self.write(change, caller, Grant { ends: Some(Moment(now)), ..grant }, updates, now)
     }
 
     fn fail(&self, change: Change<'_>, call: &Call, grant: Grant, why: &str, now: Timestamp) -> Result<Grant, Error> {
@@ -783,27 +783,30 @@ impl Desk {
     }
 
     /// Writes a grant that gives nothing, or nothing new.
-    fn keep(&self, mut change: Change<'_>, caller: &Caller, grant: Grant, now: Timestamp) -> Result<Grant, Error> {
-        let (grant, was) = (Grant { version: grant.version + 1, ..grant }, grant.version);
-        let grant = if grant.state.is_final() { Grant { stage_ends: None, ..grant } } else { grant };
-        write_grant(&mut change, &grant, was == 0)?;
-        change.commit(caller, describing(&grant))?;
-        self.books.lock().enter(&grant);
-        Ok(shown(grant, now))
+    fn keep(&self, change: Change<'_>, caller: &Caller, grant: Grant, now: Timestamp) -> Result<Grant, Error> {
+        let stage_ends = grant.stage_ends.filter(|_| !grant.state.is_final());
+        self.write(change, caller, Grant { stage_ends, ..grant }, Vec::new(), now)
     }
 
-    fn commit(
+    /// Writes a grant as its next version, and the relationships that change with it in the same transaction.
+    fn write(
         &self,
         mut change: Change<'_>,
         caller: &Caller,
         grant: Grant,
         updates: Vec<StoredUpdate>,
+        now: Timestamp,
     ) -> Result<Grant, Error> {
-        write_grant(&mut change, &grant, grant.version == 1)?;
+        let (is_new, grant) = (grant.version == 0, Grant { version: grant.version + 1, ..grant });
+        write_grant(&mut change, &grant, is_new)?;
         let (store, metadata) = (StoreId(grant.store), describing(&grant));
-        change.commit_with(caller, metadata.clone(), StoreUpdates { store, updates, metadata })?;
+        if updates.is_empty() {
+            change.commit(caller, metadata)?;
+        } else {
+            change.commit_with(caller, metadata.clone(), StoreUpdates { store, updates, metadata })?;
+        }
         self.books.lock().enter(&grant);
-        Ok(grant)
+        Ok(shown(grant, now))
     }
 
     /// Refuses a requester who has too much open, or asks too often.
@@ -869,10 +872,8 @@ impl Desk {
 
     /// The templates of a store, by name.
     fn templates_of(&self, store: StoreId) -> Vec<(String, Arc<Template>)> {
-        let prefix = format!("{}|", store_name(store));
         let books = self.books.lock();
-        let of_store = books.templates.range(prefix.clone()..).take_while(|(id, _)| id.starts_with(&prefix));
-        of_store.map(|(id, template)| (id.clone(), Arc::clone(template))).collect()
+        books.templates_of(store).map(|(id, template)| (id.clone(), Arc::clone(template))).collect()
     }
 
     /// Whether a principal may vote in a stage now: it is an approver, and neither asked nor benefits.

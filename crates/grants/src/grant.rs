@@ -146,6 +146,12 @@ impl Grant {
         self.state_at(now) == State::Approved && self.begins.is_some_and(|begins| begins.0 <= now)
     }
 
+    /// Whether a principal has voted in the stage that votes are awaited in.
+    #[must_use]
+    pub fn has_voted(&self, who: &str) -> bool {
+        self.votes.iter().any(|vote| vote.stage == self.stage && vote.by == who)
+    }
+
     /// Whether somebody has yet to look at what was done with it.
     #[must_use]
     pub fn needs_review(&self) -> bool {
