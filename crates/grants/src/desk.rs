@@ -1,5 +1,8 @@
 //! Where requests are made and decided. Every call here is one change of the system store: what it read is still true when it
-//! commits.
+//! commits. Here are votes, ends, and what a grant is written by; `request` asks, `templates` keeps what can be asked for.
+
+mod request;
+mod templates;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,9 +14,11 @@ use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Act, Call, Caller, StoredUpdate};
 use stonetown_identity::{Change, Kind, System};
 use stonetown_tuple::{
-    CaveatContext, ObjectRef, Operation, Relationship, RelationshipFilter, Source, StoreId, SubjectRef, Timestamp,
-    ZedToken,
+    CaveatContext, ObjectRef, Operation, Relationship, RelationshipFilter, StoreId, Timestamp, ZedToken,
 };
+
+pub use request::Ask;
+pub use templates::Requestable;
 
 use crate::grant::Moment;
 use crate::{Error, Grant, State, Template, Vote, rules};
@@ -49,35 +54,6 @@ impl Default for Limits {
     }
 }
 
-/// A request for access.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ask {
-    /// The template's name.
-    pub template: String,
-    /// The principal who is to get it; the caller where empty.
-    pub beneficiary: String,
-    /// The subject that stands for the beneficiary in the store, such as `agent:7`.
-    pub subject: String,
-    /// The values of the template's parameters.
-    pub parameters: BTreeMap<String, String>,
-    /// For how long, in seconds; as long as the template allows where 0.
-    pub ttl: u64,
-    /// When it is to begin; at once where `None`.
-    pub starts_at: Option<Timestamp>,
-    /// Why.
-    pub reason: String,
-    /// The ticket it belongs to.
-    pub ticket: String,
-    /// The task it belongs to.
-    pub task: String,
-    /// Access now, for the template's emergency time, and a review afterwards.
-    pub emergency: bool,
-    /// The grant that this one prolongs.
-    pub renews: Option<String>,
-    /// Chosen by the client: the same request under the same key is the same grant.
-    pub idempotency_key: String,
-}
-
 /// An approver's decision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
@@ -89,15 +65,6 @@ pub struct Decision {
     pub comment: String,
     /// For how long at most, in seconds; as asked where 0.
     pub ttl_max: u64,
-}
-
-/// What to ask for, where a permission was denied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requestable {
-    /// The template's name.
-    pub template: String,
-    /// The values of its parameters.
-    pub parameters: BTreeMap<String, String>,
 }
 
 /// Where requests are made and decided.
@@ -203,152 +170,6 @@ impl Desk {
     #[must_use]
     pub fn open_count(&self) -> usize {
         self.books.lock().open.len()
-    }
-
-    /// Makes or replaces a template. Requests under its earlier version will not be given.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn put_template(&self, call: &Call, template: &Template, why: &str) -> Result<Template, Error> {
-        template.check()?;
-        let mut change = self.system.change();
-        let id = template_id(call.store, &template.name);
-        let old = self.template(&id);
-        let what = format!("manage template `{}`", template.name);
-        match &old {
-            Some(_) => self.demand(call, &Kind::Template.object(&id)?, "manage", &what)?,
-            None => self.demand(call, &store_object(call.store)?, "administer", &what)?,
-        }
-        if old.is_none() {
-            let count = self.books.lock().templates_of(call.store).count();
-            self.bound("templates of a store", count as u64 + 1, self.limits.templates_max, "delete one first")?;
-        }
-        self.check_edges(call, template)?;
-        let version = old.as_ref().map_or(0, |old| old.version) + 1;
-        let template = Template { version, ..template.clone() };
-        let object = format!("sys/template:{id}");
-        self.remove_relationships(&mut change, Kind::Template, &id)?;
-        for stage in old.iter().flat_map(|old| &old.stages) {
-            self.remove_relationships_of(&mut change, &format!("sys/stage:{id}|{}", stage.name))?;
-        }
-        change.touch(&format!("{object}#store@{}", store_object(call.store)?))?;
-        change.touch(&format!("{object}#owner@sys/principal:{}", template.owner))?;
-        for requester in &template.requesters {
-            change.touch(&format!("{object}#requester@{requester}"))?;
-        }
-        for reviewer in template.emergency.iter().flat_map(|emergency| &emergency.reviewers) {
-            change.touch(&format!("{object}#reviewer@{reviewer}"))?;
-        }
-        for stage in &template.stages {
-            let stage_object = format!("sys/stage:{id}|{}", stage.name);
-            change.touch(&format!("{object}#stage@{stage_object}"))?;
-            for approver in &stage.approvers {
-                change.touch(&format!("{stage_object}#approver@{approver}"))?;
-            }
-        }
-        change.put(Kind::Template, &id, &template)?;
-        change.commit(&call.caller, metadata(&[("stonetown.template", &template.name), ("stonetown.reason", why)]))?;
-        self.books.lock().templates.insert(id, Arc::new(template.clone()));
-        Ok(template)
-    }
-
-    /// Takes a template away. What is active under it goes on to its end; open requests are not given.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn delete_template(&self, call: &Call, name: &str, why: &str) -> Result<ZedToken, Error> {
-        let mut change = self.system.change();
-        let id = template_id(call.store, name);
-        let not_found = || Error::NotFound { kind: "template", id: name.to_owned() };
-        let object = Kind::Template.object(&id).map_err(|_| not_found())?;
-        let template = self.template(&id).ok_or_else(not_found)?;
-        if !self.holds(call, &object, "manage")? {
-            return Err(not_found());
-        }
-        self.remove_relationships(&mut change, Kind::Template, &id)?;
-        for stage in &template.stages {
-            self.remove_relationships_of(&mut change, &format!("sys/stage:{id}|{}", stage.name))?;
-        }
-        change.take(Kind::Template, &id)?;
-        let written_at =
-            change.commit(&call.caller, metadata(&[("stonetown.template", name), ("stonetown.reason", why)]))?;
-        self.books.lock().templates.remove(&id);
-        Ok(written_at)
-    }
-
-    /// The templates of the store that the caller may see, by name.
-    ///
-    /// # Errors
-    /// When the system store cannot be read.
-    pub fn templates(&self, call: &Call) -> Result<Vec<Arc<Template>>, Error> {
-        let mut seen = Vec::new();
-        for (id, template) in self.templates_of(call.store) {
-            if self.holds(call, &Kind::Template.object(&id)?, "see")? {
-                seen.push(template);
-            }
-        }
-        Ok(seen)
-    }
-
-    /// Whether a store has any template.
-    #[must_use]
-    pub fn has_templates(&self, store: StoreId) -> bool {
-        self.books.lock().templates_of(store).next().is_some()
-    }
-
-    /// What the caller could ask for, to be allowed `permission` on an object: template and parameters.
-    ///
-    /// # Errors
-    /// When the system store cannot be read.
-    pub fn requestable(&self, call: &Call, object: &ObjectRef, permission: &str) -> Result<Vec<Requestable>, Error> {
-        let mut found = Vec::new();
-        for (id, template) in self.templates_of(call.store) {
-            let answer = template.answer(object.object_type.as_str(), object.object_id.as_str(), permission);
-            if let Some(parameters) = answer
-                && self.holds(call, &Kind::Template.object(&id)?, "request")?
-            {
-                found.push(Requestable { template: template.name.clone(), parameters });
-            }
-        }
-        Ok(found)
-    }
-
-    /// Asks for access. The answer is pending, or already decided by a rule.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn request(&self, call: &Call, ask: &Ask) -> Result<Grant, Error> {
-        self.check_texts(&[("reason", &ask.reason), ("ticket", &ask.ticket), ("task", &ask.task)])?;
-        let change = self.system.change();
-        let now = self.system.now();
-        let id = grant_id(&call.caller, ask)?;
-        if let Some(known) = self.system.document::<Grant>(Kind::Grant, &id)? {
-            return self.repeated(call, ask, known);
-        }
-        let template = self.template_to_request(call, &ask.template)?;
-        let mut grant = self.drafted(call, ask, &template, id, now)?;
-        self.bound_requests(&call.caller, now)?;
-        if grant.emergency {
-            grant.because = "emergency: access before approval".to_owned();
-            return self.give(change, &call.caller, &template, grant, now);
-        }
-        for (number, rule) in template.auto.iter().enumerate() {
-            if rules::holds(&format!("auto[{number}].when"), &rule.when, &grant)? {
-                grant.because = format!("rule `{}`", rule.name);
-                if !rule.approve {
-                    grant.state = State::Denied;
-                    return self.keep(change, &call.caller, grant, now);
-                }
-                grant.ttl = if rule.ttl_max == 0 { grant.ttl } else { grant.ttl.min(rule.ttl_max) };
-                return self.give(change, &call.caller, &template, grant, now);
-            }
-        }
-        self.next_stage(&template, &mut grant, now)?;
-        if grant.stage.is_empty() {
-            grant.state = State::Denied;
-            grant.because = "no stage and no rule of the template applies: nobody could approve it".to_owned();
-        }
-        self.keep(change, &call.caller, grant, now)
     }
 
     /// Votes on a pending request. The last vote that is needed gives the access.
@@ -563,143 +384,6 @@ impl Desk {
         Ok(old.len() as u64)
     }
 
-    /// The grant that an earlier request of the same key made.
-    fn repeated(&self, call: &Call, ask: &Ask, known: Grant) -> Result<Grant, Error> {
-        let same = known.template == ask.template
-            && known.parameters == ask.parameters
-            && known.subject == ask.subject
-            && known.emergency == ask.emergency
-            && known.store == call.store.0;
-        if !same {
-            return Err(Error::invalid("idempotency_key", "was used for another request"));
-        }
-        Ok(shown(known, self.system.now()))
-    }
-
-    /// A template that the caller may ask for. Whether another exists is not told.
-    fn template_to_request(&self, call: &Call, name: &str) -> Result<Arc<Template>, Error> {
-        let not_found = || Error::NotFound { kind: "template", id: name.to_owned() };
-        let id = template_id(call.store, name);
-        let object = Kind::Template.object(&id).map_err(|_| not_found())?;
-        if !self.holds(call, &object, "request")? {
-            return Err(not_found());
-        }
-        self.template(&id).ok_or_else(not_found)
-    }
-
-    /// A request as it is before anybody has decided, after all that it says has been tested.
-    fn drafted(&self, call: &Call, ask: &Ask, template: &Template, id: String, now: Timestamp) -> Result<Grant, Error> {
-        let requester = call.caller.name.to_string();
-        let beneficiary = if ask.beneficiary.is_empty() { requester.clone() } else { ask.beneficiary.clone() };
-        let principal = Kind::Principal.object(&beneficiary)?;
-        if beneficiary != requester && !self.holds(call, &principal, "manage")? {
-            return Err(denied(call, "ask for that beneficiary"));
-        }
-        for (field, wanted, text) in
-            [("reason", template.reason_required, &ask.reason), ("ticket", template.ticket_required, &ask.ticket)]
-        {
-            if wanted && text.trim().is_empty() {
-                return Err(Error::invalid(field, "is required by this template"));
-            }
-        }
-        let longest = match &template.emergency {
-            Some(emergency) if ask.emergency => emergency.ttl,
-            None if ask.emergency => return Err(Error::invalid("emergency", "this template allows none")),
-            _ => template.ttl_max,
-        };
-        if ask.emergency && self.books.lock().unreviewed.values().any(|other| *other == requester) {
-            return Err(Error::invalid("emergency", "an earlier emergency of yours has not been reviewed yet"));
-        }
-        let ttl = if ask.ttl == 0 { longest } else { ask.ttl };
-        if ttl > longest {
-            return Err(Error::invalid("ttl", format!("{ttl} s is above the maximum of {longest} s")));
-        }
-        let begins = ask.starts_at.filter(|start| *start > now);
-        if begins.is_some_and(|start| now.checked_add(self.limits.ahead_max).is_ok_and(|latest| start > latest)) {
-            return Err(Error::invalid("starts_at", "is too far ahead"));
-        }
-        if begins.is_some() && (ask.emergency || ask.renews.is_some()) {
-            return Err(Error::invalid("starts_at", "emergencies and renewals begin at once"));
-        }
-        let subject: SubjectRef =
-            ask.subject.parse().map_err(|error| Error::invalid("subject", format!("`{}`: {error}", ask.subject)))?;
-        if subject.object_id().as_str() == "*" || subject.object_type().as_str().starts_with("sys/") {
-            return Err(Error::invalid("subject", "must be one subject of the store"));
-        }
-        let edges = template.edges_for(&subject, &ask.parameters, None, now)?;
-        let edges = edges.into_iter().map(|edge| Relationship { expires_at: None, ..edge }.to_string()).collect();
-        let grant = Grant {
-            id,
-            store: call.store.0,
-            template: template.name.clone(),
-            template_version: template.version,
-            requester,
-            beneficiary,
-            subject: subject.to_string(),
-            parameters: ask.parameters.clone(),
-            ttl,
-            starts_at: begins.map(Moment),
-            reason: ask.reason.clone(),
-            ticket: ask.ticket.clone(),
-            task: ask.task.clone(),
-            emergency: ask.emergency,
-            renews: ask.renews.clone(),
-            first_began: None,
-            asked_at: Moment(now),
-            version: 0,
-            state: State::Pending,
-            because: "waits for votes".to_owned(),
-            stage: String::new(),
-            stage_ends: None,
-            votes: Vec::new(),
-            begins: None,
-            ends: None,
-            source: rand::random_range(1..=u64::MAX),
-            edges,
-            review: None,
-        };
-        let trial = updates(&grant, begins, after(now, ttl)?)?;
-        let trial = StoreUpdates { store: call.store, updates: trial, metadata: None };
-        self.system.authorizer().check_updates(call, &trial)?;
-        match &ask.renews {
-            Some(earlier) => self.renewing(call, grant, earlier, template, now),
-            None => Ok(grant),
-        }
-    }
-
-    /// A renewal is a grant of its own for the same, within what the template allows in total.
-    fn renewing(
-        &self,
-        call: &Call,
-        grant: Grant,
-        id: &str,
-        template: &Template,
-        now: Timestamp,
-    ) -> Result<Grant, Error> {
-        let earlier = self.seen(call, id)?;
-        demand_state(&earlier, now, State::Approved, "only what is approved is renewed")?;
-        let same = earlier.store == grant.store
-            && earlier.edges == grant.edges
-            && earlier.template == grant.template
-            && earlier.beneficiary == grant.beneficiary;
-        if !same || earlier.emergency || grant.emergency {
-            return Err(Error::invalid(
-                "renews",
-                "a renewal is for the same template, parameters and beneficiary, and no emergency",
-            ));
-        }
-        let first = earlier.first_began.or(earlier.begins).unwrap_or(Moment(now));
-        let last = after(first.0, template.longest())?;
-        let left = u64::try_from(last.duration_since(now).as_secs()).unwrap_or(0);
-        if left == 0 {
-            return Err(Error::invalid(
-                "renews",
-                format!("renewals end {} s after the first began", template.longest()),
-            ));
-        }
-        Ok(Grant { first_began: Some(first), ttl: grant.ttl.min(left), ..grant })
-    }
-
     /// Puts the request into the next stage that applies; none is left where `stage` is empty afterwards.
     fn next_stage(&self, template: &Template, grant: &mut Grant, now: Timestamp) -> Result<(), Error> {
         let done = template.stages.iter().position(|stage| stage.name == grant.stage).map_or(0, |at| at + 1);
@@ -809,22 +493,6 @@ impl Desk {
         Ok(shown(grant, now))
     }
 
-    /// Refuses a requester who has too much open, or asks too often.
-    fn bound_requests(&self, caller: &Caller, now: Timestamp) -> Result<(), Error> {
-        let mine = self.books.lock().open.values().filter(|grant| *grant.requester == *caller.name).count() as u64;
-        let remedy = "wait until some have ended, or take some back";
-        self.bound("open requests and grants", mine + 1, self.limits.open_per_requester_max, remedy)?;
-        let mut asked = self.asked.lock();
-        let is_recent = |then: &Timestamp| now.duration_since(*then).as_secs() < 60;
-        asked.retain(|_, times| times.last().is_some_and(is_recent));
-        let times = asked.entry(caller.name.to_string()).or_default();
-        times.retain(is_recent);
-        let count = times.len() as u64 + 1;
-        self.bound("requests in a minute", count, self.limits.requests_per_minute_max, "wait a minute")?;
-        times.push(now);
-        Ok(())
-    }
-
     fn bound(&self, what: &'static str, count: u64, limit: u64, remedy: &'static str) -> Result<(), Error> {
         if count > limit { Err(Error::TooMany { what, limit, remedy }) } else { Ok(()) }
     }
@@ -837,20 +505,6 @@ impl Desk {
         }
     }
 
-    /// Refuses a template whose relations the store does not have. Whether they take the beneficiary is seen at the request.
-    fn check_edges(&self, call: &Call, template: &Template) -> Result<(), Error> {
-        for (number, (object_type, relation)) in template.relations()?.into_iter().enumerate() {
-            let edge: Relationship = parsed(&format!("{object_type}:any#{relation}@{object_type}:any"))?;
-            let update = StoredUpdate { operation: Operation::Touch, relationship: edge, source: Source::STANDING };
-            let updates = StoreUpdates { store: call.store, updates: vec![update], metadata: None };
-            match self.system.authorizer().check_updates(call, &updates) {
-                Ok(()) | Err(stonetown_authorizer::Error::InvalidSubjectType { .. }) => {}
-                Err(error) => return Err(Error::invalid(&format!("edges[{number}]"), error.to_string())),
-            }
-        }
-        Ok(())
-    }
-
     /// A grant that the caller may see.
     fn seen(&self, call: &Call, id: &str) -> Result<Grant, Error> {
         let not_found = || Error::NotFound { kind: "grant", id: id.to_owned() };
@@ -858,22 +512,6 @@ impl Desk {
         let grant: Option<Grant> = self.system.document(Kind::Grant, id)?;
         let is_seen = self.holds(call, &object, "see")?;
         grant.filter(|grant| is_seen && grant.store == call.store.0).ok_or_else(not_found)
-    }
-
-    /// The template of a grant, if it is still as it was asked for.
-    fn template_of(&self, grant: &Grant) -> Option<Arc<Template>> {
-        let id = template_id(StoreId(grant.store), &grant.template);
-        self.template(&id).filter(|template| template.version == grant.template_version)
-    }
-
-    fn template(&self, id: &str) -> Option<Arc<Template>> {
-        self.books.lock().templates.get(id).cloned()
-    }
-
-    /// The templates of a store, by name.
-    fn templates_of(&self, store: StoreId) -> Vec<(String, Arc<Template>)> {
-        let books = self.books.lock();
-        books.templates_of(store).map(|(id, template)| (id.clone(), Arc::clone(template))).collect()
     }
 
     /// Whether a principal may vote in a stage now: it is an approver, and neither asked nor benefits.
@@ -907,26 +545,6 @@ impl Desk {
 
     fn demand(&self, call: &Call, object: &ObjectRef, permission: &str, what: &str) -> Result<(), Error> {
         if self.holds(call, object, permission)? { Ok(()) } else { Err(denied(call, what)) }
-    }
-
-    /// Deletes what an object of the system store has beside its document.
-    fn remove_relationships(&self, change: &mut Change<'_>, kind: Kind, id: &str) -> Result<(), Error> {
-        self.remove_relationships_of(change, &kind.object(id)?.to_string())
-    }
-
-    fn remove_relationships_of(&self, change: &mut Change<'_>, object: &str) -> Result<(), Error> {
-        let object: ObjectRef = parsed(object)?;
-        let filter = RelationshipFilter {
-            resource_type: Some(object.object_type),
-            resource_id: Some(object.object_id),
-            ..RelationshipFilter::default()
-        };
-        self.system.read(&filter, &mut |relationship| {
-            if relationship.relation.as_str() != "document" {
-                change.update(Operation::Delete, relationship.clone());
-            }
-        })?;
-        Ok(())
     }
 }
 
@@ -1000,21 +618,6 @@ fn metadata(values: &[(&str, &str)]) -> Option<String> {
     let values = values.iter().filter(|(_, value)| !value.is_empty());
     let object: serde_json::Map<_, _> = values.map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     Some(serde_json::Value::Object(object).to_string())
-}
-
-/// The grant's id: random, or of the requester and the key that it chose, so that a repeated request finds it.
-fn grant_id(caller: &Caller, ask: &Ask) -> Result<String, Error> {
-    if ask.idempotency_key.is_empty() {
-        return Ok(format!("{:032x}", rand::random::<u128>()));
-    }
-    if ask.idempotency_key.len() > 128 {
-        return Err(Error::invalid("idempotency_key", "must have at most 128 bytes"));
-    }
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-    digest.update(&(caller.name.len() as u64).to_be_bytes());
-    digest.update(caller.name.as_bytes());
-    digest.update(ask.idempotency_key.as_bytes());
-    Ok(digest.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn after(time: Timestamp, seconds: u64) -> Result<Timestamp, Error> {
