@@ -226,7 +226,12 @@ async fn a_server_that_stops_says_so_lets_calls_end_and_cuts_off_the_rest() {
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(watch.message().await.unwrap_err().code(), Code::Unavailable);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    assert_eq!(write(&mut client, "late").await.unwrap_err().code(), Code::Unavailable);
+    // A call that meets the closing of its connection is called off by the client itself: the server never had it.
+    let mut late = write(&mut client, "late").await.unwrap_err();
+    if late.code() == Code::Cancelled {
+        late = write(&mut client, "late").await.unwrap_err();
+    }
+    assert_eq!(late.code(), Code::Unavailable, "{late}");
     assert!(!import.is_finished());
     let cut_off = import.await.unwrap();
     assert_eq!(cut_off.code(), Code::Unavailable, "{cut_off}");
