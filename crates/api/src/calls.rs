@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use prost::Message;
 use stonetown_authorizer::{Authorizer, Call, Error};
 use stonetown_grants::Desk;
 use tokio::runtime::Handle;
@@ -15,6 +16,7 @@ use tonic::Status;
 
 use crate::authzed::watch::Watching;
 use crate::commits::Commits;
+use crate::cursor::{Asker, CursorKey, Question};
 use crate::incoming::{CancelOnDrop, Incoming};
 use crate::materialize::Downloads;
 use crate::settings::ApiSettings;
@@ -38,6 +40,7 @@ pub(crate) struct Calls {
     commits: Commits,
     watching: Watching,
     grants: Option<Arc<Desk>>,
+    cursor_key: CursorKey,
 }
 
 /// Which places a call needs.
@@ -61,6 +64,7 @@ impl Calls {
             version: settings.version.clone(),
             downloads: settings.downloads.clone(),
             grants: settings.grants.clone(),
+            cursor_key: settings.cursor_key.clone(),
         }
     }
 
@@ -104,6 +108,13 @@ impl Calls {
     /// What watches share.
     pub(crate) fn watching(&self) -> &Watching {
         &self.watching
+    }
+
+    /// What `request`, its cursor, limit and consistency taken out, asks of the method `name`: what its cursors are good for.
+    pub(crate) fn question(&self, call: &Call, name: &str, request: &impl Message) -> Question {
+        let instance = self.authorizer.instance();
+        let asker = Asker { caller: &call.caller.name, store: call.store, instance };
+        Question::new(self.cursor_key.clone(), asker, name, request)
     }
 
     /// How long a stream may stand still.

@@ -36,6 +36,7 @@ use stonetown_authorizer::Authorizer;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
+pub use cursor::CursorKey;
 pub use gateway::{Gateway, GatewayLayer};
 pub use health::Health;
 pub use incoming::DurationMax;

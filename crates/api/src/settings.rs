@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stonetown_grants::Desk;
 
+use crate::cursor::CursorKey;
 use crate::materialize::Downloads;
 
 /// Settings of the services, with their defaults.
@@ -31,6 +32,8 @@ pub struct ApiSettings {
     pub stopping: Option<tokio::sync::watch::Receiver<bool>>,
     /// Where grants are asked for; `None` for a server without.
     pub grants: Option<Arc<Desk>>,
+    /// Signs cursors. The default is a random one, with which they end with the process.
+    pub cursor_key: CursorKey,
     /// The version told to clients that ask; `None` to tell nobody.
     pub version: Option<String>,
 }
@@ -48,6 +51,7 @@ impl Default for ApiSettings {
             watch_reader_max: Duration::from_secs(30),
             stopping: None,
             grants: None,
+            cursor_key: CursorKey::default(),
             version: Some(concat!("v", env!("CARGO_PKG_VERSION")).to_owned()),
         }
     }

@@ -297,24 +297,27 @@ fn of_data(data: &DataInTheWay) -> Metadata {
 
 impl From<FieldError> for Status {
     fn from(error: FieldError) -> Self {
-        let text = cut(&error.to_string(), MESSAGE_BYTES_MAX);
-        let mut details = ErrorDetails::new();
-        details
-            .add_bad_request_violation(cut(&error.field, METADATA_BYTES_MAX), cut(&error.message, METADATA_BYTES_MAX));
-        Status::with_error_details(Code::InvalidArgument, text, details)
+        violation(&error, ErrorDetails::new())
     }
+}
+
+fn violation(error: &FieldError, mut details: ErrorDetails) -> Status {
+    details.add_bad_request_violation(cut(&error.field, METADATA_BYTES_MAX), cut(&error.message, METADATA_BYTES_MAX));
+    Status::with_error_details(Code::InvalidArgument, cut(&error.to_string(), MESSAGE_BYTES_MAX), details)
 }
 
 impl From<CursorError> for Status {
     fn from(error: CursorError) -> Self {
+        // By the reason clients know that they have to begin again.
+        let reason = ErrorReason::InvalidCursor;
+        let why = error.to_string();
         match error {
-            CursorError::Undecodable(field) => field.into(),
-            CursorError::Mismatch(why) => explained(
-                Code::FailedPrecondition,
-                &error.to_string(),
-                ErrorReason::InvalidCursor,
-                metadata([("reason", why.to_owned())]),
-            ),
+            CursorError::Undecodable(field) => {
+                violation(&field, ErrorDetails::with_error_info(reason.as_str_name(), DOMAIN, Metadata::new()))
+            }
+            CursorError::Mismatch => {
+                explained(Code::FailedPrecondition, &why, reason, metadata([("reason", why.clone())]))
+            }
         }
     }
 }

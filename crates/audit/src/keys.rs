@@ -1,20 +1,20 @@
-//! The key directory: where the private keys of the logs lie, apart from the data. Each file is `log-N.key`, readable by its
-//! owner only; the highest number signs, the others are kept so that a change of key can be endorsed by the one before.
+//! The key directory, which lies apart from the data. The private keys of the logs are its files `log-N.key`; the highest number
+//! signs, the others are kept so that a change of key can be endorsed by the one before. A purpose with one key only has
+//! [`secret`].
 
-use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+mod file;
+
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use ring::rand::{SecureRandom, SystemRandom};
+pub use file::secret;
 
 use crate::note::{PublicKey, SigningKey};
 
-/// The first line of a key file.
-const FIRST_LINE: &str = "stonetown log key 1";
+/// What the first line of a key file says that it is for.
+const PURPOSE: &str = "log";
 
 /// The keys of the logs of one server, the oldest first.
 #[derive(Debug, Clone)]
@@ -36,10 +36,10 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// A key file that others can read.
-    #[error("`{}` can be read by everybody: a log key is for its owner only (chmod 600)", .0.display())]
+    #[error("`{}` can be read by everybody: a key is for its owner only (chmod 600)", .0.display())]
     Exposed(PathBuf),
-    /// A key file that holds no key.
-    #[error("`{}` holds no log key", .0.display())]
+    /// A key file that holds no key, or one for another purpose.
+    #[error("`{}` holds no key of its kind", .0.display())]
     Damaged(PathBuf),
     /// The system gives no random numbers.
     #[error("no random numbers")]
@@ -112,51 +112,26 @@ fn numbers(directory: &Path) -> Result<Vec<u32>, KeyError> {
     Ok(numbers)
 }
 
-fn file(directory: &Path, number: u32) -> PathBuf {
-    directory.join(format!("log-{number}.key"))
-}
-
 fn read(directory: &Path, number: u32) -> Result<SigningKey, KeyError> {
-    let path = file(directory, number);
-    let io = |source| KeyError::Io { path: path.clone(), source };
-    let mode = fs::metadata(&path).map_err(io)?.permissions().mode();
-    if mode & 0o007 != 0 {
-        return Err(KeyError::Exposed(path));
-    }
-    let text = fs::read_to_string(&path).map_err(io)?;
-    let seed = text.strip_prefix(FIRST_LINE).and_then(|seed| BASE64.decode(seed.trim()).ok());
-    let seed: Option<[u8; 32]> = seed.and_then(|seed| seed.try_into().ok());
-    seed.and_then(|seed| SigningKey::from_seed(&seed).ok()).ok_or_else(|| KeyError::Damaged(path.clone()))
+    let name = name(number);
+    let seed = file::read(directory, &name, PURPOSE)?;
+    SigningKey::from_seed(&seed).map_err(|_| KeyError::Damaged(directory.join(format!("{name}.key"))))
 }
 
-/// Makes a key and its file; whole, for its owner only, or not at all.
 fn make(directory: &Path, number: u32) -> Result<SigningKey, KeyError> {
-    let path = file(directory, number);
-    let io = |source| KeyError::Io { path: path.clone(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
-    let mut seed = [0; 32];
-    SystemRandom::new().fill(&mut seed).map_err(|_| KeyError::Random)?;
-    let key = SigningKey::from_seed(&seed).map_err(|_| KeyError::Random)?;
-    let new = directory.join(format!("log-{number}.new"));
-    let text = format!("{FIRST_LINE}\n{}\n", BASE64.encode(seed));
-    let written =
-        File::options().create(true).truncate(true).write(true).mode(0o600).open(&new).and_then(|mut file| {
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-    written.and_then(|()| fs::rename(&new, &path)).map_err(io)?;
-    // The directory may be new itself: then its own name has to last, too.
-    let directory = directory.canonicalize().map_err(io)?;
-    for directory in directory.ancestors().take(2) {
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
-    }
-    Ok(key)
+    let seed = file::make(directory, &name(number), PURPOSE)?;
+    SigningKey::from_seed(&seed).map_err(|_| KeyError::Random)
+}
+
+fn name(number: u32) -> String {
+    format!("log-{number}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_first_key_is_made_for_its_owner_only_and_found_again() {

@@ -27,7 +27,7 @@ pub mod verify;
 
 pub use digest::ResultDigest;
 pub use erase::{EraseError, Erasure, Fields, erase_offline};
-pub use keys::{KeyError, Keys};
+pub use keys::{KeyError, Keys, secret};
 pub use log::LogError;
 pub use reader::{LogReader, ReadError};
 pub use record::{Decision, Outcome};

@@ -351,7 +351,7 @@ fn find(args: Search, output: Output) -> anyhow::Result<()> {
 
 fn erase(args: Erase, output: Output) -> anyhow::Result<()> {
     let data = args.data.data_dir;
-    let key_dir = args.key_dir.unwrap_or_else(|| stonetown_server::audit::keys_beside(&data));
+    let key_dir = args.key_dir.unwrap_or_else(|| stonetown_server::keys::beside(&data));
     let keys = Keys::open(&key_dir)?;
     let erasure = Erasure { object: args.object, caller: args.caller };
     let folder = data.join(FOLDER);

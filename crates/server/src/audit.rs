@@ -1,26 +1,23 @@
 //! The logs of decisions and changes, opened as the settings say.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stonetown_audit::recorder::FOLDER;
-use stonetown_audit::{KeyError, Keys, LogError, Options, Recorder};
+use stonetown_audit::{Keys, LogError, Options, Recorder};
 use stonetown_storage::Datastore;
 
 use crate::config::{Config, Engine};
+use crate::keys::{self, KeysError};
 
 /// Why the logs cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The keys.
-    #[error("{0}; --key-dir says where they are")]
-    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The logs.
     #[error("{0}; `stonetown audit verify` says more. To go on with new logs, move the folder `audit` out of the data")]
     Log(#[from] LogError),
-    /// Keys among the data that they protect.
-    #[error("--key-dir `{}` lies inside the data: whoever can change the data could sign for it", .0.display())]
-    KeysAmongData(PathBuf),
     /// Strict records without a place for them.
     #[error("--audit-strict needs logs: the memory engine and --audit=false have none")]
     NothingToBeStrictAbout,
@@ -32,11 +29,8 @@ pub(crate) fn open(config: &Config, datastore: &Arc<dyn Datastore>) -> Result<Op
     if !audit.audit || config.datastore_engine == Engine::Memory {
         return if audit.audit_strict.is_empty() { Ok(None) } else { Err(AuditError::NothingToBeStrictAbout) };
     }
-    let key_dir = audit.key_dir.clone().unwrap_or_else(|| keys_beside(&config.data_dir));
-    if absolute(&key_dir).starts_with(absolute(&config.data_dir)) {
-        return Err(AuditError::KeysAmongData(key_dir));
-    }
-    let keys = Keys::open(&key_dir)?;
+    let key_dir = keys::directory(config)?;
+    let keys = Keys::open(&key_dir).map_err(KeysError::from)?;
     let fingerprint = keys.signing().public().fingerprint();
     if keys.is_new() {
         tracing::info!(fingerprint, directory = %key_dir.display(), "made a key for the audit logs: keep a copy of it");
@@ -52,20 +46,6 @@ pub(crate) fn open(config: &Config, datastore: &Arc<dyn Datastore>) -> Result<Op
         ..Options::new(config.data_dir.join(FOLDER), keys, datastore.instance())
     };
     Ok(Some(Arc::new(Recorder::open(options, Arc::clone(datastore))?)))
-}
-
-/// The directory of the keys of a data directory where none is named.
-#[must_use]
-pub fn keys_beside(data: &Path) -> PathBuf {
-    let mut name = absolute(data).into_os_string();
-    name.push(".keys");
-    name.into()
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    // A path that ends in a separator has the same name.
-    path.components().collect()
 }
 
 /// The name of this machine, as far as the system tells.

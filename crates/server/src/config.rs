@@ -120,6 +120,11 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_DATA_DIR", default_value = "data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
+    /// Directory of the keys that sign the audit logs and cursors; made if it is not there. It lies apart from the data: by default
+    /// beside it, with `.keys` after its name.
+    #[arg(long, env = "STONETOWN_KEY_DIR", value_name = "DIR")]
+    pub key_dir: Option<PathBuf>,
+
     /// The instance that the data must be of, 16 hexadecimal digits as the log tells them at each start: a directory of another,
     /// such as a volume mounted in the wrong place, is refused and left alone.
     #[arg(long, env = "STONETOWN_EXPECT_INSTANCE", value_parser = instance, value_name = "HEX")]

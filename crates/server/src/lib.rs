@@ -1,7 +1,7 @@
 //! One process of Stonetown: configuration, authentication, TLS, metrics, housekeeping and shutdown. The one place that chooses
 //! implementations and connects them; what a request means is decided elsewhere.
 //!
-//! Reading order: [`config`], `run.rs`, then [`auth`], `listen.rs`, `tls.rs`, `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`,
+//! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `listen.rs`, `tls.rs`, `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`,
 //! `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
 //! for test suites.
 
@@ -13,6 +13,7 @@ mod cors;
 mod deadline;
 mod drain;
 mod housekeeping;
+pub mod keys;
 mod listen;
 mod logs;
 mod metrics;
@@ -25,6 +26,7 @@ pub mod upkeep;
 
 pub use audit::AuditError;
 pub use config::{Config, Engine, TestingConfig};
+pub use keys::KeysError;
 pub use logs::start_logging;
 pub use run::{Running, ServeError, serve};
 pub use testing::{RunningTesting, serve_testing};

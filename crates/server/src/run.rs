@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stonetown_api::{ApiSettings, DownloadLayer, Downloads, GatewayLayer, Health};
+use stonetown_api::{ApiSettings, CursorKey, DownloadLayer, Downloads, GatewayLayer, Health};
 use stonetown_audit::Recorder;
 use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::validation::ValidationError;
@@ -27,6 +27,7 @@ use crate::cors;
 use crate::deadline;
 use crate::drain::{DrainLayer, Stage};
 use crate::housekeeping::{self, Collections};
+use crate::keys::{self, KeysError};
 use crate::listen::{Connections, accept};
 use crate::metrics::{self, Metrics, Sources};
 use crate::observe::{ObserveLayer, Observer};
@@ -47,6 +48,9 @@ pub enum ServeError {
     /// The data cannot be opened.
     #[error("the datastore cannot be opened: {0}")]
     Storage(#[from] StorageError),
+    /// The key of cursors cannot be had.
+    #[error("the key of cursors: {0}")]
+    Keys(#[from] KeysError),
     /// The logs of decisions and changes cannot be opened.
     #[error("audit: {0}")]
     Audit(#[from] AuditError),
@@ -141,7 +145,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     };
     let opening = config.clone();
     let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
-    let authorizer = opened.map_err(|error| ServeError::Internal(error.to_string()))??;
+    let (authorizer, cursor_key) = opened.map_err(|error| ServeError::Internal(error.to_string()))??;
 
     let recorder = authorizer.recorder().cloned();
     let (stop, stopped) = watch::channel(false);
@@ -156,7 +160,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let observer = Observer { metrics: metrics.clone(), traces: traces.clone(), logged: config.telemetry.log_calls };
     let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
     let downloads = downloads(&config, own_addr(&grpc), http.as_ref().map(own_addr))?;
-    let settings = ApiSettings { downloads: Some(downloads.clone()), ..api_settings(&config, stopped.clone()) };
+    let settings =
+        ApiSettings { downloads: Some(downloads.clone()), cursor_key, ..api_settings(&config, stopped.clone()) };
     let (health, routes) = routes(&authorizer, &config, &settings).await?;
     let gateway = GatewayLayer::new(&settings, Some(Arc::clone(&authorizer)));
     let gateway = gateway.map_err(|error| ServeError::Internal(error.to_string()))?;
@@ -307,7 +312,8 @@ fn demand_instance(config: &Config, datastore: &dyn Datastore) -> Result<(), Ser
     }
 }
 
-fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
+/// Opens the data, and the keys that lie apart from them.
+fn open(config: &Config) -> Result<(Arc<Authorizer>, CursorKey), ServeError> {
     let datastore: Arc<dyn Datastore> = match config.datastore_engine {
         Engine::Memory => Arc::new(MemoryDatastore::new()),
         Engine::Rocksdb => {
@@ -325,11 +331,13 @@ fn open(config: &Config) -> Result<Arc<Authorizer>, ServeError> {
     } else {
         datastore
     };
+    // Only the process that holds the data makes keys for them.
+    let cursor_key = keys::cursors(config)?;
     let recorder = audit::open(config, &datastore)?;
     let mut authorizer = Authorizer::open(datastore, config.authorizer_options())?;
     if let Some(recorder) = recorder {
         authorizer = authorizer.recording_to(recorder);
     }
     bootstrap::load(&authorizer, &config.datastore_bootstrap_files, config.datastore_bootstrap_overwrite)?;
-    Ok(Arc::new(authorizer))
+    Ok((Arc::new(authorizer), cursor_key))
 }

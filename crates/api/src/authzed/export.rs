@@ -5,7 +5,6 @@ use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, Streamed};
 use crate::convert::{self, At};
-use crate::cursor::Question;
 use crate::incoming::Incoming;
 use crate::proto::authzed::api::v1 as wire;
 
@@ -20,7 +19,7 @@ pub(super) async fn answer(
     let consistency = message.consistency.take();
     let cursor = message.optional_cursor.take();
     let limit = std::mem::take(&mut message.optional_limit);
-    let question = Question::new("ExportBulkRelationships", &message, calls.authorizer().instance());
+    let question = calls.question(&incoming.call, "ExportBulkRelationships", &message);
     let filter = message.optional_relationship_filter.map(convert::filter).transpose();
     let asked = ExportRequest {
         consistency: convert::consistency(consistency).at("consistency")?,

@@ -7,7 +7,6 @@ use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, MESSAGES_AHEAD, Streamed};
 use crate::convert::{self, At, FieldError, context};
-use crate::cursor::Question;
 use crate::incoming::Incoming;
 use crate::proto::authzed::api::v1 as wire;
 use crate::token;
@@ -21,7 +20,7 @@ pub(super) async fn answer(
     let cursor = message.optional_cursor.take();
     let limit = std::mem::take(&mut message.optional_limit);
     message.with_debug = false;
-    let question = Question::new("LookupResources", &message, calls.authorizer().instance());
+    let question = calls.question(&incoming.call, "LookupResources", &message);
     let mut asked = parse(message)?;
     asked.consistency = convert::consistency(consistency).at("consistency")?;
     asked.limit = convert::limit(limit);

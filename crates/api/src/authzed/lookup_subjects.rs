@@ -23,7 +23,7 @@ pub(super) async fn answer(
     let consistency = message.consistency.take();
     let cursor = message.optional_cursor.take();
     let limit = std::mem::take(&mut message.optional_concrete_limit);
-    let question = Question::new("LookupSubjects", &message, calls.authorizer().instance());
+    let question = calls.question(&incoming.call, "LookupSubjects", &message);
     let mut asked = parse(message)?;
     asked.consistency = convert::consistency(consistency).at("consistency")?;
     asked.limit = convert::limit(limit);

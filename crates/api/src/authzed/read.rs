@@ -5,7 +5,6 @@ use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, MESSAGES_AHEAD, Streamed};
 use crate::convert::{self, At};
-use crate::cursor::Question;
 use crate::incoming::Incoming;
 use crate::proto::authzed::api::v1 as wire;
 use crate::token;
@@ -18,7 +17,7 @@ pub(super) async fn answer(
     let consistency = message.consistency.take();
     let cursor = message.optional_cursor.take();
     let limit = std::mem::take(&mut message.optional_limit);
-    let question = Question::new("ReadRelationships", &message, calls.authorizer().instance());
+    let question = calls.question(&incoming.call, "ReadRelationships", &message);
     let asked = ReadRequest {
         consistency: convert::consistency(consistency).at("consistency")?,
         filter: convert::required(message.relationship_filter).and_then(convert::filter).at("relationship_filter")?,

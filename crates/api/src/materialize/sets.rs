@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::SystemTime;
 
+use stonetown_authorizer::Call;
 use stonetown_authorizer::materialize::{Certainty, Event, LookupSetsRequest, Position};
 use stonetown_authorizer::world::Cursor;
 use stonetown_tuple::ZedToken;
@@ -41,7 +42,7 @@ impl wire::watch_permission_sets_service_server::WatchPermissionSetsService for 
         request: Request<wire::LookupPermissionSetsRequest>,
     ) -> Result<Response<Self::LookupPermissionSetsStream>, Status> {
         let (incoming, _, message) = Incoming::open(request)?;
-        let question = question(self);
+        let question = question(self, &incoming.call);
         let (limit, cursor) = (message.limit, message.optional_starting_after_cursor);
         let is_over = cursor.as_ref().is_some_and(|cursor| cursor.completed_members);
         let after = cursor.map(|cursor| decode(&question, cursor)).transpose()?.flatten();
@@ -135,10 +136,10 @@ fn optional_token(text: Option<v1::ZedToken>) -> Result<Option<ZedToken>, FieldE
 }
 
 /// A cursor is good for the same permissions: its place counts their sets.
-fn question(calls: &Calls) -> Question {
+fn question(calls: &Calls, call: &Call) -> Question {
     let permissions = calls.authorizer().materialized().iter().map(watched_to_wire).collect();
     let parameters = wire::WatchPermissionsRequest { permissions, optional_starting_after: None };
-    Question::new("LookupPermissionSets", &parameters, calls.authorizer().instance())
+    calls.question(call, "LookupPermissionSets", &parameters)
 }
 
 fn encode(question: &Question, cursor: &Cursor<Position>, limit: u32, last: bool) -> wire::Cursor {
@@ -157,6 +158,6 @@ fn decode(question: &Question, cursor: wire::Cursor) -> Result<Option<Cursor<Pos
         CursorError::Undecodable(_) => FieldError::new("is not a cursor: expected that of an earlier answer")
             .within("optional_starting_after_cursor.cursor")
             .into(),
-        mismatch @ CursorError::Mismatch(_) => mismatch,
+        CursorError::Mismatch => CursorError::Mismatch,
     })
 }

@@ -204,10 +204,15 @@ fn a_field_error_names_the_field_in_text_and_details() {
 }
 
 #[test]
-fn a_cursor_of_another_question_is_a_failed_precondition() {
-    let status = Status::from(CursorError::Mismatch("why"));
-    assert_eq!(status.code(), Code::FailedPrecondition);
-    assert_eq!(status.get_error_details().error_info().unwrap().reason, "ERROR_REASON_INVALID_CURSOR");
+fn a_refused_cursor_says_by_its_reason_that_the_listing_has_to_begin_again() {
+    for (error, code) in [
+        (CursorError::Mismatch, Code::FailedPrecondition),
+        (FieldError::new("is not a cursor").within("page.cursor").into(), Code::InvalidArgument),
+    ] {
+        let status = Status::from(error);
+        assert_eq!(status.code(), code);
+        assert_eq!(status.get_error_details().error_info().unwrap().reason, "ERROR_REASON_INVALID_CURSOR");
+    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Settings of the logs of decisions and changes.
 
-use std::path::PathBuf;
-
 use clap::{ArgAction, Args};
 use stonetown_audit::StrictRule;
 
@@ -21,11 +19,6 @@ pub struct AuditConfig {
         value_name = "BOOL"
     )]
     pub audit: bool,
-
-    /// Directory of the keys that sign the logs; made if it is not there. It lies apart from the data: by default beside it,
-    /// with `.keys` after its name.
-    #[arg(long, env = "STONETOWN_KEY_DIR", value_name = "DIR")]
-    pub key_dir: Option<PathBuf>,
 
     /// Permission that is answered only after its record is synced, and refused when that fails: TYPE#PERMISSION, or `*` for
     /// all. Repeat the flag, or separate permissions by commas, for several.
