@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 step := scripts/step.sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup build clients judge conformance crash fmt
+.PHONY: help demo test check setup build clients generate judge conformance crash fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,6 +39,9 @@ build: setup
 clients: build ## only the client libraries, and SpiceDB as a second judge
 	@scripts/with-server.sh -- scripts/with-testing-server.sh tests/clients/run.sh
 	@scripts/with-server.sh -- tests/judge/run.sh
+
+generate: ## the code of our own clients that comes from proto/
+	@clients/generate.sh
 
 conformance: build ## only the conformance suite
 	@scripts/conformance.sh

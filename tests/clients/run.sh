@@ -2,7 +2,8 @@
 # Runs the unmodified client libraries of Python, Node, Go and Java against the server in STONETOWN_ENDPOINT, with the key in
 # STONETOWN_TOKEN, or against those given as arguments: run.sh [ENDPOINT TOKEN]. Where STONETOWN_TESTING_ENDPOINT names a
 # server for test suites (scripts/with-testing-server.sh), cases of the kind of the libraries' own suites run there.
-# Without arguments also the programs of docs/api (examples/clients), each of which starts a server of its own.
+# Without arguments also the programs of docs/api (examples/clients), each of which starts a server of its own, and our own
+# clients (clients/).
 # A language that is not installed is skipped with a line that says so, unless CI=true; Java also then.
 set -euo pipefail
 [ -z "${STONETOWN_BIN:-}" ] || STONETOWN_BIN=$(realpath "$STONETOWN_BIN")
@@ -38,12 +39,20 @@ examples() { # LANGUAGE TOOL HINT
   if [ -n "$examples" ]; then suite "$1: examples of docs/api" "$2" "$3" "$examples/run.sh" "$1"; fi
 }
 
+own() { # LANGUAGE TOOL HINT
+  if [ -n "$examples" ]; then suite "$1: our own client" "$2" "$3" ../../clients/test.sh "$1"; fi
+}
+
 suite "python: authzed" python3 "Debian: apt-get install python3-venv" python_client
 examples python python3 "Debian: apt-get install python3-venv"
+own python python3 "Debian: apt-get install python3-venv"
 suite "node: @authzed/authzed-node" npm "Debian: apt-get install nodejs npm" node_client
 examples node npm "Debian: apt-get install nodejs npm"
 suite "go: authzed-go" go "https://go.dev/dl" go_client
 examples go go "https://go.dev/dl"
+if [ -n "$examples" ] && true; then
+  suite "our own clients: generated code and licences" go "https://go.dev/dl" ../../clients/test.sh all
+fi
 if [ -n "${STONETOWN_TESTING_ENDPOINT:-}" ]; then
   suite "go: authzed-go's own suite" go "https://go.dev/dl" go_own_suite
 fi

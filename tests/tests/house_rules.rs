@@ -127,6 +127,27 @@ fn lockfiles_name_no_registry() {
     }
 }
 
+/// A second's look; `clients/generate.sh --check` compares the code itself.
+#[test]
+fn clients_are_generated_from_the_protos_as_they_are() {
+    let protos = root().join("proto");
+    let mut sources = files(&protos.join("stonetown"), "proto");
+    sources.push(protos.join("authzed/api/v1/error_reason.proto"));
+    let line = |file: &PathBuf| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &std::fs::read(file).unwrap());
+        let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{digest}  {}", file.strip_prefix(&protos).unwrap().display())
+    };
+    let there: BTreeSet<_> = sources.iter().map(line).collect();
+    let recorded = std::fs::read_to_string(root().join("clients/protos.sha256")).unwrap();
+    let recorded: BTreeSet<_> = recorded.lines().map(str::to_owned).collect();
+    let differing: Vec<_> = there.symmetric_difference(&recorded).collect();
+    assert!(
+        differing.is_empty(),
+        "the protos have changed: run clients/generate.sh and commit what it writes: {differing:#?}"
+    );
+}
+
 fn packages() -> Vec<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
