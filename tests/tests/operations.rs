@@ -85,8 +85,6 @@ async fn settings_that_are_wrong_are_named_with_their_origin() {
     assert!(ended.stderr.contains("there is no setting `grpc-adr`: did you mean `grpc-addr`?"), "{}", ended.stderr);
     assert!(ended.stderr.contains(path), "{}", ended.stderr);
 
-    let ended = run(&["serve"]).await.unwrap();
-    assert!(ended.stderr.contains("grpc-preshared-key"), "{}", ended.stderr);
     let ended = fails_to_serve(&["--grpc-tls-cert-path", "x.pem"]).await.unwrap();
     assert!(ended.stderr.contains("`grpc-tls-key-path` go together"), "{}", ended.stderr);
 

@@ -236,7 +236,7 @@ async fn latencies(
     let start = Instant::now();
     let (tell, committed) = std::sync::mpsc::channel();
     let count = Arc::new(AtomicU64::new(0));
-    authorizer.on_commit(move |_| {
+    authorizer.on_commit(move |_, _| {
         // Nobody takes it at the end.
         let _ = tell.send(Instant::now());
     });

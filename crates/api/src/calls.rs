@@ -10,6 +10,7 @@ use futures::Stream;
 use prost::Message;
 use stonetown_authorizer::{Authorizer, Call, Error};
 use stonetown_grants::Desk;
+use stonetown_identity::Identity;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
@@ -41,6 +42,7 @@ pub(crate) struct Calls {
     watching: Watching,
     grants: Option<Arc<Desk>>,
     cursor_key: CursorKey,
+    identity: Option<Arc<Identity>>,
 }
 
 /// Which places a call needs.
@@ -65,11 +67,17 @@ impl Calls {
             downloads: settings.downloads.clone(),
             grants: settings.grants.clone(),
             cursor_key: settings.cursor_key.clone(),
+            identity: settings.identity.clone(),
         }
     }
 
     pub(crate) fn authorizer(&self) -> &Authorizer {
         &self.authorizer
+    }
+
+    /// Who calls and what they may do, where the server keeps principals.
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
     }
 
     /// The version, unless nobody is told.

@@ -16,7 +16,7 @@ pub(crate) struct Commits(watch::Receiver<Revision>);
 impl Commits {
     pub(crate) fn of(authorizer: &Authorizer) -> Commits {
         let (tell, told) = watch::channel(Revision::default());
-        authorizer.on_commit(move |revision| {
+        authorizer.on_commit(move |_, revision| {
             tell.send_replace(revision);
         });
         Commits(told)

@@ -58,6 +58,7 @@ use crate::proto::authzed::api::v1::watch_service_server::WatchServiceServer;
 use crate::proto::stonetown::v1::admin_service_server::AdminServiceServer;
 use crate::proto::stonetown::v1::decision_service_server::DecisionServiceServer;
 use crate::proto::stonetown::v1::grant_service_server::GrantServiceServer;
+use crate::proto::stonetown::v1::principal_service_server::PrincipalServiceServer;
 use crate::trailers::WithTrailers;
 
 /// The four services of `authzed.api.v1`, the three of `authzed.api.materialize.v0` and those of `stonetown.v1`. A request
@@ -88,6 +89,7 @@ pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
         .add_service(service!(AdminServiceServer))
         .add_service(service!(DecisionServiceServer))
         .add_service(service!(GrantServiceServer))
+        .add_service(service!(PrincipalServiceServer))
         .add_service(service!(WatchPermissionsServiceServer))
         .add_service(service!(WatchPermissionSetsServiceServer))
         .add_service(service!(RelationshipsServiceServer))

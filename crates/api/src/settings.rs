@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_grants::Desk;
+use stonetown_identity::Identity;
 
 use crate::cursor::CursorKey;
 use crate::materialize::Downloads;
@@ -34,6 +35,8 @@ pub struct ApiSettings {
     pub grants: Option<Arc<Desk>>,
     /// Signs cursors. The default is a random one, with which they end with the process.
     pub cursor_key: CursorKey,
+    /// Who calls and what they may do; `None` where the server keeps no principals.
+    pub identity: Option<Arc<Identity>>,
     /// The version told to clients that ask; `None` to tell nobody.
     pub version: Option<String>,
 }
@@ -52,6 +55,7 @@ impl Default for ApiSettings {
             stopping: None,
             grants: None,
             cursor_key: CursorKey::default(),
+            identity: None,
             version: Some(concat!("v", env!("CARGO_PKG_VERSION")).to_owned()),
         }
     }

@@ -53,6 +53,7 @@ fn code(error: &Error) -> Code {
         | Error::InvalidFilter { .. }
         | Error::AboveLimit { .. }
         | Error::DataInTheWay(_)
+        | Error::Invalid(_)
         | Error::ForeignToken => Code::InvalidArgument,
         Error::Schema(errors) => match errors.first().map(|error| error.kind) {
             Some(SchemaErrorKind::Type) => Code::FailedPrecondition,
@@ -77,8 +78,8 @@ fn code(error: &Error) -> Code {
         | Error::TooManyStreams { .. }
         | Error::MemoryPressure { .. } => Code::ResourceExhausted,
         Error::Denied { .. } => Code::PermissionDenied,
-        Error::NoSchema => Code::NotFound,
-        Error::AlreadyExists(_) => Code::AlreadyExists,
+        Error::NoSchema | Error::NoSuch(_) => Code::NotFound,
+        Error::AlreadyExists(_) | Error::Exists(_) => Code::AlreadyExists,
         Error::SnapshotExpired { .. }
         | Error::FutureToken { .. }
         | Error::TimeNotKept { .. }
@@ -182,6 +183,9 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::NotMaterialized(_)
         | Error::RequestIdReused(_)
         | Error::Refused(_)
+        | Error::NoSuch(_)
+        | Error::Exists(_)
+        | Error::Invalid(_)
         | Error::WritesOverloaded
         | Error::TooManyCalls { .. }
         | Error::Denied { .. }

@@ -6,6 +6,7 @@ mod admin;
 mod core;
 mod decision;
 mod grant;
+mod principal;
 
 #[cfg(test)]
 mod tests;

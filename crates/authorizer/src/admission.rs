@@ -78,13 +78,14 @@ impl Admission {
         }
     }
 
-    /// Lets a call in, for as long as the permit lives.
+    /// Lets a call in, for as long as the permit lives. What the server asks itself, to answer somebody whom it has let in, is
+    /// never kept out.
     ///
     /// # Errors
     /// [`Error::TooManyCalls`] or [`Error::MemoryPressure`]; both are worth a retry, later.
     pub fn admit(&self, caller: &Caller, weight: Weight) -> Result<Permit, Error> {
         let shared = &self.shared;
-        if shared.memory_max > 0 {
+        if shared.memory_max > 0 && !caller.is_internal() {
             let used = shared.memory_used.load(Ordering::Relaxed);
             let percent = if weight == Weight::Heavy { 75 } else { 85 };
             if used > shared.memory_max / 100 * percent {
@@ -96,7 +97,8 @@ impl Admission {
             let mut callers = shared.callers.lock();
             let running = callers.entry(caller.clone()).or_default();
             let heavy = u32::from(weight == Weight::Heavy);
-            if running.calls >= shared.calls_max || running.heavy + heavy > shared.heavy_calls_max {
+            let too_many = running.calls >= shared.calls_max || running.heavy + heavy > shared.heavy_calls_max;
+            if too_many && !caller.is_internal() {
                 let limit = if heavy == 1 { shared.heavy_calls_max } else { shared.calls_max };
                 shared.refused_for_calls.fetch_add(1, Ordering::Relaxed);
                 return Err(Error::TooManyCalls { limit });

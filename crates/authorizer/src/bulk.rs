@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use stonetown_audit::Receipt;
-use stonetown_graph::{Answer, Trace};
+use stonetown_graph::{Answer, Membership, Trace};
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, SubjectRef, ZedToken};
 
 use crate::admission::Weight;
@@ -71,6 +71,7 @@ impl Authorizer {
         let types: HashSet<&str> = request.items.iter().map(|item| item.resource.object_type.as_ref()).collect();
         let acts: Vec<Act<'_>> = types.into_iter().map(Act::Check).collect();
         let _permit = self.admit(call, Weight::Heavy, &acts)?;
+        request.items.iter().try_for_each(|item| self.check_scope(call, &item.resource, &item.permission))?;
         above(RequestLimit::BulkChecks, request.items.len(), self.options.limits.bulk_checks_max)?;
         let world = self.world(call, request.consistency)?;
         let mut answers = Vec::with_capacity(request.items.len());
@@ -107,13 +108,19 @@ impl Authorizer {
             let (answer, mut trace) =
                 stonetown_graph::explain(&evaluation, &item.resource, &item.permission, &item.subject)?;
             call.note_work(&answer.work);
+            if self.is_cut_off(call.store, &item.subject)? {
+                recording.decided(&Membership::NotMember, None);
+                return Ok((Answer { membership: Membership::NotMember, ..answer }, None));
+            }
             trace.until = until(&evaluation, &item.resource, &item.permission, &item.subject, &answer);
             recording.decided(&answer.membership, Some(&trace));
             return Ok((answer, Some(trace)));
         }
         let answer = stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?;
         call.note_work(&answer.work);
-        recording.decided(&answer.membership, None);
-        Ok((answer, None))
+        let membership =
+            if self.is_cut_off(call.store, &item.subject)? { Membership::NotMember } else { answer.membership };
+        recording.decided(&membership, None);
+        Ok((Answer { membership, ..answer }, None))
     }
 }

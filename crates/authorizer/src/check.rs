@@ -73,6 +73,7 @@ impl Authorizer {
         recording: &mut Recording<'_>,
     ) -> Result<CheckAnswer, Error> {
         let _permit = self.admit(call, Weight::Light, &[Act::Check(request.resource.object_type.as_ref())])?;
+        self.check_scope(call, &request.resource, &request.permission)?;
         self.refuse_large_context(&request.context)?;
         refuse_wildcard(&request.subject, "subject.object_id")?;
         let world = self.world_of(call, request.freshness)?;
@@ -100,10 +101,15 @@ impl Authorizer {
             stonetown_graph::check(&evaluation, resource, permission, subject).map(|answer| (answer, None))
         };
         match answered {
-            Ok((answer, mut trace)) => {
+            Ok((mut answer, mut trace)) => {
                 call.note_work(&answer.work);
                 let counter = if resident { &self.counters.checks_resident } else { &self.counters.checks_stored };
                 counter.fetch_add(1, Ordering::Relaxed);
+                // A question about the past is answered as it was then.
+                let of_now = matches!(request.freshness, Freshness::Of(_));
+                if of_now && self.is_cut_off(call.store, subject)? {
+                    (answer.membership, trace) = (Membership::NotMember, None);
+                }
                 recording.decided(&answer.membership, trace.as_ref());
                 let schema = trace.is_some().then(|| world.schema().text());
                 let until = until(&evaluation, resource, permission, subject, &answer);
@@ -119,6 +125,11 @@ impl Authorizer {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Refuses what the caller's credential does not cover.
+    pub(crate) fn check_scope(&self, call: &Call, resource: &ObjectRef, name: &RelationName) -> Result<(), Error> {
+        call.caller.within_scope(resource.object_type.as_str(), name.as_str(), resource.object_id.as_str())
     }
 
     pub(crate) fn refuse_large_context(&self, context: &CaveatContext) -> Result<(), Error> {

@@ -210,6 +210,15 @@ pub enum Error {
     /// What an operator asked for cannot be done as things are.
     #[error("{0}")]
     Refused(String),
+    /// What is named is not there. Told only to those who may know.
+    #[error("there is no {0}")]
+    NoSuch(String),
+    /// What is to be made is there already.
+    #[error("there is already {0}")]
+    Exists(String),
+    /// A value that can never be accepted.
+    #[error("{0}")]
+    Invalid(String),
     /// Too many writes wait.
     #[error("too many writes are waiting: try again later")]
     WritesOverloaded,
@@ -389,6 +398,9 @@ impl Error {
             Error::MemoryPressure { .. } => "memory_pressure",
             Error::Unrecorded => "unrecorded",
             Error::Refused(_) => "refused",
+            Error::NoSuch(_) => "no_such",
+            Error::Exists(_) => "exists",
+            Error::Invalid(_) => "invalid",
             Error::NotMaterialized(_) => "not_materialized",
             Error::CounterRegistered { .. } => "counter_registered",
             Error::CounterNotRegistered { .. } => "counter_not_registered",

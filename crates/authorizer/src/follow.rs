@@ -137,9 +137,9 @@ impl Authorizer {
         Ok((removed.edges, removed.more))
     }
 
-    /// Has `told` called with the revision of each commit, on the committing thread just before the commit is visible: it
-    /// must be quick. For those who cannot block a thread on [`LogFollower::wait`].
-    pub fn on_commit(&self, told: impl Fn(Revision) + Send + Sync + 'static) {
+    /// Has `told` called with the store and the revision of each commit, on the committing thread just before the commit is
+    /// visible: it must be quick. For those who cannot block a thread on [`LogFollower::wait`].
+    pub fn on_commit(&self, told: impl Fn(StoreId, Revision) + Send + Sync + 'static) {
         self.commits.listeners.lock().push(Box::new(told));
     }
 }
@@ -233,8 +233,8 @@ impl LogFollower {
     }
 }
 
-/// Called with the revision of each commit.
-type Told = Box<dyn Fn(Revision) + Send + Sync>;
+/// Called with the store and the revision of each commit.
+type Told = Box<dyn Fn(StoreId, Revision) + Send + Sync>;
 
 /// Wakes those who wait for commits.
 #[derive(Default)]
@@ -249,7 +249,7 @@ impl Follower for Commits {
         if part.last {
             *self.newest.lock() = part.revision;
             self.committed.notify_all();
-            self.listeners.lock().iter().for_each(|told| told(part.revision));
+            self.listeners.lock().iter().for_each(|told| told(part.store, part.revision));
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What a caller is about to do, and whoever judges whether it may: asked once at the start of every call, before anything is
 //! read, so that a refusal says nothing about what there is.
 
-use stonetown_tuple::RelationshipFilter;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use stonetown_tuple::{ObjectRef, RelationshipFilter, StoreId, SubjectId, SubjectRef};
 
 use crate::admission::{Permit, Weight};
 use crate::{Authorizer, Call, Error};
@@ -42,14 +45,27 @@ pub trait Gate: Send + Sync {
     /// # Errors
     /// [`Error::Denied`] when it may not, and whatever stands in the way of knowing: no error is a yes.
     fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error>;
+
+    /// Objects of a store that are cut off now: no question about one of them as subject is answered by yes, whatever revision
+    /// it is put to. `None` when there are none.
+    ///
+    /// # Errors
+    /// When it cannot be known.
+    fn cut_off(&self, store: StoreId) -> Result<Option<Arc<CutOff>>, Error> {
+        let _ = store;
+        Ok(None)
+    }
 }
+
+/// Objects that are cut off, each as a subject itself and not as a group of others.
+pub type CutOff = HashSet<ObjectRef>;
 
 impl Authorizer {
     /// Has every later call judged. Without a gate whoever holds this value may do everything, as a program that embeds it.
     ///
     /// # Errors
     /// Gives the gate back when there is one already.
-    pub fn set_gate(&self, gate: std::sync::Arc<dyn Gate>) -> Result<(), std::sync::Arc<dyn Gate>> {
+    pub fn set_gate(&self, gate: Arc<dyn Gate>) -> Result<(), Arc<dyn Gate>> {
         self.gate.set(gate)
     }
 
@@ -65,9 +81,32 @@ impl Authorizer {
     /// As [`Gate::judge`].
     pub fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error> {
         match self.gate.get() {
-            Some(gate) if !call.caller.is_internal() => gate.judge(call, act),
+            Some(gate) if !call.caller.is_internal() => match call.caller.scope() {
+                Some(scope) if !scope.allows(act) => Err(call.caller.denied(&act)),
+                _ => gate.judge(call, act),
+            },
             _ => Ok(()),
         }
+    }
+
+    /// What is cut off in a store.
+    pub(crate) fn cut_off(&self, store: StoreId) -> Result<Option<Arc<CutOff>>, Error> {
+        self.gate.get().map_or(Ok(None), |gate| gate.cut_off(store))
+    }
+
+    /// Whether a subject is cut off in a store.
+    pub(crate) fn is_cut_off(&self, store: StoreId, subject: &SubjectRef) -> Result<bool, Error> {
+        Ok(self.cut_off(store)?.is_some_and(|cut_off| names(&cut_off, subject)))
+    }
+}
+
+/// Whether a subject is one of the objects that are cut off.
+pub(crate) fn names(cut_off: &CutOff, subject: &SubjectRef) -> bool {
+    match subject.object_id() {
+        SubjectId::Object(id) if subject.relation().is_none() => {
+            cut_off.contains(&ObjectRef { object_type: subject.object_type().clone(), object_id: id.clone() })
+        }
+        _ => false,
     }
 }
 

@@ -60,6 +60,7 @@ impl Import<'_> {
             let (resource_type, relation) =
                 (relationship.resource.object_type.as_ref(), relationship.relation.as_ref());
             self.authorizer.judge(&self.call, Act::Write { resource_type, relation })?;
+            self.authorizer.check_scope(&self.call, &relationship.resource, &relationship.relation)?;
             self.authorizer.check_relationship(self.world.schema(), relationship, Purpose::Write)?;
         }
         Ok(self.writer.push(relationships)?)

@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod bulk;
+pub mod caller;
 pub mod check;
 pub mod clock;
 pub mod computable;
@@ -55,6 +56,7 @@ use stonetown_storage::{Datastore, Follower, ReadOnly, SnapshotError, StorageErr
 use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
 
 pub use admission::Admission;
+pub use caller::{Caller, Narrowing, Proof, Scope};
 pub use clock::Clock;
 pub use error::Error;
 pub use gate::{Act, Gate};
@@ -77,63 +79,6 @@ pub use stonetown_storage::StoredUpdate;
 pub use stonetown_storage::{Checkpointed, Difference, DifferenceKind, Scrubbed};
 /// What the position of a read is made of, for those who keep it in a cursor.
 pub use stonetown_storage::{EdgePosition, Ordinal, TableId, read::ReadPosition};
-
-/// The name of the server as a caller.
-const OWN_NAME: &str = "stonetown";
-
-/// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Caller {
-    /// How the caller is told apart in limits and records, such as `key-1`. Never a secret.
-    pub name: Arc<str>,
-    /// Those through whom it calls, the nearest first, for records.
-    actors: Option<Arc<[Arc<str>]>>,
-    /// Whether it is the server itself, which no gate judges.
-    internal: bool,
-}
-
-impl Caller {
-    /// A caller of that name, as authentication has it.
-    #[must_use]
-    pub fn named(name: &str) -> Caller {
-        Caller { name: name.into(), actors: None, internal: false }
-    }
-
-    /// The server itself: what it asks on nobody's behalf is not judged by the gate. Never made from anything that a request
-    /// holds.
-    #[must_use]
-    pub fn internal() -> Caller {
-        Caller { name: OWN_NAME.into(), actors: None, internal: true }
-    }
-
-    /// The server itself on behalf of a caller that it has judged: what it does is put down to that caller.
-    #[must_use]
-    pub fn on_behalf_of(caller: &Caller) -> Caller {
-        Caller { name: Arc::clone(&caller.name), actors: caller.actors.clone(), internal: true }
-    }
-
-    /// The caller, calling through others, the nearest first.
-    #[must_use]
-    pub fn through(self, actors: Arc<[Arc<str>]>) -> Caller {
-        Caller { actors: Some(actors), ..self }
-    }
-
-    /// Those through whom it calls.
-    pub fn actors(&self) -> impl Iterator<Item = &str> {
-        self.actors.iter().flat_map(|actors| actors.iter()).map(AsRef::as_ref)
-    }
-
-    /// Whether it is the server itself.
-    #[must_use]
-    pub fn is_internal(&self) -> bool {
-        self.internal
-    }
-
-    /// Whether it is the server itself, on nobody's behalf.
-    pub(crate) fn is_itself(&self) -> bool {
-        self.internal && *self.name == *OWN_NAME
-    }
-}
 
 /// What is true of a call, whatever it asks.
 #[derive(Debug, Clone)]
@@ -303,6 +248,12 @@ impl Authorizer {
     /// When the datastore cannot be read.
     pub fn keep_resident(&self, store: StoreId) -> Result<(), StorageError> {
         self.index.add(store)
+    }
+
+    /// The newest revision of all stores.
+    #[must_use]
+    pub fn head(&self) -> Revision {
+        self.datastore.head()
     }
 
     /// The datastore behind the door.

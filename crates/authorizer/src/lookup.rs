@@ -1,10 +1,12 @@
 //! "What can this subject reach?" and "who can reach this resource?", whole or in pages. Results come in a stable order and
 //! never twice, also across pages.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use stonetown_graph::{FoundResource, FoundSubject, Position};
-use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, ObjectType, RelationName, SubjectRef, ZedToken};
+use stonetown_graph::{ExcludedSubject, FoundResource, FoundSubject, Membership, Position};
+use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, ObjectType, RelationName, StoreId, SubjectRef, ZedToken};
 
 use crate::admission::Weight;
 use crate::check::{above, refuse_wildcard};
@@ -98,6 +100,9 @@ impl Authorizer {
         call.note_work(&found.work());
         let from = request.after.map(|cursor| cursor.position);
         recording.begin_results(self)?;
+        if self.is_cut_off(call.store, &request.subject)? {
+            return Ok(world.token);
+        }
         emit(
             &world,
             from,
@@ -151,12 +156,20 @@ impl Authorizer {
         call.note_work(&found.work());
         let from = request.after.map(|cursor| cursor.position);
         recording.begin_results(self)?;
+        let cut_off = self.ids_cut_off(call.store, request)?;
         emit(
             &world,
             from,
             request.limit,
-            |after, limit| Ok(found.page(&evaluation, after, limit)?),
+            |after, limit| {
+                let mut page = found.page(&evaluation, after, limit)?;
+                page.iter_mut().filter(|item| item.id.as_ref() == "*").for_each(|wildcard| exclude(wildcard, &cut_off));
+                Ok(page)
+            },
             |item| {
+                if cut_off.contains(&item.id) {
+                    return (item.position, None);
+                }
                 let takes = if item.id.as_ref() == "*" { (!request.without_wildcard).then_some(0) } else { Some(1) };
                 (item.position, takes)
             },
@@ -167,11 +180,28 @@ impl Authorizer {
         )
     }
 
+    /// The ids of the subjects asked for that are cut off.
+    fn ids_cut_off(&self, store: StoreId, request: &LookupSubjectsRequest) -> Result<HashSet<Arc<str>>, Error> {
+        let Some(cut_off) = self.cut_off(store)?.filter(|_| request.subject_relation.is_none()) else {
+            return Ok(HashSet::new());
+        };
+        let of_type = cut_off.iter().filter(|object| object.object_type == request.subject_type);
+        Ok(of_type.map(|object| object.object_id.as_str().into()).collect())
+    }
+
     fn refuse_large_lookup(&self, context: &CaveatContext, limit: Option<u64>) -> Result<(), Error> {
         self.refuse_large_context(context)?;
         let max = self.options.limits.lookup_limit_max;
         above(RequestLimit::Results, to_usize(limit.unwrap_or(0)), to_usize(max))
     }
+}
+
+/// Takes subjects out of a wildcard.
+fn exclude(wildcard: &mut FoundSubject, ids: &HashSet<Arc<str>>) {
+    wildcard.excluded.retain(|excluded| !ids.contains(&excluded.id));
+    let excluded = |id: &Arc<str>| ExcludedSubject { id: Arc::clone(id), membership: Membership::NotMember };
+    wildcard.excluded.extend(ids.iter().map(excluded));
+    wildcard.excluded.sort_by(|a, b| a.id.cmp(&b.id));
 }
 
 /// Takes results out of a computed set step by step, until there are none, the limit is reached or the visitor breaks.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stonetown_schema::{AllowedType, CompileOptions, Definition, Schema, SubjectForm};
 use stonetown_storage::read::relationship;
 use stonetown_storage::{CommitError, Direction, Guard, SchemaWrite, TableKey, Transaction};
-use stonetown_tuple::{CaveatRef, Consistency, Relationship, ZedToken};
+use stonetown_tuple::{CaveatRef, Consistency, Relationship, StoreId, ZedToken};
 
 use crate::admission::Weight;
 use crate::error::DataInTheWay;
@@ -46,6 +46,7 @@ impl Authorizer {
         let options =
             CompileOptions { prefixes_required: self.options.schema_prefixes_required, ..CompileOptions::default() };
         let schema = Schema::compile(text, &options).map_err(Error::Schema)?;
+        refuse_reserved(call, &schema)?;
         for _ in 0..=self.options.limits.write_retries_max {
             let world = self.world(call, Consistency::FullyConsistent)?;
             recording.see(&world);
@@ -71,6 +72,20 @@ impl Authorizer {
             }
         }
         Err(Error::Serialization)
+    }
+}
+
+/// How the names of the system store's types and caveats begin, which no other store has.
+const RESERVED_PREFIX: &str = "sys/";
+
+fn refuse_reserved(call: &Call, schema: &Schema) -> Result<(), Error> {
+    let types = schema.definitions().iter().map(|definition| definition.name.as_str());
+    let mut names = types.chain(schema.caveats().iter().map(|caveat| caveat.name.as_str()));
+    match names.find(|name| name.starts_with(RESERVED_PREFIX)) {
+        Some(name) if call.store != StoreId::SYSTEM => {
+            Err(Error::Refused(format!("`{name}`: names that begin with `{RESERVED_PREFIX}` are the server's own")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -88,6 +88,8 @@ impl Authorizer {
         acts.extend(request.preconditions.iter().map(testing));
         acts.dedup();
         let _permit = self.admit(call, Weight::Light, &acts)?;
+        let changed = request.updates.iter().map(|update| &update.relationship);
+        changed.into_iter().try_for_each(|changed| self.check_scope(call, &changed.resource, &changed.relation))?;
         above(RequestLimit::Updates, request.updates.len(), self.options.limits.updates_max)?;
         self.check_extras(&request.preconditions, request.metadata.as_deref())?;
         refuse_duplicates(&request.updates)?;
@@ -185,6 +187,7 @@ impl Authorizer {
         let mut acts = vec![Act::Revoke { resource_type, relation }];
         acts.extend(request.preconditions.iter().map(testing));
         let _permit = self.admit(call, Weight::Heavy, &acts)?;
+        call.caller.within_scope_of_filter(&request.filter)?;
         if let Some(limit) = request.limit {
             let max = self.options.limits.delete_limit_max;
             above(

@@ -123,7 +123,7 @@ fn waiting_ends_with_the_commit_or_with_its_time() {
     assert!(begun.elapsed() >= Duration::from_millis(20));
     let told = Arc::new(AtomicU64::new(0));
     let heard = Arc::clone(&told);
-    authorizer.on_commit(move |revision| heard.store(revision.0, Ordering::SeqCst));
+    authorizer.on_commit(move |_, revision| heard.store(revision.0, Ordering::SeqCst));
     let writer = Arc::clone(&authorizer);
     let thread = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(30));

@@ -13,6 +13,7 @@ use stonetown_api::proto::authzed::api::v1::watch_service_client::WatchServiceCl
 use stonetown_api::proto::authzed::api::v1::{Consistency, ReadSchemaRequest, ZedToken};
 use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClient;
 use stonetown_api::proto::stonetown::v1::grant_service_client::GrantServiceClient;
+use stonetown_api::proto::stonetown::v1::principal_service_client::PrincipalServiceClient;
 use stonetown_server::config::LogFormat;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -159,6 +160,7 @@ pub(crate) struct Client {
     pub(crate) admin: AdminServiceClient<Transport>,
     pub(crate) grants: GrantServiceClient<Transport>,
     pub(crate) permissions: PermissionsServiceClient<Transport>,
+    pub(crate) principals: PrincipalServiceClient<Transport>,
     pub(crate) schema: SchemaServiceClient<Transport>,
     pub(crate) watch: WatchServiceClient<Transport>,
 }
@@ -345,6 +347,7 @@ pub(crate) async fn connect(connection: Connection) -> anyhow::Result<Client> {
         admin: service!(AdminServiceClient),
         grants: service!(GrantServiceClient),
         permissions: service!(PermissionsServiceClient),
+        principals: service!(PrincipalServiceClient),
         schema: service!(SchemaServiceClient),
         watch: service!(WatchServiceClient),
     })

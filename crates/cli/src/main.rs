@@ -17,6 +17,7 @@ mod import;
 mod lsp;
 mod output;
 mod permission;
+mod principal;
 mod progress;
 mod relationship;
 mod restore;
@@ -76,6 +77,14 @@ enum Command {
     /// Access just in time: ask for it, vote on it, end it.
     #[command(subcommand)]
     Grant(grant::Command),
+    /// Make, cut off and retire those who can call the server; give powers and take them away.
+    #[command(subcommand)]
+    Principal(principal::Command),
+    /// Hand out, rotate and take back credentials.
+    #[command(subcommand)]
+    Credential(principal::CredentialCommand),
+    /// Show who one is to the server, and what one may do.
+    Whoami,
     /// Back up what a server holds.
     #[command(subcommand)]
     Backup(backup::Command),
@@ -164,6 +173,11 @@ fn main() -> ExitCode {
             client::run(cli.connection, |client| relationship::run(client, command, output))
         }
         Command::Grant(command) => client::run(cli.connection, |client| grant::run(client, command, output)),
+        Command::Principal(command) => client::run(cli.connection, |client| principal::run(client, command, output)),
+        Command::Credential(command) => {
+            client::run(cli.connection, |client| principal::run_credential(client, command, output))
+        }
+        Command::Whoami => client::run(cli.connection, |client| principal::whoami(client, output)),
         Command::Permission(command) => client::run(cli.connection, |client| permission::run(client, command, output)),
     };
     match outcome {

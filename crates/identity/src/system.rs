@@ -2,19 +2,22 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stonetown_authorizer::check::CheckRequest;
+use stonetown_authorizer::check::{CheckAnswer, CheckRequest};
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::write::{StoreUpdates, WriteRequest};
 use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Error, Membership, StoredUpdate};
 use stonetown_schema::{CompileOptions, Schema};
 use stonetown_tuple::{
     CaveatContext, CaveatRef, Consistency, ObjectRef, Operation, Relationship, RelationshipFilter, RelationshipUpdate,
-    Source, StoreId, SubjectRef, Timestamp, ZedToken,
+    Revision, Source, StoreId, SubjectRef, Timestamp, ZedToken,
 };
+
+use crate::lockout;
 
 /// The schema of the system store.
 pub const SCHEMA: &str = include_str!("system.zed");
@@ -67,6 +70,17 @@ impl Kind {
 pub struct System {
     authorizer: Arc<Authorizer>,
     changing: Mutex<()>,
+    changed: Changed,
+}
+
+/// The newest revision that changed the system store: what was found out at an older one is not known any more.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changed(Arc<AtomicU64>);
+
+impl Changed {
+    pub(crate) fn at(&self) -> Revision {
+        Revision(self.0.load(Ordering::Acquire))
+    }
 }
 
 /// A change of the system store under way. What is read through [`System`] meanwhile stays true until it is committed, as
@@ -81,10 +95,17 @@ impl System {
     /// Opens the system store, makes it if it is not there, and brings its schema up to date.
     ///
     /// # Errors
-    /// When the store cannot be read, or its schema not be written.
+    /// [`Error::ReadOnly`] when there is none and nothing can be written, and when the store cannot be read or written.
     pub fn open(authorizer: Arc<Authorizer>) -> Result<System, Error> {
+        let changed = Changed::default();
+        let told = changed.clone();
+        authorizer.on_commit(move |store, revision| {
+            if store == StoreId::SYSTEM {
+                told.0.fetch_max(revision.0, Ordering::Release);
+            }
+        });
         authorizer.keep_resident(StoreId::SYSTEM)?;
-        let system = System { authorizer, changing: Mutex::default() };
+        let system = System { authorizer, changing: Mutex::default(), changed };
         let call = system.call(&Caller::internal());
         let written = match system.authorizer.read_schema(&call) {
             Ok((_, text)) => Some(text),
@@ -93,16 +114,30 @@ impl System {
         };
         let schema = Schema::compile(SCHEMA, &CompileOptions::default())
             .map_err(|errors| Error::Internal(format!("the system store's own schema: {errors:?}")))?;
-        if written.is_none_or(|written| written != schema.text()) {
-            system.authorizer.write_schema(&call, SCHEMA)?;
+        if written.as_ref().is_none_or(|written| *written != schema.text()) {
+            match system.authorizer.write_schema(&call, SCHEMA) {
+                // What was written by an earlier version is judged by its own schema, where nothing can be written.
+                Err(Error::ReadOnly(_)) if written.is_some() => {}
+                outcome => drop(outcome?),
+            }
         }
         Ok(system)
+    }
+
+    pub(crate) fn changed(&self) -> &Changed {
+        &self.changed
     }
 
     /// The engine behind it.
     #[must_use]
     pub fn authorizer(&self) -> &Arc<Authorizer> {
         &self.authorizer
+    }
+
+    /// The newest revision.
+    #[must_use]
+    pub(crate) fn head(&self) -> Revision {
+        self.authorizer.head()
     }
 
     /// The time of a call that is made now.
@@ -123,6 +158,20 @@ impl System {
         subject: &SubjectRef,
         context: CaveatContext,
     ) -> Result<bool, Error> {
+        Ok(self.ask(object, permission, subject, context)?.membership == Membership::Member)
+    }
+
+    /// As [`System::holds`], with the revision of the answer, and until when it holds.
+    ///
+    /// # Errors
+    /// As [`System::holds`].
+    pub fn ask(
+        &self,
+        object: &ObjectRef,
+        permission: &str,
+        subject: &SubjectRef,
+        context: CaveatContext,
+    ) -> Result<CheckAnswer, Error> {
         let request = CheckRequest {
             freshness: Consistency::FullyConsistent.into(),
             resource: object.clone(),
@@ -132,8 +181,7 @@ impl System {
             with: Vec::new(),
             trace: false,
         };
-        let answer = self.authorizer.check(&self.call(&Caller::internal()), &request, Effort::Full)?;
-        Ok(answer.membership == Membership::Member)
+        self.authorizer.check(&self.call(&Caller::internal()), &request, Effort::Full)
     }
 
     /// The document of an object, `None` if it has none.
@@ -160,18 +208,17 @@ impl System {
         found.into_iter().collect()
     }
 
-    /// Hands all relationships of the system store that match to `visit`, documents among them.
+    /// Hands all relationships of the system store that match to `visit`, documents among them; returns the state they are of.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn read(&self, filter: &RelationshipFilter, visit: &mut dyn FnMut(&Relationship)) -> Result<(), Error> {
+    pub fn read(&self, filter: &RelationshipFilter, visit: &mut dyn FnMut(&Relationship)) -> Result<ZedToken, Error> {
         let request =
             ReadRequest { consistency: Consistency::FullyConsistent, filter: filter.clone(), ..ReadRequest::default() };
         self.authorizer.read(&self.call(&Caller::internal()), &request, &mut |item| {
             visit(&item.relationship);
             ControlFlow::Continue(())
-        })?;
-        Ok(())
+        })
     }
 
     /// The document that a relationship of the system store holds.
@@ -247,8 +294,9 @@ impl Change<'_> {
     /// Makes the change, put down to `caller`, with some metadata: a JSON object that says why.
     ///
     /// # Errors
-    /// See [`Error`]; nothing has changed then.
+    /// [`Error::Refused`] when nobody could administer the server any more, and see [`Error`]; nothing has changed then.
     pub fn commit(self, caller: &Caller, metadata: Option<String>) -> Result<ZedToken, Error> {
+        lockout::refuse(self.system, &self.updates)?;
         let update = |StoredUpdate { operation, relationship, .. }| RelationshipUpdate { operation, relationship };
         let updates = self.updates.into_iter().map(update).collect();
         let request = WriteRequest { updates, metadata, ..WriteRequest::default() };
@@ -258,20 +306,21 @@ impl Change<'_> {
     /// Makes the change together with one of another store: both or neither.
     ///
     /// # Errors
-    /// See [`Error`]; nothing has changed then.
+    /// As [`Change::commit`].
     pub fn commit_with(
         self,
         caller: &Caller,
         metadata: Option<String>,
         other: StoreUpdates,
     ) -> Result<ZedToken, Error> {
+        lockout::refuse(self.system, &self.updates)?;
         let own = StoreUpdates { store: StoreId::SYSTEM, updates: self.updates, metadata };
         self.system.authorizer.write_both(&self.system.call(caller), &own, &other)
     }
 }
 
 /// Reads what is to be a name or a relationship.
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Error> {
+pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Error> {
     text.parse().map_err(|error| Error::Refused(format!("`{text}`: {error}")))
 }
 

@@ -1,17 +1,24 @@
-//! Who calls: preshared keys, compared in constant time, fail closed.
+//! Who calls: a preshared key or one of the server's own credentials, compared in constant time, fail closed. A stream ends when
+//! who opened it is no longer let in.
 
+mod guard;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use stonetown_audit::Recorder;
 use stonetown_authorizer::{Caller, Notes};
+use stonetown_identity::jwt::JwtError;
+use stonetown_identity::{Identity, Refusal, credential};
 use subtle::{Choice, ConstantTimeEq};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::config::Secret;
+use guard::Guard;
 
 /// Paths that need no key: health and reflection.
 const OPEN_PREFIXES: [&str; 3] =
@@ -22,14 +29,22 @@ pub(crate) fn is_open(path: &str) -> bool {
     OPEN_PREFIXES.iter().any(|prefix| path.starts_with(prefix))
 }
 
-/// The preshared keys of a server.
+/// Proves who calls.
 #[derive(Clone)]
-pub struct Keys(Arc<[(Secret, Caller)]>);
+pub(crate) struct Authentication(Arc<Inner>);
+
+struct Inner {
+    keys: Vec<Secret>,
+    /// `None` where the server keeps no principals: whoever holds a key may do everything.
+    identity: Option<Arc<Identity>>,
+    /// The paths of calls that last.
+    lasting: HashSet<String>,
+}
 
 /// Puts the [`Caller`] into each request, or refuses it.
 #[derive(Clone)]
 pub(crate) struct AuthLayer {
-    pub(crate) keys: Keys,
+    pub(crate) authentication: Authentication,
     /// Where refusals are recorded, if they are.
     pub(crate) recorder: Option<Arc<Recorder>>,
 }
@@ -41,21 +56,21 @@ pub(crate) struct Auth<S> {
     inner: S,
 }
 
-impl Keys {
-    /// Callers are told apart by the position of their key, never by the key.
-    #[must_use]
-    pub fn new(keys: Vec<Secret>) -> Keys {
-        let caller = |n: usize| Caller::named(&format!("key-{}", n + 1));
-        Keys(keys.into_iter().enumerate().map(|(n, key)| (key, caller(n))).collect())
+impl Authentication {
+    pub(crate) fn new(keys: Vec<Secret>, identity: Option<Arc<Identity>>) -> Authentication {
+        let lasting = stonetown_api::methods().into_iter().filter(|method| method.streams || method.takes_stream);
+        let lasting = lasting.map(|method| method.path()).collect();
+        Authentication(Arc::new(Inner { keys, identity, lasting }))
     }
 
     /// The caller that the headers prove.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` without a bearer token, `PERMISSION_DENIED` with an unknown one: clients tell the two apart.
+    /// `UNAUTHENTICATED` without a bearer token and with one that has ended, `PERMISSION_DENIED` with an unknown one: clients
+    /// tell the two apart.
     // A status is large, but it is what goes over the wire.
     #[allow(clippy::result_large_err)]
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Status> {
+    pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Status> {
         let missing = || Status::unauthenticated("missing preshared key: send `authorization: Bearer KEY`");
         let value = headers.get(AUTHORIZATION).ok_or_else(missing)?.as_bytes();
         let is_bearer = value.len() >= 7 && value[..7].eq_ignore_ascii_case(b"bearer ");
@@ -66,15 +81,51 @@ impl Keys {
         if token.is_empty() {
             return Err(missing());
         }
+        match (self.key_of(token), &self.0.identity) {
+            (Some(number), None) => Ok(Caller::named(&format!("key-{number}"))),
+            (Some(number), Some(identity)) => identity.by_key(number).map_err(|refusal| refused(&refusal)),
+            (None, Some(identity)) if token.starts_with(credential::PREFIX.as_bytes()) => {
+                let text = std::str::from_utf8(token).map_err(|_| refused(&Refusal::Unknown))?;
+                identity.by_token(text).map_err(|refusal| refused(&refusal))
+            }
+            (None, _) => Err(refused(&Refusal::Unknown)),
+        }
+    }
+
+    /// The number of a preshared key, counted from 1. Callers are told apart by it, never by the key.
+    fn key_of(&self, token: &[u8]) -> Option<usize> {
         // Every key is compared, so that the time does not tell which one was close.
         let mut found = None;
-        for (key, caller) in self.0.iter() {
+        for (at, key) in self.0.keys.iter().enumerate() {
             let equal: Choice = key.as_bytes().ct_eq(token);
             if equal.into() {
-                found = Some(caller);
+                found = Some(at + 1);
             }
         }
-        found.cloned().ok_or_else(|| Status::permission_denied("invalid preshared key: unknown token"))
+        found
+    }
+
+    /// What ends a call of this path that lasts.
+    fn guard(&self, path: &str, caller: &Caller) -> Option<Guard> {
+        let identity = self.0.identity.as_ref().filter(|_| self.0.lasting.contains(path))?;
+        Some(Guard::new(Arc::clone(identity), caller.clone()))
+    }
+}
+
+/// A refusal as clients are told of it.
+fn refused(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::Unknown => Status::permission_denied("invalid preshared key: unknown token"),
+        Refusal::Expired | Refusal::Revoked | Refusal::Jwt(JwtError::Expired | JwtError::UnknownKey) => {
+            Status::unauthenticated(refusal.to_string())
+        }
+        Refusal::Jwt(JwtError::Unknown) => Status::permission_denied(refusal.to_string()),
+        Refusal::Jwt(JwtError::NoKeys) => Status::unavailable(refusal.to_string()),
+        Refusal::Quarantined | Refusal::Retired => Status::permission_denied(refusal.to_string()),
+        Refusal::Unavailable(error) => {
+            tracing::error!(why = ?error, "it cannot be known who calls");
+            Status::unavailable("it cannot be known who calls")
+        }
     }
 }
 
@@ -99,12 +150,14 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let path = request.uri().path();
+        let mut guard = None;
         if !is_open(path) {
-            match self.layer.keys.authenticate(request.headers()) {
+            match self.layer.authentication.authenticate(request.headers()) {
                 Ok(caller) => {
                     if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
                         notes.set_caller(&caller);
                     }
+                    guard = self.layer.authentication.guard(path, &caller);
                     request.extensions_mut().insert(caller);
                 }
                 Err(status) => {
@@ -117,14 +170,14 @@ where
                 }
             }
         }
-        AuthFuture::Inner(Box::pin(self.inner.call(request)))
+        AuthFuture::Inner(Box::pin(self.inner.call(request)), guard)
     }
 }
 
 /// The answer of the inner service, or a refusal.
 pub(crate) enum AuthFuture<F> {
     Refused(Option<Box<Status>>),
-    Inner(std::pin::Pin<Box<F>>),
+    Inner(std::pin::Pin<Box<F>>, Option<Guard>),
 }
 
 impl<F, E> Future for AuthFuture<F>
@@ -139,7 +192,16 @@ where
                 let status = status.take().map_or_else(|| Status::internal("polled after its end"), |status| *status);
                 Poll::Ready(Ok(status.into_http()))
             }
-            AuthFuture::Inner(inner) => inner.as_mut().poll(cx),
+            AuthFuture::Inner(inner, guard) => match inner.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(match guard.take() {
+                    Some(guard) => answer.map(|answer| answer.map(|body| guard.over(body))),
+                    None => answer,
+                }),
+                Poll::Pending => match guard.as_mut().map(|guard| guard.poll(cx)) {
+                    Some(Poll::Ready(status)) => Poll::Ready(Ok(status.into_http())),
+                    _ => Poll::Pending,
+                },
+            },
         }
     }
 }
@@ -150,7 +212,7 @@ mod tests {
     use super::*;
 
     fn authenticate(value: Option<&str>) -> Result<String, Code> {
-        let keys = Keys::new(vec!["first".parse().unwrap(), "second".parse().unwrap()]);
+        let keys = Authentication::new(vec!["first".parse().unwrap(), "second".parse().unwrap()], None);
         let mut headers = HeaderMap::new();
         if let Some(value) = value {
             headers.insert(AUTHORIZATION, value.parse().unwrap());

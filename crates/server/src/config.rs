@@ -2,6 +2,7 @@
 
 mod audit;
 mod http;
+mod identity;
 pub mod layers;
 mod limits;
 mod period;
@@ -21,6 +22,7 @@ use crate::tls::TlsFiles;
 
 pub use self::http::HttpConfig;
 pub use audit::AuditConfig;
+pub use identity::IdentityConfig;
 pub use limits::RequestLimits;
 pub use period::Period;
 pub use reference::reference;
@@ -38,7 +40,8 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_GRPC_ADDR", default_value = "127.0.0.1:50051", value_name = "ADDR")]
     pub grpc_addr: ListenAddr,
 
-    /// Key that callers send as `authorization: Bearer KEY`. Repeat the flag, or separate keys by commas, for several.
+    /// Key that callers send as `authorization: Bearer KEY`. Repeat the flag, or separate keys by commas, for several. Without any,
+    /// the first start makes the principal `root` and shows its credential once.
     #[arg(
         long,
         env = "STONETOWN_GRPC_PRESHARED_KEY",
@@ -47,6 +50,10 @@ pub struct Config {
         hide_env_values = true
     )]
     pub grpc_preshared_key: Vec<Secret>,
+
+    /// Who may call, and what with.
+    #[command(flatten)]
+    pub identity: IdentityConfig,
 
     /// Certificate chain (PEM) for TLS; needs the key, too. Without both, the port speaks plain text.
     #[arg(long, env = "STONETOWN_GRPC_TLS_CERT_PATH", value_name = "FILE")]
@@ -347,13 +354,6 @@ impl Config {
     /// What is wrong, with the names of the settings.
     pub fn check(&self) -> Result<(), String> {
         let given = [&self.grpc_tls_cert_path, &self.grpc_tls_key_path].map(Option::is_some);
-        if self.grpc_preshared_key.is_empty() {
-            return Err(
-                "no key is set that callers could prove themselves with: give `grpc-preshared-key`, as a flag, as \
-                        STONETOWN_GRPC_PRESHARED_KEY or in the configuration file"
-                    .to_owned(),
-            );
-        }
         if given[0] != given[1] {
             return Err("`grpc-tls-cert-path` and `grpc-tls-key-path` go together: one of them is not set".to_owned());
         }

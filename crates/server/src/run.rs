@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use stonetown_api::{ApiSettings, CursorKey, DownloadLayer, Downloads, GatewayLayer, Health};
 use stonetown_audit::Recorder;
-use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::validation::ValidationError;
+use stonetown_authorizer::{Authorizer, Error};
+use stonetown_identity::{Identity, Issued, Start};
 use stonetown_storage::{Datastore, MemoryDatastore, ReadOnly, StorageError};
 use stonetown_storage_rocksdb::RocksDatastore;
 use tokio::net::TcpListener;
@@ -20,7 +21,7 @@ use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 
 use crate::audit::{self, AuditError};
-use crate::auth::{AuthLayer, Keys};
+use crate::auth::{AuthLayer, Authentication};
 use crate::bootstrap;
 use crate::config::{Config, Engine};
 use crate::cors;
@@ -83,6 +84,9 @@ pub enum ServeError {
         /// What is wrong with it.
         why: String,
     },
+    /// The system store, which holds who may call, cannot be used.
+    #[error("the system store cannot be used: {0}")]
+    Identity(Error),
     /// Traces cannot be exported.
     #[error("traces cannot go to `{endpoint}` (--otel-endpoint): {why}")]
     Traces {
@@ -118,6 +122,8 @@ pub struct Running {
     pub http_addr: Option<SocketAddr>,
     /// The address of the metrics, where they are served.
     pub metrics_addr: Option<SocketAddr>,
+    /// The credential of the first principal, where this start made it; to be shown once.
+    pub first_credential: Option<Issued>,
     health: Health,
     stage: watch::Sender<Stage>,
     stop: watch::Sender<bool>,
@@ -145,7 +151,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     };
     let opening = config.clone();
     let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
-    let (authorizer, cursor_key) = opened.map_err(|error| ServeError::Internal(error.to_string()))??;
+    let Opened { authorizer, identity, cursor_key, first_credential } =
+        opened.map_err(|error| ServeError::Internal(error.to_string()))??;
 
     let recorder = authorizer.recorder().cloned();
     let (stop, stopped) = watch::channel(false);
@@ -160,8 +167,12 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let observer = Observer { metrics: metrics.clone(), traces: traces.clone(), logged: config.telemetry.log_calls };
     let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
     let downloads = downloads(&config, own_addr(&grpc), http.as_ref().map(own_addr))?;
-    let settings =
-        ApiSettings { downloads: Some(downloads.clone()), cursor_key, ..api_settings(&config, stopped.clone()) };
+    let settings = ApiSettings {
+        downloads: Some(downloads.clone()),
+        identity: identity.clone(),
+        cursor_key,
+        ..api_settings(&config, stopped.clone())
+    };
     let (health, routes) = routes(&authorizer, &config, &settings).await?;
     let gateway = GatewayLayer::new(&settings, Some(Arc::clone(&authorizer)));
     let gateway = gateway.map_err(|error| ServeError::Internal(error.to_string()))?;
@@ -171,7 +182,10 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         .layer(gateway)
         .layer(GrpcWebLayer::new())
         .layer(ObserveLayer(observer))
-        .layer(AuthLayer { keys: Keys::new(config.grpc_preshared_key.clone()), recorder: recorder.clone() })
+        .layer(AuthLayer {
+            authentication: Authentication::new(config.grpc_preshared_key.clone(), identity),
+            recorder: recorder.clone(),
+        })
         .layer(DrainLayer(staged))
         .map_request(deadline::bound(config.max_request_duration.0))
         .service(routes);
@@ -207,7 +221,19 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     }
     health.set_serving(true).await;
     let grace_period = config.grpc_shutdown_grace_period.0;
-    Ok(Running { grpc_addr, http_addr, metrics_addr, health, stage, stop, grace_period, traces, tasks, recorder })
+    Ok(Running {
+        grpc_addr,
+        http_addr,
+        metrics_addr,
+        first_credential,
+        health,
+        stage,
+        stop,
+        grace_period,
+        traces,
+        tasks,
+        recorder,
+    })
 }
 
 fn open_tls(files: Option<TlsFiles>) -> Result<Option<Arc<Tls>>, ServeError> {
@@ -312,8 +338,16 @@ fn demand_instance(config: &Config, datastore: &dyn Datastore) -> Result<(), Ser
     }
 }
 
+/// What is served.
+struct Opened {
+    authorizer: Arc<Authorizer>,
+    identity: Option<Arc<Identity>>,
+    cursor_key: CursorKey,
+    first_credential: Option<Issued>,
+}
+
 /// Opens the data, and the keys that lie apart from them.
-fn open(config: &Config) -> Result<(Arc<Authorizer>, CursorKey), ServeError> {
+fn open(config: &Config) -> Result<Opened, ServeError> {
     let datastore: Arc<dyn Datastore> = match config.datastore_engine {
         Engine::Memory => Arc::new(MemoryDatastore::new()),
         Engine::Rocksdb => {
@@ -339,5 +373,17 @@ fn open(config: &Config) -> Result<(Arc<Authorizer>, CursorKey), ServeError> {
         authorizer = authorizer.recording_to(recorder);
     }
     bootstrap::load(&authorizer, &config.datastore_bootstrap_files, config.datastore_bootstrap_overwrite)?;
-    Ok((Arc::new(authorizer), cursor_key))
+    let authorizer = Arc::new(authorizer);
+    let start = Start {
+        keys: config.grpc_preshared_key.len(),
+        regain_control: config.identity.regain_control,
+        ttl_max: config.identity.credential_ttl_max.0,
+    };
+    let (identity, first_credential) = match Identity::open(Arc::clone(&authorizer), start) {
+        Ok((identity, issued)) => (Some(Arc::new(identity)), issued),
+        // Data that no server has written principals to, and none can be written: whoever holds a key may do everything.
+        Err(Error::ReadOnly(_)) if start.keys > 0 => (None, None),
+        Err(error) => return Err(ServeError::Identity(error)),
+    };
+    Ok(Opened { authorizer, identity, cursor_key, first_credential })
 }

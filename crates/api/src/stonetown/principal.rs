@@ -1,0 +1,304 @@
+//! PrincipalService: who can call, with what, and what they may do.
+
+mod convert;
+
+use std::sync::Arc;
+
+use stonetown_authorizer::{Caller, Error};
+use stonetown_identity::Identity;
+use stonetown_identity::manage::LIST_MAX;
+use tonic::{Request, Response, Status};
+
+use crate::calls::{Calls, Pool, Streamed};
+use crate::convert::{At, FieldError, timestamp_to_wire};
+use crate::incoming::Incoming;
+use crate::proto::stonetown::v1 as wire;
+use crate::stonetown::core;
+use crate::token;
+
+/// Results between the thread that finds them and the connection that sends them.
+const MESSAGES_AHEAD: usize = 64;
+
+impl Calls {
+    /// Reads a message and does what it asks on a thread that may block. The identity crate judges the caller.
+    async fn managed<M, A: Send + 'static, R: Send + 'static>(
+        &self,
+        request: Request<M>,
+        parse: impl FnOnce(M) -> Result<A, FieldError>,
+        work: impl FnOnce(&Identity, &Caller, A) -> Result<R, Error> + Send + 'static,
+    ) -> Result<Response<R>, Status> {
+        let (incoming, _, message) = Incoming::open(request)?;
+        let identity = self.principals()?;
+        let asked = parse(message)?;
+        incoming.cost.add(1, 0);
+        let answer = self.run(Pool::Light, move |_| work(&identity, &incoming.call.caller, asked));
+        answer.await.map(Response::new)
+    }
+
+    fn principals(&self) -> Result<Arc<Identity>, Status> {
+        let none =
+            || Status::failed_precondition("this server keeps no principals: it can be read only, or is for tests");
+        self.identity().cloned().ok_or_else(none)
+    }
+}
+
+#[tonic::async_trait]
+impl wire::principal_service_server::PrincipalService for Calls {
+    type ListPrincipalsStream = Streamed<wire::ListPrincipalsResponse>;
+
+    async fn create_principal(
+        &self,
+        request: Request<wire::CreatePrincipalRequest>,
+    ) -> Result<Response<wire::CreatePrincipalResponse>, Status> {
+        let parse = |message: wire::CreatePrincipalRequest| {
+            Ok((convert::wanted(message.principal).at("principal")?, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, ((id, wanted), why)| {
+            let principal = Some(convert::principal(identity.create_principal(caller, &id, wanted, &why)?)?);
+            Ok(wire::CreatePrincipalResponse { principal })
+        });
+        answer.await
+    }
+
+    async fn update_principal(
+        &self,
+        request: Request<wire::UpdatePrincipalRequest>,
+    ) -> Result<Response<wire::UpdatePrincipalResponse>, Status> {
+        let parse = |message: wire::UpdatePrincipalRequest| {
+            Ok((convert::wanted(message.principal).at("principal")?, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, ((id, wanted), why)| {
+            let principal = Some(convert::principal(identity.update_principal(caller, &id, wanted, &why)?)?);
+            Ok(wire::UpdatePrincipalResponse { principal })
+        });
+        answer.await
+    }
+
+    async fn get_principal(
+        &self,
+        request: Request<wire::GetPrincipalRequest>,
+    ) -> Result<Response<wire::GetPrincipalResponse>, Status> {
+        let parse = |message: wire::GetPrincipalRequest| convert::id(message.id).at("id");
+        let answer = self.managed(request, parse, |identity, caller, id| {
+            let principal = Some(convert::principal(identity.get_principal(caller, &id)?)?);
+            Ok(wire::GetPrincipalResponse { principal })
+        });
+        answer.await
+    }
+
+    async fn list_principals(
+        &self,
+        request: Request<wire::ListPrincipalsRequest>,
+    ) -> Result<Response<Self::ListPrincipalsStream>, Status> {
+        let (incoming, _, message) = Incoming::open(request)?;
+        let identity = self.principals()?;
+        let page = message.page.unwrap_or_default();
+        let stream = self.stream(incoming, MESSAGES_AHEAD, move |_, call, outlet| {
+            let mut left = if page.size == 0 { usize::MAX } else { page.size as usize };
+            let mut after = page.cursor;
+            while left > 0 {
+                let found = identity.list_principals(&call.caller, &after, left.min(LIST_MAX))?;
+                let Some(last) = found.last() else { break };
+                after.clone_from(&last.id);
+                left -= found.len();
+                for described in found {
+                    let cursor = described.id.clone();
+                    let principal = Some(convert::principal(described)?);
+                    if outlet.send(wire::ListPrincipalsResponse { principal, cursor }).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        });
+        Ok(Response::new(stream.await?))
+    }
+
+    async fn quarantine_principal(
+        &self,
+        request: Request<wire::QuarantinePrincipalRequest>,
+    ) -> Result<Response<wire::QuarantinePrincipalResponse>, Status> {
+        let parse = |message: wire::QuarantinePrincipalRequest| {
+            Ok((convert::id(message.id).at("id")?, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (id, why)| {
+            let token = token::encode(identity.quarantine(caller, &id, &why)?).token;
+            Ok(wire::QuarantinePrincipalResponse { token })
+        });
+        answer.await
+    }
+
+    async fn release_principal(
+        &self,
+        request: Request<wire::ReleasePrincipalRequest>,
+    ) -> Result<Response<wire::ReleasePrincipalResponse>, Status> {
+        let parse =
+            |message: wire::ReleasePrincipalRequest| Ok((convert::id(message.id).at("id")?, convert::why(message.why)));
+        let answer = self.managed(request, parse, |identity, caller, (id, why)| {
+            let token = token::encode(identity.release(caller, &id, &why)?).token;
+            Ok(wire::ReleasePrincipalResponse { token })
+        });
+        answer.await
+    }
+
+    async fn retire_principal(
+        &self,
+        request: Request<wire::RetirePrincipalRequest>,
+    ) -> Result<Response<wire::RetirePrincipalResponse>, Status> {
+        let parse = |message: wire::RetirePrincipalRequest| {
+            Ok((convert::id(message.id).at("id")?, message.dry_run, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (id, dry_run, why)| {
+            let retired = identity.retire(caller, &id, dry_run, &why)?;
+            Ok(wire::RetirePrincipalResponse {
+                credentials: retired.credentials,
+                powers: retired.powers,
+                relationships: retired.relationships,
+            })
+        });
+        answer.await
+    }
+
+    async fn issue_credential(
+        &self,
+        request: Request<wire::IssueCredentialRequest>,
+    ) -> Result<Response<wire::IssueCredentialResponse>, Status> {
+        let parse = |message: wire::IssueCredentialRequest| {
+            let principal = convert::id(message.principal).at("principal")?;
+            let ttl = message.ttl.map(convert::duration).transpose().at("ttl")?;
+            Ok((principal, ttl, convert::scope(message.scope), convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (principal, ttl, scope, why)| {
+            let issued = identity.issue_credential(caller, &principal, ttl, scope, &why)?;
+            let (token, expires_at) = (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
+            Ok(wire::IssueCredentialResponse { id: issued.id, token, expires_at })
+        });
+        answer.await
+    }
+
+    async fn rotate_credential(
+        &self,
+        request: Request<wire::RotateCredentialRequest>,
+    ) -> Result<Response<wire::RotateCredentialResponse>, Status> {
+        let parse = |message: wire::RotateCredentialRequest| {
+            let ttl = message.ttl.map(convert::duration).transpose().at("ttl")?;
+            let overlap = message.overlap.map(convert::duration).transpose().at("overlap")?.unwrap_or_default();
+            Ok((convert::id(message.id).at("id")?, ttl, overlap, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (id, ttl, overlap, why)| {
+            let issued = identity.rotate_credential(caller, &id, ttl, overlap, &why)?;
+            let (token, expires_at) = (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
+            Ok(wire::RotateCredentialResponse { id: issued.id, token, expires_at })
+        });
+        answer.await
+    }
+
+    async fn revoke_credential(
+        &self,
+        request: Request<wire::RevokeCredentialRequest>,
+    ) -> Result<Response<wire::RevokeCredentialResponse>, Status> {
+        use wire::revoke_credential_request::Which;
+        let parse = |message: wire::RevokeCredentialRequest| {
+            let which = match message.which {
+                Some(Which::Id(id)) => Which::Id(convert::id(id).at("id")?),
+                Some(Which::AllOf(id)) => Which::AllOf(convert::id(id).at("all_of")?),
+                None => return Err(FieldError::new("one of `id` and `all_of` is required")),
+            };
+            Ok((which, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (which, why)| {
+            let at = match which {
+                Which::Id(id) => identity.revoke_credential(caller, &id, &why)?,
+                Which::AllOf(principal) => identity.revoke_credentials(caller, &principal, &why)?,
+            };
+            Ok(wire::RevokeCredentialResponse { token: token::encode(at).token })
+        });
+        answer.await
+    }
+
+    async fn list_credentials(
+        &self,
+        request: Request<wire::ListCredentialsRequest>,
+    ) -> Result<Response<wire::ListCredentialsResponse>, Status> {
+        let parse = |message: wire::ListCredentialsRequest| convert::id(message.principal).at("principal");
+        let answer = self.managed(request, parse, |identity, caller, principal| {
+            let credentials = identity.list_credentials(caller, &principal)?.into_iter().map(convert::lease).collect();
+            Ok(wire::ListCredentialsResponse { credentials })
+        });
+        answer.await
+    }
+
+    async fn give_power(
+        &self,
+        request: Request<wire::GivePowerRequest>,
+    ) -> Result<Response<wire::GivePowerResponse>, Status> {
+        let parse = |message: wire::GivePowerRequest| {
+            let holder = convert::holder(message.holder).at("holder")?;
+            Ok((holder, convert::power(message.power).at("power")?, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (holder, power, why)| {
+            let token = token::encode(identity.give_power(caller, &holder, &power, &why)?).token;
+            Ok(wire::GivePowerResponse { token })
+        });
+        answer.await
+    }
+
+    async fn take_power(
+        &self,
+        request: Request<wire::TakePowerRequest>,
+    ) -> Result<Response<wire::TakePowerResponse>, Status> {
+        let parse = |message: wire::TakePowerRequest| {
+            let holder = convert::holder(message.holder).at("holder")?;
+            Ok((holder, convert::power(message.power).at("power")?, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (holder, power, why)| {
+            let token = token::encode(identity.take_power(caller, &holder, &power, &why)?).token;
+            Ok(wire::TakePowerResponse { token })
+        });
+        answer.await
+    }
+
+    async fn list_powers(
+        &self,
+        request: Request<wire::ListPowersRequest>,
+    ) -> Result<Response<wire::ListPowersResponse>, Status> {
+        let parse = |message: wire::ListPowersRequest| convert::id(message.principal).at("principal");
+        let answer = self.managed(request, parse, |identity, caller, principal| {
+            let powers = identity.powers_of(caller, &principal)?.into_iter().map(convert::power_to_wire).collect();
+            Ok(wire::ListPowersResponse { powers })
+        });
+        answer.await
+    }
+
+    async fn replace_subject(
+        &self,
+        request: Request<wire::ReplaceSubjectRequest>,
+    ) -> Result<Response<wire::ReplaceSubjectResponse>, Status> {
+        let parse = |message: wire::ReplaceSubjectRequest| {
+            let (from, to) = (core::object(message.from).at("from")?, core::object(message.to).at("to")?);
+            Ok((convert::store(message.store), from, to, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (store, from, to, why)| {
+            let replaced = identity.replace_subject(caller, &store, &from, &to, &why)?;
+            let token = replaced.at.map(|at| token::encode(at).token).unwrap_or_default();
+            Ok(wire::ReplaceSubjectResponse { moved: replaced.moved, token })
+        });
+        answer.await
+    }
+
+    async fn who_am_i(&self, request: Request<wire::WhoAmIRequest>) -> Result<Response<wire::WhoAmIResponse>, Status> {
+        let answer = self.managed(request, Ok, |identity, caller, _| {
+            let found = identity.who_am_i(caller)?;
+            let proof = caller.proof.as_deref();
+            Ok(wire::WhoAmIResponse {
+                principal: Some(convert::principal(found.described)?),
+                proof: proof.map(|proof| proof.credential.to_string()).unwrap_or_default(),
+                expires_at: proof.and_then(|proof| proof.expires_at).map(timestamp_to_wire),
+                scope: convert::scope_to_wire(caller.scope()),
+                server_permissions: found.server,
+                store_permissions: found.store,
+            })
+        });
+        answer.await
+    }
+}

@@ -1,0 +1,216 @@
+//! From what a caller shows to who it is. Every way ends at a principal that is active, and fails closed.
+
+use std::sync::Arc;
+
+use stonetown_authorizer::{Caller, Error, Proof};
+use stonetown_tuple::Timestamp;
+
+use crate::Identity;
+use crate::credential::{self, Credential};
+use crate::jwt::{self, JwtError};
+use crate::principal::{self, External, State};
+use crate::system::Kind;
+
+/// How the proof of one of the server's own credentials begins, before its id.
+pub(crate) const OWN: &str = "credential/";
+/// The proof of a preshared key.
+const KEY: &str = "preshared-key";
+/// The proof of a certificate.
+const CERTIFICATE: &str = "certificate";
+/// The proof of an issuer's token.
+const JWT: &str = "jwt";
+
+/// Why somebody is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// What was shown is known to nobody here.
+    #[error("unknown token")]
+    Unknown,
+    /// What was shown is one's own and has ended.
+    #[error("the credential has expired")]
+    Expired,
+    /// What was shown is one's own and was taken back.
+    #[error("the credential was revoked")]
+    Revoked,
+    /// The principal is cut off.
+    #[error("the principal is quarantined")]
+    Quarantined,
+    /// The principal is done with.
+    #[error("the principal is retired")]
+    Retired,
+    /// A token of an issuer that cannot be proved, or has ended.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
+    /// It cannot be known.
+    #[error(transparent)]
+    Unavailable(#[from] Error),
+}
+
+/// What a certificate that an authority vouches for says of its holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateNames {
+    /// SPIFFE ids. A certificate of SPIFFE has exactly one.
+    pub spiffe: Vec<String>,
+    /// DNS names.
+    pub dns: Vec<String>,
+    /// When it ends, exclusively.
+    pub expires_at: Timestamp,
+}
+
+/// A credential as it is looked up by its id.
+pub(crate) struct Known {
+    credential: Credential,
+    caller: Caller,
+}
+
+impl Identity {
+    /// Who shows a token of the server's own.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn by_token(&self, text: &str) -> Result<Caller, Refusal> {
+        let id = credential::id_of(text).ok_or(Refusal::Unknown)?;
+        let known = self.known(id)?.filter(|known| known.credential.is_proved_by(text)).ok_or(Refusal::Unknown)?;
+        self.holds(&known)?;
+        Ok(known.caller.clone())
+    }
+
+    /// Who shows the preshared key of that number, counted from 1.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn by_key(&self, number: usize) -> Result<Caller, Refusal> {
+        let name = key_name(number);
+        self.is_active(&name)?;
+        Ok(Caller::proved(&name, Proof { credential: KEY.into(), ..Proof::default() }))
+    }
+
+    /// Who shows a certificate: the principal of its SPIFFE id, or where it has none, of its DNS names.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; [`Refusal::Unknown`] also for names of several principals.
+    pub fn by_certificate(&self, names: &CertificateNames) -> Result<Caller, Refusal> {
+        let external: Vec<_> = match names.spiffe.as_slice() {
+            [] => names.dns.iter().cloned().map(External::Dns).collect(),
+            [id] => vec![External::Spiffe(id.clone())],
+            _ => return Err(Refusal::Unknown),
+        };
+        let mut found: Option<Arc<str>> = None;
+        for name in external {
+            match (self.by_name(&name)?, &found) {
+                (Some(another), Some(one)) if another != *one => return Err(Refusal::Unknown),
+                (Some(one), _) => found = Some(one),
+                (None, _) => {}
+            }
+        }
+        let name = found.ok_or(Refusal::Unknown)?;
+        self.not_over(Some(names.expires_at))?;
+        self.is_active(&name)?;
+        let proof = Proof { credential: CERTIFICATE.into(), expires_at: Some(names.expires_at), ..Proof::default() };
+        Ok(Caller::proved(&name, proof))
+    }
+
+    /// Who shows a token of an issuer.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn by_jwt(&self, text: &str) -> Result<Caller, Refusal> {
+        let claimed = jwt::claimed_issuer(text).ok_or(Refusal::Unknown)?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.name() == claimed).ok_or(Refusal::Unknown)?;
+        let verified = issuer.verify(text, self.system().now())?;
+        let name = External::Oidc { issuer: claimed, subject: verified.subject.clone() };
+        let name = self.by_name(&name)?.ok_or(Refusal::Unknown)?;
+        self.is_active(&name)?;
+        let (expires_at, claims) = (Some(verified.expires_at), Some(verified.claims.clone()));
+        Ok(Caller::proved(&name, Proof { credential: JWT.into(), scope: None, expires_at, claims }))
+    }
+
+    /// Whether tokens of issuers are accepted.
+    #[must_use]
+    pub fn has_issuers(&self) -> bool {
+        !self.issuers.is_empty()
+    }
+
+    /// Whether one who was let in still would be.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn still(&self, caller: &Caller) -> Result<(), Refusal> {
+        let proof = caller.proof.as_deref();
+        if let Some(id) = proof.and_then(|proof| proof.credential.strip_prefix(OWN)) {
+            return self.holds(&*self.known(id)?.ok_or(Refusal::Revoked)?);
+        }
+        self.not_over(proof.and_then(|proof| proof.expires_at))?;
+        self.is_active(&caller.name)
+    }
+
+    fn holds(&self, known: &Known) -> Result<(), Refusal> {
+        if known.credential.revoked {
+            return Err(Refusal::Revoked);
+        }
+        self.not_over(Some(known.credential.expires_at))?;
+        self.is_active(&known.credential.principal)
+    }
+
+    fn not_over(&self, expires_at: Option<Timestamp>) -> Result<(), Refusal> {
+        match expires_at {
+            Some(expires_at) if expires_at <= self.system().now() => Err(Refusal::Expired),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_active(&self, principal: &str) -> Result<(), Refusal> {
+        let changed = self.system().changed().at();
+        let state = match self.states.get(principal, changed) {
+            Some(state) => state,
+            None => {
+                let at = self.system().head();
+                let state = principal::state(self.system(), principal)?;
+                self.states.put(principal.into(), at, state);
+                state
+            }
+        };
+        match state {
+            Some(State::Active) => Ok(()),
+            Some(State::Quarantined) => Err(Refusal::Quarantined),
+            Some(State::Retired) => Err(Refusal::Retired),
+            None => Err(Refusal::Unknown),
+        }
+    }
+
+    /// The principal that somebody else's name means.
+    fn by_name(&self, name: &External) -> Result<Option<Arc<str>>, Error> {
+        let alias = name.alias();
+        if let Some(found) = self.aliases.get(&*alias, self.system().changed().at()) {
+            return Ok(found);
+        }
+        let at = self.system().head();
+        let found = principal::by_alias(self.system(), &alias)?.map(Arc::from);
+        self.aliases.put(alias.into(), at, found.clone());
+        Ok(found)
+    }
+
+    /// A credential by its id. What is not known is looked for each time, so that nobody fills the memory with guesses.
+    fn known(&self, id: &str) -> Result<Option<Arc<Known>>, Error> {
+        if let Some(known) = self.credentials.get(id, self.system().changed().at()) {
+            return Ok(Some(known));
+        }
+        let at = self.system().head();
+        let Some(credential) = self.system().document::<Credential>(Kind::Credential, id)? else { return Ok(None) };
+        let proof = Proof {
+            credential: format!("{OWN}{id}").into(),
+            scope: credential.scope(),
+            expires_at: Some(credential.expires_at),
+            claims: None,
+        };
+        let caller = Caller::proved(&credential.principal, proof);
+        let known = Arc::new(Known { credential, caller });
+        self.credentials.put(id.into(), at, Arc::clone(&known));
+        Ok(Some(known))
+    }
+}
+
+/// The principal of the preshared key of that number, counted from 1.
+pub(crate) fn key_name(number: usize) -> String {
+    format!("key-{number}")
+}

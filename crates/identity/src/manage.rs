@@ -1,0 +1,98 @@
+//! Changing who can call and what they may do. Each call is judged here, by the relationships of the system store, and says
+//! nothing to those who may not ask; each change is kept with who made it and why.
+//!
+//! Reading order: this file (what all have in common), then `principals`, `leases` (credentials), `assign` (powers),
+//! `subjects` (what stands for a principal in stores), `whoami`.
+
+mod assign;
+mod leases;
+mod principals;
+mod subjects;
+mod whoami;
+
+use serde_json::json;
+use stonetown_authorizer::{Caller, Error};
+use stonetown_tuple::{CaveatContext, ObjectId, ObjectRef, SubjectRef};
+
+pub use assign::{Over, Power};
+pub use leases::{CREDENTIALS_MAX, Lease, SCOPE_ENTRIES_MAX};
+pub use principals::{ALIASES_MAX, Described, ID_BYTES_MAX, LABELS_MAX, Retired, TEXT_BYTES_MAX, Wanted};
+pub use subjects::{MOVED_MAX, Replaced};
+pub use whoami::WhoAmI;
+
+use crate::Identity;
+use crate::system::{Kind, parsed};
+
+/// Bytes of a reason and of a ticket at most.
+pub const WHY_BYTES_MAX: usize = 4_096;
+/// Results of one call of a list at most.
+pub const LIST_MAX: usize = 1_000;
+
+/// Why somebody changes something; kept with the change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Why {
+    /// In words.
+    pub reason: String,
+    /// Where it was asked for.
+    pub ticket: String,
+}
+
+impl Why {
+    /// The metadata of a change.
+    fn metadata(&self, change: &str) -> Result<Option<String>, Error> {
+        if self.reason.len() > WHY_BYTES_MAX || self.ticket.len() > WHY_BYTES_MAX {
+            return Err(Error::Invalid(format!("a reason or ticket has more than {WHY_BYTES_MAX} bytes")));
+        }
+        let mut metadata = json!({ "change": change });
+        for (name, text) in [("reason", &self.reason), ("ticket", &self.ticket)] {
+            if !text.is_empty() {
+                metadata[name] = json!(text);
+            }
+        }
+        Ok(Some(metadata.to_string()))
+    }
+}
+
+impl Identity {
+    /// Refuses those who have none of some permissions in the system store, and those whose credential is narrowed: that
+    /// covers resources of stores, never the server.
+    fn require(&self, caller: &Caller, act: &str, any_of: &[(ObjectRef, &str)]) -> Result<(), Error> {
+        if caller.is_internal() {
+            return Ok(());
+        }
+        let denied = || caller.denied(&act);
+        let subject = Kind::Principal.object(&caller.name).map(SubjectRef::object).map_err(|_| denied())?;
+        if caller.scope().is_none() {
+            for (object, permission) in any_of {
+                if self.system().holds(object, permission, &subject, CaveatContext::new())? {
+                    return Ok(());
+                }
+            }
+        }
+        Err(denied())
+    }
+
+    fn require_administrator(&self, caller: &Caller, act: &str) -> Result<(), Error> {
+        self.require(caller, act, &[(root()?, "administer")])
+    }
+
+    /// Refuses those who do not manage a principal, whether or not there is one.
+    fn require_manager(&self, caller: &Caller, act: &str, principal: &str) -> Result<(), Error> {
+        let act = format!("{act} `{principal}`");
+        self.require(caller, &act, &[(principal_object(principal)?, "manage"), (root()?, "administer")])
+    }
+}
+
+fn root() -> Result<ObjectRef, Error> {
+    parsed("sys/root:self")
+}
+
+fn principal_object(id: &str) -> Result<ObjectRef, Error> {
+    valid_id(id)?;
+    Kind::Principal.object(id)
+}
+
+/// Refuses what is no id, before it is put into the text of a relationship.
+fn valid_id(id: &str) -> Result<(), Error> {
+    ObjectId::new(id).map(drop).map_err(|error| Error::Invalid(error.to_string()))
+}
