@@ -92,7 +92,7 @@ async fn a_strict_decision_and_every_change_survive_kill_9_and_are_found() {
     ] {
         assert_eq!(found[0][field], value, "{found:?}");
     }
-    assert_eq!((&found[0]["revision"], &found[0]["schema_revision"]), (&2.into(), &1.into()));
+    assert_eq!((&found[0]["revision"], &found[0]["schema_revision"]), (&4.into(), &3.into()));
     assert_eq!(search(directory, &["--outcome", "denied"])[0]["subject"], "user:bert");
     assert_eq!(search(directory, &["--resource", "document:other"]), Vec::<Value>::new());
     let first = search(directory, &["--limit", "1"]);
@@ -103,7 +103,7 @@ async fn a_strict_decision_and_every_change_survive_kill_9_and_are_found() {
     drop(client);
     server.kill().await.unwrap();
     let changes = search(directory, &["--log", "changes", "--subject", "user:anna"]);
-    assert_eq!((changes.len(), &changes[0]["revision"], &changes[0]["actor"]), (1, &2.into(), &"key-1".into()));
+    assert_eq!((changes.len(), &changes[0]["revision"], &changes[0]["actor"]), (1, &4.into(), &"key-1".into()));
     for report in lines(&audit(directory, &["verify", directory.join("data").to_str().unwrap()])) {
         assert_eq!(report["whole"], true, "{report}");
     }

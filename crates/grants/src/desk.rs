@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart};
 use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Act, Call, Caller, StoredUpdate};
-use stonetown_identity::{Change, Kind, System};
+use stonetown_identity::principal::stand_ins;
+use stonetown_identity::{Change, Kind, System, store_name};
 use stonetown_tuple::{
     CaveatContext, ObjectRef, Operation, Relationship, RelationshipFilter, StoreId, Timestamp, ZedToken,
 };
@@ -67,6 +68,17 @@ pub struct Decision {
     pub ttl_max: u64,
 }
 
+/// What has not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenCounts {
+    /// Requests that wait for votes.
+    pub pending: usize,
+    /// Grants.
+    pub approved: usize,
+    /// Emergencies that nobody has reviewed.
+    pub unreviewed: usize,
+}
+
 /// Where requests are made and decided.
 pub struct Desk {
     system: Arc<System>,
@@ -92,9 +104,9 @@ struct Books {
 
 impl Books {
     /// The templates of a store, by name.
-    fn templates_of(&self, store: StoreId) -> impl Iterator<Item = (&String, &Arc<Template>)> {
-        let prefix = template_id(store, "");
-        self.templates.range(prefix.clone()..).take_while(move |(id, _)| id.starts_with(&prefix))
+    fn templates_of(&self, store: StoreId) -> Result<impl Iterator<Item = (&String, &Arc<Template>)>, Error> {
+        let prefix = template_id(store, "")?;
+        Ok(self.templates.range(prefix.clone()..).take_while(move |(id, _)| id.starts_with(&prefix)))
     }
 
     fn enter(&mut self, grant: &Grant) {
@@ -166,10 +178,12 @@ impl Desk {
         Ok(seen)
     }
 
-    /// How many requests and grants have not ended, as written.
+    /// How much has not ended, as written.
     #[must_use]
-    pub fn open_count(&self) -> usize {
-        self.books.lock().open.len()
+    pub fn open_counts(&self) -> OpenCounts {
+        let books = self.books.lock();
+        let pending = books.open.values().filter(|grant| grant.state == State::Pending).count();
+        OpenCounts { pending, approved: books.open.len() - pending, unreviewed: books.unreviewed.len() }
     }
 
     /// Votes on a pending request. The last vote that is needed gives the access.
@@ -439,6 +453,9 @@ impl Desk {
                 return Ok(Some(format!("{who} is quarantined")));
             }
         }
+        if !stand_ins(&self.system, &grant.beneficiary, StoreId(grant.store))?.contains(&grant.subject) {
+            return Ok(Some(format!("{} no longer stands for {}", grant.subject, grant.beneficiary)));
+        }
         // The ceiling: nobody gets what the one who answers for the template may not write.
         let owner = Call { store: StoreId(grant.store), ..Call::new(&template.owner) };
         for text in &grant.edges {
@@ -516,7 +533,7 @@ impl Desk {
 
     /// Whether a principal may vote in a stage now: it is an approver, and neither asked nor benefits.
     fn may_vote(&self, grant: &Grant, stage: &str, who: &str) -> Result<bool, Error> {
-        let id = template_id(StoreId(grant.store), &grant.template);
+        let id = template_id(StoreId(grant.store), &grant.template)?;
         let stage: ObjectRef = parsed(&format!("sys/stage:{id}|{stage}"))?;
         let voter = Call::new(who);
         Ok(self.holds(&voter, &stage, "vote")?
@@ -538,7 +555,12 @@ impl Desk {
         Ok(self.system.holds(&object, "quarantined", &root, CaveatContext::new())?)
     }
 
+    /// Whether the caller has a permission in the system store. A credential that is narrowed covers resources of stores, and
+    /// nothing here.
     fn holds(&self, call: &Call, object: &ObjectRef, permission: &str) -> Result<bool, Error> {
+        if call.caller.scope().is_some() {
+            return Ok(false);
+        }
         let subject = parsed(&format!("sys/principal:{}", call.caller.name))?;
         Ok(self.system.holds(object, permission, &subject, CaveatContext::new())?)
     }
@@ -550,7 +572,7 @@ impl Desk {
 
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").field("open", &self.open_count()).finish_non_exhaustive()
+        f.debug_struct("Desk").field("open", &self.open_counts()).finish_non_exhaustive()
     }
 }
 
@@ -559,7 +581,7 @@ fn write_grant(change: &mut Change<'_>, grant: &Grant, is_new: bool) -> Result<(
     change.put(Kind::Grant, &grant.id, grant)?;
     if is_new {
         let Grant { id, store, template, requester, beneficiary, .. } = grant;
-        let template = template_id(StoreId(*store), template);
+        let template = template_id(StoreId(*store), template)?;
         change.touch(&format!("sys/grant:{id}#template@sys/template:{template}"))?;
         change.touch(&format!("sys/grant:{id}#requester@sys/principal:{requester}"))?;
         change.touch(&format!("sys/grant:{id}#beneficiary@sys/principal:{beneficiary}"))?;
@@ -625,16 +647,12 @@ fn after(time: Timestamp, seconds: u64) -> Result<Timestamp, Error> {
         .map_err(|_| Error::invalid("ttl", "ends after the last day there is"))
 }
 
-fn template_id(store: StoreId, name: &str) -> String {
-    format!("{}|{name}", store_name(store))
+fn template_id(store: StoreId, name: &str) -> Result<String, Error> {
+    Ok(format!("{}|{name}", store_name(store)?))
 }
 
 fn store_object(store: StoreId) -> Result<ObjectRef, Error> {
-    Ok(Kind::Store.object(&store_name(store))?)
-}
-
-fn store_name(store: StoreId) -> String {
-    if store == StoreId::DEFAULT { "default".to_owned() } else { store.to_string() }
+    Ok(Kind::Store.object(store_name(store)?)?)
 }
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Error> {

@@ -6,7 +6,9 @@ mod world;
 use std::collections::BTreeMap;
 
 use stonetown_authorizer::{Act, Call, Error as EngineError, Gate};
-use stonetown_grants::{Ask, AutoRule, Decision, Emergency, Error, Grant, Limits, Requestable, Stage, State, Template};
+use stonetown_grants::{
+    Ask, AutoRule, Decision, Emergency, Error, Grant, Limits, OpenCounts, Requestable, Stage, State, Template,
+};
 use stonetown_tuple::StoreId;
 use world::{World, call, set_clock, wait};
 
@@ -82,7 +84,7 @@ fn access_comes_with_the_approval_and_ends_by_itself() {
     assert!(!world.may("a", "bot"));
     assert_eq!(world.desk.get(&call("bot"), &grant.id).unwrap().state, State::Expired);
     assert_eq!(world.desk.tick().unwrap(), 1);
-    assert_eq!(world.desk.open_count(), 0);
+    assert_eq!(world.desk.open_counts(), OpenCounts::default());
     // Nor does a clock that is set back revive it, here or after a restart.
     set_clock(-30);
     assert!(!world.may("a", "bot"));
@@ -204,7 +206,7 @@ fn parameters_are_ids_and_nothing_else() {
     }
     let missing = Ask { parameters: BTreeMap::new(), ..ask("") };
     assert!(matches!(world.desk.request(&call("bot"), &missing), Err(Error::Invalid { .. })));
-    assert_eq!(world.desk.open_count(), 0);
+    assert_eq!(world.desk.open_counts(), OpenCounts::default());
     world.desk.request(&call("bot"), &ask("staging-a")).unwrap();
 }
 
@@ -446,7 +448,7 @@ fn requests_are_bounded_and_a_repeated_one_is_the_same() {
     assert!(matches!(often, Err(Error::TooMany { limit: 5, .. })), "{often:?}");
     wait(60);
     world.desk.request(&call("bot"), &ask("f")).unwrap();
-    assert_eq!(world.desk.open_count(), 4);
+    assert_eq!((world.desk.open_counts().pending, world.desk.open_counts().approved), (4, 0));
 }
 
 #[test]
@@ -460,10 +462,15 @@ fn each_sees_what_concerns_them() {
     let other_store = Call { store: StoreId(9), ..call("sam") };
     assert!(matches!(world.desk.get(&other_store, &grant.id), Err(Error::NotFound { .. })));
     let object = "cluster:a".parse().unwrap();
-    let requestable = world.desk.requestable(&call("bot"), &object, "scale").unwrap();
+    let requestable = world.desk.requestable(&call("bot"), &object, "scale", None).unwrap();
     let parameters = BTreeMap::from([("cluster".to_owned(), "a".to_owned())]);
     assert_eq!(requestable, [Requestable { template: "scale".to_owned(), parameters }]);
-    assert!(world.desk.requestable(&call("stranger"), &object, "scale").unwrap().is_empty());
-    assert!(world.desk.requestable(&call("bot"), &object, "restart").unwrap().is_empty());
+    assert!(world.desk.requestable(&call("stranger"), &object, "scale", None).unwrap().is_empty());
+    // Whoever asks for the agent learns what the agent can ask for, and of nobody else.
+    let of = |agent: &str| agent.parse().unwrap();
+    let found = world.desk.requestable(&call("stranger"), &object, "scale", Some(&of("agent:bot"))).unwrap();
+    assert_eq!(found, requestable);
+    assert!(world.desk.requestable(&call("stranger"), &object, "scale", Some(&of("agent:other"))).unwrap().is_empty());
+    assert!(world.desk.requestable(&call("bot"), &object, "restart", None).unwrap().is_empty());
     assert!(matches!(world.desk.request(&call("stranger"), &ask("a")), Err(Error::NotFound { .. })));
 }

@@ -47,6 +47,9 @@ pub struct Credential {
     /// What it is narrowed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Vec<Entry>>,
+    /// What its holder called with when making it, as a proof names it: it is revoked with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// One alternative of a stored scope.
@@ -107,6 +110,7 @@ impl Credential {
             expires_at,
             revoked: false,
             scope: None,
+            parent: None,
         })
     }
 

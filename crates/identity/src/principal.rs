@@ -9,7 +9,7 @@ use stonetown_authorizer::gate::CutOff;
 use stonetown_tuple::{ObjectRef, RelationshipFilter, Revision, StoreId, SubjectRef, Timestamp};
 
 use crate::credential::sha256;
-use crate::stores::store_id;
+use crate::stores::{store_id, store_name};
 use crate::system::{Kind, System, parsed};
 
 /// What sort of caller a principal is.
@@ -123,8 +123,9 @@ impl External {
 }
 
 impl StandIn {
-    /// The id of its relationship to the principal.
-    pub(crate) fn alias(&self) -> String {
+    /// The id of its relationship to the principal: `sys/alias:ID#principal`.
+    #[must_use]
+    pub fn alias(&self) -> String {
         alias(&["subject", &self.store, &self.subject])
     }
 }
@@ -152,6 +153,26 @@ pub(crate) fn by_alias(system: &System, alias: &str) -> Result<Option<String>, E
     let mut found = None;
     system.read(&filter, &mut |relationship| found = Some(relationship.subject.object_id().as_str().to_owned()))?;
     Ok(found)
+}
+
+/// The subjects that stand for a principal in a store; none if there is no such principal.
+///
+/// # Errors
+/// When the system store cannot be read.
+pub fn stand_ins(system: &System, id: &str, store: StoreId) -> Result<Vec<String>, Error> {
+    let store = store_name(store)?;
+    let principal = system.document::<Principal>(Kind::Principal, id)?;
+    let subjects = principal.into_iter().flat_map(|principal| principal.subjects);
+    Ok(subjects.filter(|stand_in| stand_in.store == store).map(|stand_in| stand_in.subject).collect())
+}
+
+/// The principal that a subject of a store stands for, `None` if it is nobody's.
+///
+/// # Errors
+/// When the system store cannot be read.
+pub fn behind(system: &System, subject: &SubjectRef, store: StoreId) -> Result<Option<String>, Error> {
+    let stand_in = StandIn { store: store_name(store)?.to_owned(), subject: subject.to_string() };
+    by_alias(system, &stand_in.alias())
 }
 
 /// Whether a principal may call.

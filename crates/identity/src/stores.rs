@@ -10,7 +10,7 @@ pub const DEFAULT_STORE: &str = "default";
 ///
 /// # Errors
 /// When it has none: there is nothing that anybody could hold over it.
-pub(crate) fn store_name(store: StoreId) -> Result<&'static str, Error> {
+pub fn store_name(store: StoreId) -> Result<&'static str, Error> {
     if store == StoreId::DEFAULT {
         Ok(DEFAULT_STORE)
     } else {

@@ -10,6 +10,7 @@ use stonetown_api::{ApiSettings, CursorKey, DownloadLayer, Downloads, GatewayLay
 use stonetown_audit::Recorder;
 use stonetown_authorizer::validation::ValidationError;
 use stonetown_authorizer::{Authorizer, Error};
+use stonetown_grants::{Desk, Limits as GrantLimits};
 use stonetown_identity::{Identity, Issued, Start};
 use stonetown_storage::{Datastore, MemoryDatastore, ReadOnly, StorageError};
 use stonetown_storage_rocksdb::RocksDatastore;
@@ -27,6 +28,7 @@ use crate::config::{Config, Engine};
 use crate::cors;
 use crate::deadline;
 use crate::drain::{DrainLayer, Stage};
+use crate::grants;
 use crate::housekeeping::{self, Collections};
 use crate::keys::{self, KeysError};
 use crate::listen::{Connections, accept};
@@ -87,6 +89,9 @@ pub enum ServeError {
     /// The system store, which holds who may call, cannot be used.
     #[error("the system store cannot be used: {0}")]
     Identity(Error),
+    /// What is kept about grants cannot be read.
+    #[error("grants cannot be opened: {0}")]
+    Grants(stonetown_grants::Error),
     /// Traces cannot be exported.
     #[error("traces cannot go to `{endpoint}` (--otel-endpoint): {why}")]
     Traces {
@@ -151,7 +156,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     };
     let opening = config.clone();
     let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
-    let Opened { authorizer, identity, cursor_key, first_credential } =
+    let Opened { authorizer, identity, desk, cursor_key, first_credential } =
         opened.map_err(|error| ServeError::Internal(error.to_string()))??;
 
     let recorder = authorizer.recorder().cloned();
@@ -163,6 +168,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         collections: Arc::clone(&collections),
         tls: [&tls, &http_tls].into_iter().flatten().cloned().collect(),
         traces: traces.clone(),
+        desk: desk.clone(),
     });
     let observer = Observer { metrics: metrics.clone(), traces: traces.clone(), logged: config.telemetry.log_calls };
     let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
@@ -171,6 +177,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         downloads: Some(downloads.clone()),
         identity: identity.clone(),
         cursor_key,
+        grants: desk.clone(),
         ..api_settings(&config, stopped.clone())
     };
     let (health, routes) = routes(&authorizer, &config, &settings).await?;
@@ -213,6 +220,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         let retention = config.expired_retention.0;
         tasks.push(tokio::spawn(housekeeping::pass_time(Arc::clone(&authorizer), retention, stopped.clone())));
         tasks.push(tokio::spawn(housekeeping::advance_counters(Arc::clone(&authorizer), stopped.clone())));
+        tasks.extend(desk.map(|desk| tokio::spawn(grants::tick(desk, stopped.clone()))));
         let config = config.clone();
         tasks.push(tokio::spawn(housekeeping::collect_garbage(authorizer, config, collections, stopped.clone())));
     }
@@ -343,6 +351,7 @@ struct Opened {
     authorizer: Arc<Authorizer>,
     identity: Option<Arc<Identity>>,
     cursor_key: CursorKey,
+    desk: Option<Arc<Desk>>,
     first_credential: Option<Issued>,
 }
 
@@ -385,5 +394,12 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         Err(Error::ReadOnly(_)) if start.keys > 0 => (None, None),
         Err(error) => return Err(ServeError::Identity(error)),
     };
-    Ok(Opened { authorizer, identity, cursor_key, first_credential })
+    let desk = match &identity {
+        Some(identity) => {
+            let desk = Desk::open(Arc::clone(identity.system()), GrantLimits::default());
+            Some(Arc::new(desk.map_err(ServeError::Grants)?))
+        }
+        None => None,
+    };
+    Ok(Opened { authorizer, identity, desk, cursor_key, first_credential })
 }

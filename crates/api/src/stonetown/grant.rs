@@ -183,7 +183,7 @@ impl wire::grant_service_server::GrantService for Calls {
     ) -> Result<Response<wire::FindTemplatesResponse>, Status> {
         self.at_desk(request, |desk, call, message| {
             let (object, permission) = convert::question(message)?;
-            let found = desk.requestable(call, &object, permission.as_str()).map_err(|error| status(&error))?;
+            let found = desk.requestable(call, &object, permission.as_str(), None).map_err(|error| status(&error))?;
             let requestable = found.into_iter().map(convert::requestable_to_wire).collect();
             Ok(wire::FindTemplatesResponse { requestable })
         })

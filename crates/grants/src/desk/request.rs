@@ -6,9 +6,10 @@ use std::sync::Arc;
 use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Call, Caller};
 use stonetown_identity::Kind;
-use stonetown_tuple::{Relationship, SubjectRef, Timestamp};
+use stonetown_identity::principal::stand_ins;
+use stonetown_tuple::{Relationship, StoreId, SubjectRef, Timestamp};
 
-use super::{Desk, after, demand_state, denied, shown, template_id, updates};
+use super::{Desk, after, demand_state, denied, parsed, shown, template_id, updates};
 use crate::grant::Moment;
 use crate::{Error, Grant, State, Template, rules};
 
@@ -19,7 +20,7 @@ pub struct Ask {
     pub template: String,
     /// The principal who is to get it; the caller where empty.
     pub beneficiary: String,
-    /// The subject that stands for the beneficiary in the store, such as `agent:7`.
+    /// Which of the subjects that stand for the beneficiary in the store, such as `agent:7`; the only one where empty.
     pub subject: String,
     /// The values of the template's parameters.
     pub parameters: BTreeMap<String, String>,
@@ -96,7 +97,7 @@ impl Desk {
     /// A template that the caller may ask for. Whether another exists is not told.
     fn template_to_request(&self, call: &Call, name: &str) -> Result<Arc<Template>, Error> {
         let not_found = || Error::NotFound { kind: "template", id: name.to_owned() };
-        let id = template_id(call.store, name);
+        let id = template_id(call.store, name)?;
         let object = Kind::Template.object(&id).map_err(|_| not_found())?;
         if !self.holds(call, &object, "request")? {
             return Err(not_found());
@@ -138,11 +139,7 @@ impl Desk {
         if begins.is_some() && (ask.emergency || ask.renews.is_some()) {
             return Err(Error::invalid("starts_at", "emergencies and renewals begin at once"));
         }
-        let subject: SubjectRef =
-            ask.subject.parse().map_err(|error| Error::invalid("subject", format!("`{}`: {error}", ask.subject)))?;
-        if subject.object_id().as_str() == "*" || subject.object_type().as_str().starts_with("sys/") {
-            return Err(Error::invalid("subject", "must be one subject of the store"));
-        }
+        let subject = self.subject_of(&beneficiary, ask, call.store)?;
         let edges = template.edges_for(&subject, &ask.parameters, None, now)?;
         let edges = edges.into_iter().map(|edge| Relationship { expires_at: None, ..edge }.to_string()).collect();
         let grant = Grant {
@@ -182,6 +179,25 @@ impl Desk {
             Some(earlier) => self.renewing(call, grant, earlier, template, now),
             None => Ok(grant),
         }
+    }
+
+    /// The subject that gets the access: one of those that stand for the beneficiary, or nobody would know whose votes count.
+    fn subject_of(&self, beneficiary: &str, ask: &Ask, store: StoreId) -> Result<SubjectRef, Error> {
+        let known = stand_ins(&self.system, beneficiary, store)?;
+        let refused = |why: String| Err(Error::invalid("subject", why));
+        let subject = match known.as_slice() {
+            [] => {
+                return refused(format!(
+                    "no subject of this store stands for `{beneficiary}`: name it with the principal"
+                ));
+            }
+            known if known.contains(&ask.subject) => &ask.subject,
+            [only] if ask.subject.is_empty() => only,
+            known => {
+                return refused(format!("must be one of those that stand for `{beneficiary}`: {}", known.join(", ")));
+            }
+        };
+        parsed(subject)
     }
 
     /// A renewal is a grant of its own for the same, within what the template allows in total.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Call, StoredUpdate};
+use stonetown_identity::principal::behind;
 use stonetown_identity::{Change, Kind};
-use stonetown_tuple::{ObjectRef, Operation, Relationship, RelationshipFilter, Source, StoreId, ZedToken};
+use stonetown_tuple::{ObjectRef, Operation, Relationship, RelationshipFilter, Source, StoreId, SubjectRef, ZedToken};
 
 use super::{Desk, metadata, parsed, store_object, template_id};
 use crate::{Error, Grant, Template};
@@ -28,7 +29,7 @@ impl Desk {
     pub fn put_template(&self, call: &Call, template: &Template, why: &str) -> Result<Template, Error> {
         template.check()?;
         let mut change = self.system.change();
-        let id = template_id(call.store, &template.name);
+        let id = template_id(call.store, &template.name)?;
         let old = self.template(&id);
         let what = format!("manage template `{}`", template.name);
         match &old {
@@ -36,7 +37,7 @@ impl Desk {
             None => self.demand(call, &store_object(call.store)?, "administer", &what)?,
         }
         if old.is_none() {
-            let count = self.books.lock().templates_of(call.store).count();
+            let count = self.books.lock().templates_of(call.store)?.count();
             self.bound("templates of a store", count as u64 + 1, self.limits.templates_max, "delete one first")?;
         }
         self.check_edges(call, template)?;
@@ -74,7 +75,7 @@ impl Desk {
     /// See [`Error`].
     pub fn delete_template(&self, call: &Call, name: &str, why: &str) -> Result<ZedToken, Error> {
         let mut change = self.system.change();
-        let id = template_id(call.store, name);
+        let id = template_id(call.store, name)?;
         let not_found = || Error::NotFound { kind: "template", id: name.to_owned() };
         let object = Kind::Template.object(&id).map_err(|_| not_found())?;
         let template = self.template(&id).ok_or_else(not_found)?;
@@ -98,7 +99,7 @@ impl Desk {
     /// When the system store cannot be read.
     pub fn templates(&self, call: &Call) -> Result<Vec<Arc<Template>>, Error> {
         let mut seen = Vec::new();
-        for (id, template) in self.templates_of(call.store) {
+        for (id, template) in self.templates_of(call.store)? {
             if self.holds(call, &Kind::Template.object(&id)?, "see")? {
                 seen.push(template);
             }
@@ -107,26 +108,47 @@ impl Desk {
     }
 
     /// Whether a store has any template.
-    #[must_use]
-    pub fn has_templates(&self, store: StoreId) -> bool {
-        self.books.lock().templates_of(store).next().is_some()
+    ///
+    /// # Errors
+    /// When the store has no name.
+    pub fn has_templates(&self, store: StoreId) -> Result<bool, Error> {
+        Ok(self.books.lock().templates_of(store)?.next().is_some())
     }
 
-    /// What the caller could ask for, to be allowed `permission` on an object: template and parameters.
+    /// What the caller could ask for, or the principal that `subject` stands for, to be allowed `permission` on an object:
+    /// template and parameters.
     ///
     /// # Errors
     /// When the system store cannot be read.
-    pub fn requestable(&self, call: &Call, object: &ObjectRef, permission: &str) -> Result<Vec<Requestable>, Error> {
+    pub fn requestable(
+        &self,
+        call: &Call,
+        object: &ObjectRef,
+        permission: &str,
+        subject: Option<&SubjectRef>,
+    ) -> Result<Vec<Requestable>, Error> {
+        let behind = subject.map(|subject| behind(&self.system, subject, call.store)).transpose()?.flatten();
+        let behind = behind.map(|principal| Call { store: call.store, ..Call::new(&principal) });
         let mut found = Vec::new();
-        for (id, template) in self.templates_of(call.store) {
+        for (id, template) in self.templates_of(call.store)? {
             let answer = template.answer(object.object_type.as_str(), object.object_id.as_str(), permission);
             if let Some(parameters) = answer
-                && self.holds(call, &Kind::Template.object(&id)?, "request")?
+                && self.may_request(call, behind.as_ref(), &id)?
             {
                 found.push(Requestable { template: template.name.clone(), parameters });
             }
         }
         Ok(found)
+    }
+
+    fn may_request(&self, call: &Call, behind: Option<&Call>, template: &str) -> Result<bool, Error> {
+        let template = Kind::Template.object(template)?;
+        for asker in [Some(call), behind].into_iter().flatten() {
+            if self.holds(asker, &template, "request")? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Refuses a template whose relations the store does not have. Whether they take the beneficiary is seen at the request.
@@ -145,7 +167,7 @@ impl Desk {
 
     /// The template of a grant, if it is still as it was asked for.
     pub(super) fn template_of(&self, grant: &Grant) -> Option<Arc<Template>> {
-        let id = template_id(StoreId(grant.store), &grant.template);
+        let id = template_id(StoreId(grant.store), &grant.template).ok()?;
         self.template(&id).filter(|template| template.version == grant.template_version)
     }
 
@@ -154,9 +176,9 @@ impl Desk {
     }
 
     /// The templates of a store, by name.
-    pub(super) fn templates_of(&self, store: StoreId) -> Vec<(String, Arc<Template>)> {
+    pub(super) fn templates_of(&self, store: StoreId) -> Result<Vec<(String, Arc<Template>)>, Error> {
         let books = self.books.lock();
-        books.templates_of(store).map(|(id, template)| (id.clone(), Arc::clone(template))).collect()
+        Ok(books.templates_of(store)?.map(|(id, template)| (id.clone(), Arc::clone(template))).collect())
     }
 
     /// Deletes what an object of the system store has beside its document.

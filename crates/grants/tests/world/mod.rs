@@ -2,13 +2,15 @@
 #![allow(dead_code)] // each test uses a part
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stonetown_authorizer::check::CheckRequest;
 use stonetown_authorizer::write::WriteRequest;
 use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Membership, Options};
 use stonetown_grants::{Desk, Limits};
-use stonetown_identity::System;
+use stonetown_identity::principal::StandIn;
+use stonetown_identity::{DEFAULT_STORE, Kind, Principal, PrincipalKind, System};
 use stonetown_storage::{Datastore, MemoryDatastore};
 use stonetown_tuple::{Consistency, Operation, RelationshipUpdate, Timestamp};
 
@@ -18,6 +20,20 @@ definition cluster {
   relation scaler: agent | agent with expiration
   permission scale = scaler
 }";
+
+/// A principal for whom the agent of its name stands.
+fn standing_for(id: &str, created_at: Timestamp) -> Principal {
+    let subject = StandIn { store: DEFAULT_STORE.to_owned(), subject: format!("agent:{id}") };
+    Principal {
+        kind: PrincipalKind::Agent,
+        owner: None,
+        labels: BTreeMap::new(),
+        subjects: vec![subject],
+        external: Vec::new(),
+        retired: false,
+        created_at,
+    }
+}
 
 thread_local! {
     static CLOCK: Cell<i64> = const { Cell::new(1_900_000_000) };
@@ -70,6 +86,12 @@ impl World {
             "sys/group:sre#member@sys/principal:rita",
         ] {
             change.touch(relationship).unwrap();
+        }
+        for id in ["bot", "bit", "other", "rita", "sam"] {
+            let principal = standing_for(id, self.now());
+            let alias = principal.subjects[0].alias();
+            change.touch(&format!("sys/alias:{alias}#principal@sys/principal:{id}")).unwrap();
+            change.put(Kind::Principal, id, &principal).unwrap();
         }
         change.commit(&Caller::internal(), None).unwrap();
     }

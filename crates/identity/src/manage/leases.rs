@@ -37,11 +37,12 @@ pub struct Lease {
 }
 
 impl Identity {
-    /// Hands out a credential. `ttl` is [`TTL_DEFAULT`] where it is not given.
+    /// Hands out a credential. `ttl` is [`TTL_DEFAULT`] where it is not given. A principal may hand out to itself what is narrower
+    /// than what it calls with, and ends no later.
     ///
     /// # Errors
-    /// [`Error::Denied`] for who does not manage the principal, [`Error::NoSuch`], [`Error::Refused`] for a principal that may
-    /// not call or has too many, [`Error::Invalid`] for a `ttl` above the server's.
+    /// [`Error::Denied`] for who neither manages the principal nor narrows its own, [`Error::NoSuch`], [`Error::Refused`] for a
+    /// principal that may not call or has too many, [`Error::Invalid`] for a `ttl` above the server's.
     pub fn issue_credential(
         &self,
         caller: &Caller,
@@ -50,13 +51,28 @@ impl Identity {
         scope: Option<Scope>,
         why: &Why,
     ) -> Result<Issued, Error> {
-        self.require_manager(caller, "hand out credentials of principal", principal)?;
+        let managed = self.require_manager(caller, "hand out credentials of principal", principal);
+        let parent = match (managed, &scope, caller.proof.as_deref()) {
+            (Err(Error::Denied { .. }), Some(scope), Some(proof))
+                if *caller.name == *principal && narrows(caller, scope) =>
+            {
+                Some(proof)
+            }
+            (managed, ..) => managed.map(|()| None)?,
+        };
         check_scope(scope.as_ref())?;
         let mut change = self.system().change();
         if self.described(principal)?.state != State::Active {
             return Err(Error::Refused(format!("principal `{principal}` is quarantined or retired")));
         }
-        let issued = self.add_credential(&mut change, principal, ttl.unwrap_or(TTL_DEFAULT), scope)?;
+        let left = |ends: Timestamp| ends.duration_since(self.system().now()).unsigned_abs();
+        let left = parent.and_then(|proof| proof.expires_at).map_or(Duration::MAX, left);
+        let lease = Wanted {
+            ttl: ttl.unwrap_or(TTL_DEFAULT).min(left),
+            scope,
+            parent: parent.map(|p| p.credential.to_string()),
+        };
+        let issued = self.add_credential(&mut change, principal, lease)?;
         change.commit(caller, why.metadata("issue credential")?)?;
         Ok(issued)
     }
@@ -80,8 +96,12 @@ impl Identity {
         if old.revoked || old.expires_at <= now {
             return Err(Error::Refused("the credential has ended: have another issued".to_owned()));
         }
+        if old.parent.is_some() {
+            return Err(Error::Refused("its holder made it from another credential: make another".to_owned()));
+        }
         let same = old.expires_at.duration_since(old.issued_at).unsigned_abs();
-        let issued = self.add_credential(&mut change, &old.principal, ttl.unwrap_or(same), old.scope())?;
+        let lease = Wanted { ttl: ttl.unwrap_or(same), scope: old.scope(), parent: None };
+        let issued = self.add_credential(&mut change, &old.principal, lease)?;
         let ends = now.checked_add(overlap).unwrap_or(old.expires_at);
         old.expires_at = old.expires_at.min(ends);
         old.revoked = overlap.is_zero();
@@ -90,14 +110,24 @@ impl Identity {
         Ok(issued)
     }
 
-    /// Takes a credential back. No call that begins after this has returned is let in with it.
+    /// Takes a credential back, and those that its holder made from it. No call that begins after this has returned is let in
+    /// with them.
     ///
     /// # Errors
     /// [`Error::Denied`] for who neither manages its principal nor is it, whether or not it exists.
     pub fn revoke_credential(&self, caller: &Caller, id: &str, why: &Why) -> Result<ZedToken, Error> {
         let mut change = self.system().change();
         let old = self.owned_credential(caller, id, "revoke")?;
-        change.put(Kind::Credential, id, &Credential { revoked: true, ..old })?;
+        let mut revoked = vec![id.to_owned()];
+        let leases = self.leases_of(&old.principal)?;
+        while let Some(id) = revoked.pop() {
+            let own = format!("{OWN}{id}");
+            let made_from = |credential: &Credential| !credential.revoked && credential.parent.as_ref() == Some(&own);
+            revoked.extend(leases.iter().filter(|(_, child)| made_from(child)).map(|(id, _)| id.clone()));
+            if let Some((_, credential)) = leases.iter().find(|(other, _)| *other == id) {
+                change.put(Kind::Credential, &id, &Credential { revoked: true, ..credential.clone() })?;
+            }
+        }
         change.commit(caller, why.metadata("revoke credential")?)
     }
 
@@ -182,13 +212,8 @@ impl Identity {
         Ok(found)
     }
 
-    fn add_credential(
-        &self,
-        change: &mut Change<'_>,
-        principal: &str,
-        ttl: Duration,
-        scope: Option<Scope>,
-    ) -> Result<Issued, Error> {
+    fn add_credential(&self, change: &mut Change<'_>, principal: &str, wanted: Wanted) -> Result<Issued, Error> {
+        let Wanted { ttl, scope, parent } = wanted;
         if ttl.is_zero() || ttl > self.ttl_max {
             return Err(Error::Invalid(format!(
                 "a credential lasts at most {} s, and longer than 0",
@@ -209,7 +234,7 @@ impl Identity {
             return Err(Error::Refused(format!("principal `{principal}` has {CREDENTIALS_MAX} credentials already")));
         }
         let (id, token) = Token::new()?;
-        let mut credential = Credential::new(principal, &token, now, ttl)?;
+        let mut credential = Credential { parent, ..Credential::new(principal, &token, now, ttl)? };
         if let Some(scope) = scope {
             credential.narrow(scope);
         }
@@ -217,6 +242,18 @@ impl Identity {
         change.touch(&format!("sys/credential:{id}#principal@sys/principal:{principal}"))?;
         Ok(Issued { id, token, expires_at: credential.expires_at })
     }
+}
+
+/// A credential as it is to be.
+struct Wanted {
+    ttl: Duration,
+    scope: Option<Scope>,
+    parent: Option<String>,
+}
+
+/// Whether a scope is within what a caller's credential covers.
+fn narrows(caller: &Caller, scope: &Scope) -> bool {
+    caller.scope().is_none_or(|wide| wide.contains(scope))
 }
 
 fn check_scope(scope: Option<&Scope>) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use stonetown_audit::Recorder;
 use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::upkeep::Upkeep;
+use stonetown_grants::Desk;
 use stonetown_storage::{Distribution, Usage};
 
 use crate::housekeeping::{Collections, process_memory_bytes};
@@ -26,6 +27,7 @@ pub(crate) struct Sources {
     /// Of each port that speaks TLS.
     pub(crate) tls: Vec<Arc<Tls>>,
     pub(crate) traces: Option<Traces>,
+    pub(crate) desk: Option<Arc<Desk>>,
 }
 
 impl fmt::Debug for Sources {
@@ -45,6 +47,10 @@ impl Collector for Sources {
         if let Some(recorder) = self.authorizer.recorder() {
             put_audit(&mut page, recorder, self.authorizer.datastore().head().0)?;
         }
+        let open = self.desk.as_ref().map(|desk| desk.open_counts()).unwrap_or_default();
+        page.gauge("grants_pending", "Requests for access that wait for votes", open.pending as u64)?;
+        page.gauge("grants_active", "Grants whose access has not ended", open.approved as u64)?;
+        page.gauge("grants_unreviewed", "Emergencies that nobody has reviewed", open.unreviewed as u64)?;
         self.collections.put(&mut page)?;
         self.put_upkeep(&mut page)?;
         // Without TLS and traces the numbers are there as well, so that a dashboard has no holes.

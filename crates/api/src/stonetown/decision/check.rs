@@ -19,7 +19,8 @@ pub(super) async fn answer(
 ) -> Result<Response<wire::CheckResponse>, Status> {
     let (mut incoming, _, message) = Incoming::open(request)?;
     let question = parse(message)?;
-    let (resource, permission) = (question.resource.clone(), question.permission.clone());
+    let (resource, permission, subject) =
+        (question.resource.clone(), question.permission.clone(), question.subject.clone());
     let answer = match calls.authorizer().check(&incoming.call, &question, Effort::Inline) {
         Err(Error::NeedsPool) => {
             let _cancel = incoming.cancel_on_drop();
@@ -31,11 +32,13 @@ pub(super) async fn answer(
     incoming.cost.add(answer.work.subproblems.max(1), answer.work.cached);
     let mut wire = to_wire(answer);
     if wire.outcome() == wire::Outcome::Denied
-        && let Some(desk) = calls.grants().filter(|desk| desk.has_templates(incoming.call.store)).cloned()
+        && let Some(desk) = calls.grants().cloned()
+        && desk.has_templates(incoming.call.store).map_err(|error| grant::status(&error))?
     {
         let call = incoming.call;
-        let found =
-            calls.run(Pool::Light, move |_| Ok(desk.requestable(&call, &resource, permission.as_str()))).await?;
+        let found = calls
+            .run(Pool::Light, move |_| Ok(desk.requestable(&call, &resource, permission.as_str(), Some(&subject))))
+            .await?;
         wire.requestable = found.map_err(|error| grant::status(&error))?.into_iter().map(grant::requestable).collect();
     }
     Ok(Response::new(wire))
