@@ -94,8 +94,8 @@ async fn calls_their_work_and_commits_are_counted() {
         ("stonetown_engine_edges_count".to_owned(), 3.0),
         ("stonetown_limit_hits_total{limit=\"request_context_bytes_max\"}".to_owned(), 1.0),
         ("stonetown_limit{limit=\"request_context_bytes_max\"}".to_owned(), 10.0),
-        ("stonetown_datastore_commits_total".to_owned(), 2.0),
-        ("stonetown_datastore_sync_duration_seconds_count".to_owned(), 2.0),
+        ("stonetown_datastore_commits_total".to_owned(), 4.0),
+        ("stonetown_datastore_sync_duration_seconds_count".to_owned(), 4.0),
         ("stonetown_checks_resident_total".to_owned(), 3.0),
         ("stonetown_index_relationships".to_owned(), 1.0),
         ("stonetown_datastore_takes_writes".to_owned(), 1.0),
@@ -162,7 +162,7 @@ async fn a_call_is_logged_with_its_ids_and_its_caller_and_never_its_key() {
         (&first["request_id"], &first["trace_id"], &first["code"]),
         (&"mine".into(), &TRACE.into(), &"OK".into())
     );
-    assert_eq!((&first["caller"], &first["revision"], &first["level"]), (&"key-1".into(), &2.into(), &"INFO".into()));
+    assert_eq!((&first["caller"], &first["revision"], &first["level"]), (&"key-1".into(), &4.into(), &"INFO".into()));
     assert!(first["ms"].as_f64().unwrap() > 0.0);
     assert_eq!(calls[1]["code"], "FAILED_PRECONDITION");
     assert_eq!(calls[1]["request_id"].as_str().unwrap().len(), 20);
@@ -227,7 +227,7 @@ async fn calls_are_traced_under_their_callers_span() {
         format!("{:?}", value.unwrap_or_else(|| panic!("no {key} in {span:?}")).value.unwrap())
     };
     assert_eq!(attribute("rpc.grpc.status_code"), "IntValue(0)");
-    assert_eq!(attribute("stonetown.revision"), "IntValue(2)");
+    assert_eq!(attribute("stonetown.revision"), "IntValue(4)");
     assert_eq!(attribute("stonetown.caller"), "StringValue(\"key-1\")");
     server.until("stonetown_trace_spans_exported_total", |spans| spans == 1.0).await.unwrap();
     assert!(spans.try_recv().is_err());
