@@ -13,9 +13,12 @@ SERVICE_CONFIG = (
     'DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service"'
     ':"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"Complet'
     'eTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","me'
-    'thod":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"}],"retryPolicy":{"maxAttem'
-    'pts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}'
-    '}]}'
+    'thod":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.'
+    'PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals'
+    '"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalSe'
+    'rvice","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"}],"retryPolicy":{"m'
+    'axAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAIL'
+    'ABLE"]}}]}'
 )
 
 
@@ -106,6 +109,82 @@ class GrantService:
         return self._calls.unary("/stonetown.v1.GrantService/FindTemplates", request, v1.FindTemplatesResponse, timeout)
 
 
+class PrincipalService:
+    """Who can call the server, with what credentials, and what each may do with the server itself. What subjects may do
+    with resources is in the relationships of stores; this is about calls."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def create_principal(self, request: v1.CreatePrincipalRequest, *, timeout: float | None = None) -> v1.CreatePrincipalResponse:
+        """Makes a principal."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/CreatePrincipal", request, v1.CreatePrincipalResponse, timeout)
+
+    def update_principal(self, request: v1.UpdatePrincipalRequest, *, timeout: float | None = None) -> v1.UpdatePrincipalResponse:
+        """Replaces what is kept about a principal."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/UpdatePrincipal", request, v1.UpdatePrincipalResponse, timeout)
+
+    def get_principal(self, request: v1.GetPrincipalRequest, *, timeout: float | None = None) -> v1.GetPrincipalResponse:
+        """A principal."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/GetPrincipal", request, v1.GetPrincipalResponse, timeout)
+
+    def list_principals(self, request: v1.ListPrincipalsRequest, *, timeout: float | None = None) -> Iterator[v1.ListPrincipalsResponse]:
+        """All principals, in the order of their ids."""
+        return self._calls.stream("/stonetown.v1.PrincipalService/ListPrincipals", request, v1.ListPrincipalsResponse, timeout)
+
+    def quarantine_principal(self, request: v1.QuarantinePrincipalRequest, *, timeout: float | None = None) -> v1.QuarantinePrincipalResponse:
+        """Cuts a principal off: its calls are refused, its streams end, and nobody is told yes about the subjects that
+        stand for it."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/QuarantinePrincipal", request, v1.QuarantinePrincipalResponse, timeout)
+
+    def release_principal(self, request: v1.ReleasePrincipalRequest, *, timeout: float | None = None) -> v1.ReleasePrincipalResponse:
+        """Lets a quarantined principal in again."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/ReleasePrincipal", request, v1.ReleasePrincipalResponse, timeout)
+
+    def retire_principal(self, request: v1.RetirePrincipalRequest, *, timeout: float | None = None) -> v1.RetirePrincipalResponse:
+        """Is done with a principal for good: takes away its credentials, its powers, and the relationships of the
+        subjects that stand for it."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/RetirePrincipal", request, v1.RetirePrincipalResponse, timeout)
+
+    def issue_credential(self, request: v1.IssueCredentialRequest, *, timeout: float | None = None) -> v1.IssueCredentialResponse:
+        """Hands out a credential. Its token cannot be had again."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/IssueCredential", request, v1.IssueCredentialResponse, timeout)
+
+    def rotate_credential(self, request: v1.RotateCredentialRequest, *, timeout: float | None = None) -> v1.RotateCredentialResponse:
+        """Hands out a credential in the place of another, which ends after an overlap. Who holds a credential may
+        rotate it."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/RotateCredential", request, v1.RotateCredentialResponse, timeout)
+
+    def revoke_credential(self, request: v1.RevokeCredentialRequest, *, timeout: float | None = None) -> v1.RevokeCredentialResponse:
+        """Takes credentials back: one, or all of a principal. No call that begins after the answer is let in with
+        them."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/RevokeCredential", request, v1.RevokeCredentialResponse, timeout)
+
+    def list_credentials(self, request: v1.ListCredentialsRequest, *, timeout: float | None = None) -> v1.ListCredentialsResponse:
+        """The credentials of a principal, without what proves them."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/ListCredentials", request, v1.ListCredentialsResponse, timeout)
+
+    def give_power(self, request: v1.GivePowerRequest, *, timeout: float | None = None) -> v1.GivePowerResponse:
+        """Gives a power to a principal or to the members of a group."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/GivePower", request, v1.GivePowerResponse, timeout)
+
+    def take_power(self, request: v1.TakePowerRequest, *, timeout: float | None = None) -> v1.TakePowerResponse:
+        """Takes a power away, if it is there."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/TakePower", request, v1.TakePowerResponse, timeout)
+
+    def list_powers(self, request: v1.ListPowersRequest, *, timeout: float | None = None) -> v1.ListPowersResponse:
+        """What a principal holds by itself, memberships of groups among it."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/ListPowers", request, v1.ListPowersResponse, timeout)
+
+    def replace_subject(self, request: v1.ReplaceSubjectRequest, *, timeout: float | None = None) -> v1.ReplaceSubjectResponse:
+        """Gives all relationships of one subject in a store to another, all at once or none."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/ReplaceSubject", request, v1.ReplaceSubjectResponse, timeout)
+
+    def who_am_i(self, request: v1.WhoAmIRequest, *, timeout: float | None = None) -> v1.WhoAmIResponse:
+        """Who the caller is, and what it may do."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/WhoAmI", request, v1.WhoAmIResponse, timeout)
+
+
 class Services:
     """One attribute for each service."""
 
@@ -113,3 +192,4 @@ class Services:
         self.admin = AdminService(calls)
         self.decision = DecisionService(calls)
         self.grant = GrantService(calls)
+        self.principal = PrincipalService(calls)
