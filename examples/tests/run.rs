@@ -9,6 +9,16 @@ use stonetown_authorizer::validation::ValidationFile;
 #[test]
 fn every_policy_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    run_all(folder);
+    let library = folder.join("library");
+    let tested = run_all(&library);
+    let files = std::fs::read_dir(&library).unwrap().map(|entry| entry.unwrap().path());
+    let caveats = files.filter(|path| path.extension().is_some_and(|extension| extension == "zed")).count();
+    assert_eq!(tested, caveats, "each file of the library has its validation file");
+}
+
+/// Runs the validation files of a folder and says how many there are.
+fn run_all(folder: &Path) -> usize {
     let mut run = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -23,6 +33,7 @@ fn every_policy_holds() {
         run += 1;
     }
     assert!(run > 0, "there are examples");
+    run
 }
 
 #[test]

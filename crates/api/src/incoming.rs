@@ -1,11 +1,12 @@
 //! What a request says besides its message: who calls, until when, under which request id.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Extensions;
-use stonetown_authorizer::{BulkMode, Call, Caller, Notes};
+use stonetown_authorizer::{BulkMode, Call, Caller, Given, Notes};
 use stonetown_tuple::StoreId;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
@@ -24,6 +25,10 @@ const WRITE_ID_BYTES_MAX: usize = 128;
 /// The longest that a call may take, whatever its caller says. Whoever bounds calls puts it among a request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DurationMax(pub Duration);
+
+/// The address that a request came from. Whoever accepts connections puts it among a request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerIp(pub IpAddr);
 
 /// A request without its message.
 pub(crate) struct Incoming {
@@ -74,7 +79,8 @@ fn call(metadata: &MetadataMap, extensions: &mut Extensions) -> Result<Call, Sta
     let shorter = asked.into_iter().chain(max).min();
     let deadline = shorter.and_then(|timeout| Instant::now().checked_add(timeout));
     let notes = extensions.remove::<Arc<Notes>>();
-    Ok(Call { caller, store: StoreId::DEFAULT, deadline, cancelled: None, notes })
+    let given = Given::Call { peer_ip: extensions.remove::<PeerIp>().map(|peer| peer.0) };
+    Ok(Call { caller, store: StoreId::DEFAULT, given, deadline, cancelled: None, notes })
 }
 
 /// The timeout of a gRPC call, such as `100m`: up to eight digits and a unit. What is malformed is no timeout.

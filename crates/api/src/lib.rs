@@ -39,7 +39,7 @@ use tonic::service::Routes;
 pub use cursor::CursorKey;
 pub use gateway::{Gateway, GatewayLayer};
 pub use health::Health;
-pub use incoming::DurationMax;
+pub use incoming::{DurationMax, PeerIp};
 pub use materialize::{DownloadLayer, Downloads};
 pub use methods::{Method, methods};
 pub use reflection::reflection;
@@ -56,9 +56,11 @@ use crate::proto::authzed::api::v1::permissions_service_server::PermissionsServi
 use crate::proto::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use crate::proto::authzed::api::v1::watch_service_server::WatchServiceServer;
 use crate::proto::stonetown::v1::admin_service_server::AdminServiceServer;
+use crate::proto::stonetown::v1::attributes_service_server::AttributesServiceServer;
 use crate::proto::stonetown::v1::decision_service_server::DecisionServiceServer;
 use crate::proto::stonetown::v1::grant_service_server::GrantServiceServer;
 use crate::proto::stonetown::v1::principal_service_server::PrincipalServiceServer;
+use crate::proto::stonetown::v1::relationships_service_server::RelationshipsServiceServer as StonetownRelationshipsServer;
 use crate::trailers::WithTrailers;
 
 /// The four services of `authzed.api.v1`, the three of `authzed.api.materialize.v0` and those of `stonetown.v1`. A request
@@ -87,6 +89,8 @@ pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
         .add_service(service!(WatchServiceServer))
         .add_service(service!(ExperimentalServiceServer))
         .add_service(service!(AdminServiceServer))
+        .add_service(service!(AttributesServiceServer))
+        .add_service(service!(StonetownRelationshipsServer))
         .add_service(service!(DecisionServiceServer))
         .add_service(service!(GrantServiceServer))
         .add_service(service!(PrincipalServiceServer))

@@ -47,6 +47,7 @@ fn code(error: &Error) -> Code {
         | Error::InvalidSubjectType { .. }
         | Error::WildcardNotAllowed { .. }
         | Error::CaveatParameterType { .. }
+        | Error::ParameterNotYours { .. }
         | Error::CaveatEvaluation { .. }
         | Error::DuplicateUpdate { .. }
         | Error::TooManyToDelete { .. }
@@ -60,6 +61,7 @@ fn code(error: &Error) -> Code {
             Some(SchemaErrorKind::Parse) | None => Code::InvalidArgument,
         },
         Error::WatchDisabled
+        | Error::UntrustedAttribute { .. }
         | Error::CounterRegistered { .. }
         | Error::CounterNotRegistered { .. }
         | Error::UnknownDefinition { .. }
@@ -128,7 +130,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         Error::WildcardNotAllowed { field } => {
             (ErrorReason::WildcardNotAllowed, metadata([("field", (*field).to_owned())]))
         }
-        Error::CaveatParameterType { caveat, parameter, .. } => (
+        Error::CaveatParameterType { caveat, parameter, .. } | Error::ParameterNotYours { caveat, parameter, .. } => (
             ErrorReason::CaveatParameterTypeError,
             metadata([("caveat_name", caveat.clone()), ("parameter_name", parameter.clone())]),
         ),
@@ -169,6 +171,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         Error::Serialization => (ErrorReason::SerializationFailure, Metadata::new()),
         Error::ReadOnly(_) => (ErrorReason::ServiceReadOnly, Metadata::new()),
         Error::NoSchema
+        | Error::UntrustedAttribute { .. }
         | Error::WatchDisabled
         | Error::TooManyCounters { .. }
         | Error::WorkLimit { .. }

@@ -3,10 +3,12 @@
 //! the descriptors. `docs/api.md` says what all of them have in common.
 
 mod admin;
+mod attributes;
 mod core;
 mod decision;
 mod grant;
 mod principal;
+pub(crate) mod relationships;
 
 #[cfg(test)]
 mod tests;

@@ -103,7 +103,7 @@ impl Authorizer {
     ) -> Result<(Answer, Option<Trace>), Error> {
         self.refuse_large_context(&item.context)?;
         refuse_wildcard(&item.subject, "subject.object_id")?;
-        let evaluation = world.evaluation(call, &item.context, None, &self.options.limits.graph);
+        let evaluation = world.evaluation(call, &item.context, None, &self.options.limits.graph)?;
         if trace {
             let (answer, mut trace) =
                 stonetown_graph::explain(&evaluation, &item.resource, &item.permission, &item.subject)?;

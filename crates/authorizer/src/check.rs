@@ -93,7 +93,7 @@ impl Authorizer {
         } else {
             graph
         };
-        let evaluation = world.evaluation(call, &request.context, overlay.as_ref(), limits);
+        let evaluation = world.evaluation(call, &request.context, overlay.as_ref(), limits)?;
         let (resource, permission, subject) = (&request.resource, &request.permission, &request.subject);
         let answered = if request.trace {
             stonetown_graph::explain(&evaluation, resource, permission, subject).map(|(a, trace)| (a, Some(trace)))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stonetown_graph::GraphError;
-use stonetown_schema::SchemaError;
+use stonetown_schema::{CaveatDefinition, ParameterSource, SchemaError};
 use stonetown_storage::{CommitError, SnapshotError, StorageError};
 use stonetown_tuple::{Precondition, Relationship, RelationshipFilter, Revision, Timestamp};
 
@@ -74,6 +74,22 @@ pub enum Error {
         parameter: String,
         /// What was expected and found.
         message: String,
+    },
+    /// A value for a parameter that only its source gives.
+    #[error("parameter `{parameter}` of caveat `{caveat}` is {source_of}: it cannot be given here")]
+    ParameterNotYours {
+        /// The caveat.
+        caveat: String,
+        /// The parameter.
+        parameter: String,
+        /// Who gives it, as the schema says.
+        source_of: String,
+    },
+    /// An attribute that no caveat of the schema looks at.
+    #[error("no caveat of the schema trusts an attribute `{name}`: nothing would ever read it")]
+    UntrustedAttribute {
+        /// Its name.
+        name: String,
     },
     /// A caveat that could not be evaluated.
     #[error("caveat `{caveat}` could not be evaluated: {message}")]
@@ -284,6 +300,14 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn parameter_not_yours(caveat: &CaveatDefinition, parameter: &str, source: &ParameterSource) -> Error {
+        Error::ParameterNotYours {
+            caveat: caveat.name.to_string(),
+            parameter: parameter.to_owned(),
+            source_of: source.to_string(),
+        }
+    }
+
     /// The limit that was met, by the name that [`crate::Limits::named`] gives it, where it is one.
     #[must_use]
     pub fn limit(&self) -> Option<&'static str> {
@@ -368,6 +392,8 @@ impl Error {
             Error::InvalidSubjectType { .. } => "invalid_subject_type",
             Error::WildcardNotAllowed { .. } => "wildcard_not_allowed",
             Error::CaveatParameterType { .. } => "caveat_parameter_type",
+            Error::ParameterNotYours { .. } => "parameter_not_yours",
+            Error::UntrustedAttribute { .. } => "untrusted_attribute",
             Error::CaveatEvaluation { .. } => "caveat_evaluation",
             Error::DuplicateUpdate { .. } => "duplicate_update",
             Error::AlreadyExists(_) => "already_exists",

@@ -32,7 +32,7 @@ impl Authorizer {
             let world = self.world(call, request.consistency)?;
             recording.see(&world);
             let context = CaveatContext::new();
-            let evaluation = world.evaluation(call, &context, None, &self.options.limits.graph);
+            let evaluation = world.evaluation(call, &context, None, &self.options.limits.graph)?;
             let tree = stonetown_graph::expand(&evaluation, &request.resource, &request.permission)?;
             Ok((world.token, tree))
         })

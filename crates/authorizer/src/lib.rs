@@ -9,6 +9,7 @@
 //! Reading order: this file, [`world`] (consistency to revision, schema and index), then a file per call.
 
 pub mod admission;
+pub mod attributes;
 pub mod bulk;
 pub mod caller;
 pub mod check;
@@ -25,6 +26,7 @@ pub mod follow;
 pub mod gate;
 pub mod import;
 pub mod limits;
+pub mod list;
 pub mod lookup;
 pub mod materialize;
 pub mod moment;
@@ -65,7 +67,7 @@ pub use notes::Notes;
 /// The graph's answers, as they leave the front door.
 pub use stonetown_graph::{
     Answer, CaveatResult, CaveatTrace, ExcludedSubject, ExpandNode, ExpandOperation, ExpandTree, FoundResource,
-    FoundSubject, Membership, Position, Trace, Work,
+    FoundSubject, Given, Membership, Position, Trace, Work,
 };
 /// How the resident index is set up, and its state.
 pub use stonetown_graph::{IndexOptions, IndexStats};
@@ -87,6 +89,8 @@ pub struct Call {
     pub caller: Caller,
     /// Which store.
     pub store: StoreId,
+    /// What the server gives to caveats: above all the address that the call came from.
+    pub given: Given,
     /// When the caller stops waiting.
     pub deadline: Option<Instant>,
     /// Set when the caller has left. The work then ends at the next look.
@@ -334,7 +338,14 @@ impl Call {
     /// A call of `caller` on the default store without a deadline.
     #[must_use]
     pub fn new(caller: &str) -> Call {
-        Call { caller: Caller::named(caller), store: StoreId::DEFAULT, deadline: None, cancelled: None, notes: None }
+        Call {
+            caller: Caller::named(caller),
+            store: StoreId::DEFAULT,
+            given: Given::Call { peer_ip: None },
+            deadline: None,
+            cancelled: None,
+            notes: None,
+        }
     }
 
     /// Notes the revision that the call is answered at, or that it made.

@@ -90,7 +90,7 @@ impl Authorizer {
         refuse_wildcard(&request.subject, "subject_id")?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some());
-        let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);
+        let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
         let found = stonetown_graph::lookup_resources(
             &evaluation,
             &request.resource_type,
@@ -145,7 +145,7 @@ impl Authorizer {
         self.refuse_large_lookup(&request.context, request.limit)?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some());
-        let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph);
+        let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
         let found = stonetown_graph::lookup_subjects(
             &evaluation,
             &request.resource,

@@ -21,7 +21,7 @@ mod memory;
 use std::sync::Arc;
 
 use stonetown_graph::sets::{Child, Form, Kind, Name, Reader, Sets};
-use stonetown_graph::{Evaluation, Limits as GraphLimits};
+use stonetown_graph::{Evaluation, Given, Limits as GraphLimits};
 use stonetown_storage::{Ordinal, SnapshotError};
 use stonetown_tuple::{
     CaveatContext, ObjectId, ObjectRef, ObjectType, RelationName, Revision, StoreId, SubjectId, SubjectRef, Timestamp,
@@ -103,7 +103,8 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn evaluation<'a>(&'a self, call: &'a Call, limits: &'a GraphLimits) -> Evaluation<'a> {
-        self.world.evaluation(call, &self.context, None, limits)
+        // Sets outlive the call: what depends on its time, on its caller or on attributes is in doubt.
+        self.world.surroundings(call, Given::Nothing, &self.context, None, limits)
     }
 }
 

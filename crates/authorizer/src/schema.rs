@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use stonetown_schema::{AllowedType, CompileOptions, Definition, Schema, SubjectForm};
+use stonetown_graph::attribute_table;
+use stonetown_schema::{AllowedType, CaveatDefinition, CompileOptions, Definition, Schema, SubjectForm};
 use stonetown_storage::read::relationship;
 use stonetown_storage::{CommitError, Direction, Guard, SchemaWrite, TableKey, Transaction};
 use stonetown_tuple::{CaveatRef, Consistency, Relationship, StoreId, ZedToken};
@@ -92,7 +93,12 @@ fn refuse_reserved(call: &Call, schema: &Schema) -> Result<(), Error> {
 /// What a schema needs of storage: its text, its types and a table for each way of relating two of them.
 fn stored_form(schema: &Schema) -> SchemaWrite {
     let mut tables = BTreeSet::new();
+    let trusts =
+        schema.caveats().iter().flat_map(CaveatDefinition::given).any(|(_, source)| source.attribute().is_some());
     for definition in schema.definitions() {
+        if trusts {
+            tables.insert(attribute_table(&definition.name));
+        }
         for relation in &definition.relations {
             tables
                 .extend(relation.allowed.iter().map(|allowed| table_key(definition, relation.name.as_str(), allowed)));

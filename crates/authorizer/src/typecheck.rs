@@ -1,6 +1,6 @@
 //! Whether the schema allows a relationship: its type, relation, subject, caveat and expiration.
 
-use stonetown_schema::{AllowedType, Schema, SubjectForm};
+use stonetown_schema::{AllowedType, ParameterSource, Schema, SubjectForm};
 use stonetown_tuple::{Operation, Relationship, SubjectRef};
 
 use crate::error::RequestLimit;
@@ -127,6 +127,12 @@ fn not_allowed(definition: &str, relation: &str, allowed: &[AllowedType], relati
 fn check_context(schema: &Schema, relationship: &Relationship) -> Result<(), Error> {
     let Some(caveat) = &relationship.caveat else { return Ok(()) };
     let Some(definition) = schema.caveat(caveat.name.as_str()) else { return Ok(()) };
+    let sourced = caveat.context.keys().find_map(|name| {
+        Some((name, definition.source(name).filter(|source| **source != ParameterSource::Relationship)?))
+    });
+    if let Some((parameter, source)) = sourced {
+        return Err(Error::parameter_not_yours(definition, parameter, source));
+    }
     match definition.caveat.bind(&caveat.context) {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::CaveatParameterType {

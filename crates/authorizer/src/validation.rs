@@ -21,7 +21,7 @@ use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, Relat
 pub use coverage::Coverage;
 
 use crate::check::CheckRequest;
-use crate::{Authorizer, Call, Effort, Error, Options};
+use crate::{Authorizer, Call, Effort, Error, Given, Options};
 
 /// A validation file, read but not run.
 #[derive(Debug, Clone)]
@@ -159,6 +159,7 @@ impl ValidationPart {
             }
             (schema, None) => schema,
         };
+        let schema = schema.map(|text| composed(text, schema_file)).transpose()?;
         let relationships = parse_relationships(document.relationships.as_deref().unwrap_or_default())?;
         let listed = document.assertions.unwrap_or_default();
         let mut assertions = Vec::new();
@@ -215,6 +216,11 @@ impl ValidationFile {
         Ok(file)
     }
 
+    /// The call that asks: the contexts of assertions play the server and stored attributes, too.
+    pub(crate) fn call() -> Call {
+        Call { given: Given::Context, ..Call::new("validate") }
+    }
+
     /// Puts schema and relationships into a store of their own, in memory.
     ///
     /// # Errors
@@ -255,6 +261,15 @@ impl ValidationFile {
         }
         Ok(report)
     }
+}
+
+/// A schema without imports: what it imports is folded in, looked for where `schemaFile` is.
+fn composed(text: String, import: &dyn Fn(&str) -> Result<String, String>) -> Result<String, ValidationError> {
+    if !text.lines().any(|line| line.trim_start().starts_with("import ")) {
+        return Ok(text);
+    }
+    let options = CompileOptions { imports: Some(import), ..CompileOptions::default() };
+    Ok(Schema::compile(&text, &options).map_err(Error::Schema)?.text())
 }
 
 /// One schema with the definitions of all. Each keeps its own `use`, so they are compiled as imports of one that is empty.
@@ -315,7 +330,7 @@ impl Assertion {
             with: Vec::new(),
             trace: false,
         };
-        let found = match authorizer.check(&Call::new("validate"), &request, Effort::Full) {
+        let found = match authorizer.check(&ValidationFile::call(), &request, Effort::Full) {
             Ok(answer) if Verdict::of(&answer.membership) == self.expected => return None,
             Ok(answer) => describe(&answer.membership),
             Err(error) => error.to_string(),

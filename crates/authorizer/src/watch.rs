@@ -281,7 +281,10 @@ impl Watch {
     }
 
     fn is_watched(&self, relationship: &Relationship) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| filter.matches(relationship))
+        match &self.filters[..] {
+            [] => RelationshipFilter::default().matches(relationship),
+            filters => filters.iter().any(|filter| filter.matches(relationship)),
+        }
     }
 
     /// Makes messages of a step: only the last of a revision says that it is complete.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use stonetown_graph::{Evaluation, IndexView, Limits as GraphLimits, Overlay, Plan};
+use stonetown_graph::{Evaluation, Given, IndexView, Limits as GraphLimits, Overlay, Plan};
 use stonetown_schema::{CompileOptions, Schema};
 use stonetown_storage::{Snapshot, StoredSchema};
 use stonetown_tuple::{CaveatContext, Consistency, Revision, StoreId, Timestamp, ZedToken};
@@ -113,9 +113,30 @@ impl Authorizer {
 
 impl World {
     /// The question's surroundings, as the graph takes them.
+    ///
+    /// # Errors
+    /// [`Error::ParameterNotYours`] when the context names a parameter that has a source.
     pub(crate) fn evaluation<'a>(
         &'a self,
         call: &'a Call,
+        context: &'a CaveatContext,
+        overlay: Option<&'a Overlay>,
+        limits: &'a GraphLimits,
+    ) -> Result<Evaluation<'a>, Error> {
+        if call.given != Given::Context {
+            let sourced = context.keys().find_map(|name| self.plan.sourced(name));
+            if let Some((caveat, parameter, source)) = sourced {
+                return Err(Error::parameter_not_yours(caveat, parameter, source));
+            }
+        }
+        Ok(self.surroundings(call, call.given, context, overlay, limits))
+    }
+
+    /// As [`World::evaluation`], for a context that no request gave.
+    pub(crate) fn surroundings<'a>(
+        &'a self,
+        call: &'a Call,
+        given: Given,
         context: &'a CaveatContext,
         overlay: Option<&'a Overlay>,
         limits: &'a GraphLimits,
@@ -127,6 +148,7 @@ impl World {
             overlay,
             now: self.now,
             context,
+            given,
             limits,
             deadline: call.deadline,
             cancel: call.cancelled.as_deref(),

@@ -223,7 +223,7 @@ impl Authorizer {
 
     /// Prepares a transaction against the newest schema and commits it, again from the start when the schema changed between
     /// the two.
-    fn commit(
+    pub(crate) fn commit(
         &self,
         call: &Call,
         request_id: Option<RequestId>,

@@ -12,8 +12,10 @@ use stonetown_api::proto::authzed::api::v1::schema_service_client::SchemaService
 use stonetown_api::proto::authzed::api::v1::watch_service_client::WatchServiceClient;
 use stonetown_api::proto::authzed::api::v1::{Consistency, ReadSchemaRequest, ZedToken};
 use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClient;
+use stonetown_api::proto::stonetown::v1::attributes_service_client::AttributesServiceClient;
 use stonetown_api::proto::stonetown::v1::grant_service_client::GrantServiceClient;
 use stonetown_api::proto::stonetown::v1::principal_service_client::PrincipalServiceClient;
+use stonetown_api::proto::stonetown::v1::relationships_service_client::RelationshipsServiceClient;
 use stonetown_server::config::LogFormat;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -159,8 +161,10 @@ pub(crate) struct Freshness {
 pub(crate) struct Client {
     pub(crate) admin: AdminServiceClient<Transport>,
     pub(crate) grants: GrantServiceClient<Transport>,
+    pub(crate) attributes: AttributesServiceClient<Transport>,
     pub(crate) permissions: PermissionsServiceClient<Transport>,
     pub(crate) principals: PrincipalServiceClient<Transport>,
+    pub(crate) relationships: RelationshipsServiceClient<Transport>,
     pub(crate) schema: SchemaServiceClient<Transport>,
     pub(crate) watch: WatchServiceClient<Transport>,
 }
@@ -346,8 +350,10 @@ pub(crate) async fn connect(connection: Connection) -> anyhow::Result<Client> {
     Ok(Client {
         admin: service!(AdminServiceClient),
         grants: service!(GrantServiceClient),
+        attributes: service!(AttributesServiceClient),
         permissions: service!(PermissionsServiceClient),
         principals: service!(PrincipalServiceClient),
+        relationships: service!(RelationshipsServiceClient),
         schema: service!(SchemaServiceClient),
         watch: service!(WatchServiceClient),
     })

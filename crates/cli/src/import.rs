@@ -121,6 +121,9 @@ async fn write(client: &Client, relationships: Vec<Relationship>, args: &Args, o
     use pb::relationship_update::Operation;
     let operation = if args.create { Operation::Create } else { Operation::Touch };
     let bar = progress::count(output, "relationships imported");
+    if let Some(pending) = relationships.iter().find(|relationship| relationship.not_before.is_some()) {
+        anyhow::bail!("`{pending}` has a start, which an import cannot keep: write it with `relationship touch`");
+    }
     let batches: Vec<Vec<_>> = relationships
         .chunks(args.batch_size as usize)
         .map(|batch| {

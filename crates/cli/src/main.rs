@@ -2,6 +2,7 @@
 //!
 //! Reading order: this file (what can be asked for), then a file per group of commands.
 
+mod attribute;
 mod audit;
 mod backup;
 mod channel;
@@ -71,6 +72,9 @@ enum Command {
     /// Create, touch, delete and read relationships.
     #[command(subcommand)]
     Relationship(relationship::Command),
+    /// Put, get, delete and list the attributes of objects that caveats trust.
+    #[command(subcommand)]
+    Attribute(attribute::Command),
     /// Ask questions: check, bulk, expand, lookup-resources, lookup-subjects.
     #[command(subcommand)]
     Permission(permission::Command),
@@ -178,6 +182,7 @@ fn main() -> ExitCode {
             client::run(cli.connection, |client| principal::run_credential(client, command, output))
         }
         Command::Whoami => client::run(cli.connection, |client| principal::whoami(client, output)),
+        Command::Attribute(command) => client::run(cli.connection, |client| attribute::run(client, command, output)),
         Command::Permission(command) => client::run(cli.connection, |client| permission::run(client, command, output)),
     };
     match outcome {

@@ -1,6 +1,7 @@
 //! `stonetown relationship`.
 
 mod bulk_delete;
+mod pending;
 mod watch;
 
 use std::io::{BufRead, IsTerminal};
@@ -51,6 +52,9 @@ pub(crate) struct Write {
     /// When it ends, RFC 3339, UTC.
     #[arg(long, value_name = "TIME")]
     expiration_time: Option<String>,
+    /// When it begins, RFC 3339, UTC; until then it does not hold.
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<String>,
     /// Relationships written together.
     #[arg(long, short, default_value_t = 100, value_name = "N")]
     batch_size: usize,
@@ -87,6 +91,9 @@ pub(crate) struct Read {
     /// Go on after this cursor.
     #[arg(long)]
     cursor: Option<String>,
+    /// Those that have yet to begin, too, each with when it begins.
+    #[arg(long, conflicts_with = "cursor")]
+    pending: bool,
     #[command(flatten)]
     freshness: Freshness,
 }
@@ -114,6 +121,11 @@ async fn run_write(
         bail!("no relationship was given");
     }
     for batch in relationships.chunks(write.batch_size.max(1)) {
+        if batch.iter().any(|relationship| relationship.not_before.is_some()) {
+            let token = pending::write(&mut client, operation, batch).await?;
+            output.result(&token, || json!({ "writtenAt": { "token": token } }));
+            continue;
+        }
         let updates = batch.iter().map(|relationship| pb::RelationshipUpdate {
             operation: operation.into(),
             relationship: Some(wire::relationship(relationship)),
@@ -151,7 +163,7 @@ impl Write {
         }
     }
 
-    /// Reads a relationship with the caveat and expiration of the flags.
+    /// Reads a relationship with the caveat and times of the flags.
     fn parse(&self, text: &str) -> anyhow::Result<Relationship> {
         let mut whole = wire::spaced_relationship(text);
         if let Some(caveat) = &self.caveat {
@@ -160,12 +172,18 @@ impl Write {
         if let Some(time) = &self.expiration_time {
             whole.push_str(&format!("[expiration:{time}]"));
         }
+        if let Some(time) = &self.not_before {
+            whole.push_str(&format!("[starts:{time}]"));
+        }
         Ok(whole.parse()?)
     }
 }
 
 async fn run_read(mut client: Client, read: Read, output: Output) -> anyhow::Result<Outcome> {
     let filter = read.selection.filter()?;
+    if read.pending {
+        return pending::read(client, filter, &read, output).await;
+    }
     let mut cursor = read.cursor.clone();
     let mut left = if read.limit == 0 { u32::MAX } else { read.limit };
     while left > 0 {

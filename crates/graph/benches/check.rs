@@ -7,7 +7,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use stonetown_graph::{Evaluation, Index, IndexOptions, IndexView, Limits, Membership, Plan, check};
+use stonetown_graph::{Evaluation, Given, Index, IndexOptions, IndexView, Limits, Membership, Plan, check};
 use stonetown_schema::{CompileOptions, Schema, SubjectForm};
 use stonetown_storage::{
     BulkMode, Datastore, MemoryDatastore, SchemaWrite, Snapshot, StoredUpdate, TableKey, Transaction,
@@ -231,6 +231,7 @@ impl World {
             overlay: None,
             now: self.now,
             context: &context,
+            given: Given::Call { peer_ip: None },
             limits: &limits,
             deadline: None,
             cancel: None,

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use stonetown_graph::{Evaluation, Index, IndexOptions, Limits, Plan, lookup_resources, lookup_subjects};
+use stonetown_graph::{Evaluation, Given, Index, IndexOptions, Limits, Plan, lookup_resources, lookup_subjects};
 use stonetown_schema::{CompileOptions, Schema, SubjectForm};
 use stonetown_storage::{BulkMode, Datastore, MemoryDatastore, SchemaWrite, TableKey, Transaction};
 use stonetown_tuple::{CaveatContext, ObjectType, RelationName, Relationship, StoreId, SubjectRef, Timestamp};
@@ -69,6 +69,7 @@ fn lookups(criterion: &mut Criterion) {
         overlay: None,
         now,
         context: &context,
+        given: Given::Call { peer_ip: None },
         limits: &limits,
         deadline: None,
         cancel: None,

@@ -13,15 +13,20 @@ mod solve;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
+
+use roaring::RoaringBitmap;
 use stonetown_storage::Ordinal;
 use stonetown_tuple::{ObjectRef, RelationName, SubjectRef, Timestamp};
 
+use crate::attributes::Attributes;
 use crate::conditions::Conditions;
 use crate::error::GraphError;
 use crate::evaluation::{Evaluation, Work};
+use crate::fault::{PlantedFault, planted};
 use crate::limits::Meter;
 use crate::membership::{Membership, Value};
-use crate::plan::{NodeId, Plan, SubjectClass};
+use crate::plan::{NodeId, Plan, SubjectClass, TypeIndex};
 use crate::relations::Relations;
 use closure::Closure;
 use scratch::Scratch;
@@ -34,8 +39,9 @@ pub struct Answer {
     pub membership: Membership,
     /// What it took to find out.
     pub work: Work,
-    /// Before this moment the answer is certain to stay the same, if nothing is written; `None` if it is for ever. Nothing
-    /// says that it changes then: see [`member_until`].
+    /// Before this moment the answer is certain to stay the same, if nothing is written; `None` if it is for ever, and the
+    /// moment of the question itself if a caveat depends on the time. Nothing says that it changes then: see
+    /// [`member_until`].
     pub changes_at: Option<Timestamp>,
 }
 
@@ -73,10 +79,19 @@ pub fn member_until(
     steps: usize,
 ) -> Option<Timestamp> {
     let mut next = answer.changes_at?;
+    if next <= evaluation.now {
+        return Some(next);
+    }
     for _ in 0..steps {
         let later = Evaluation { now: next, ..*evaluation };
         match check(&later, resource, permission, subject) {
-            Ok(Answer { membership: Membership::Member, changes_at, .. }) => next = changes_at?,
+            Ok(Answer { membership: Membership::Member, changes_at, .. }) => {
+                let changes_at = changes_at?;
+                if changes_at <= next {
+                    return Some(next);
+                }
+                next = changes_at;
+            }
             // Also where there is no answer then: that it is yes is certain up to here.
             Ok(_) | Err(_) => return Some(next),
         }
@@ -111,6 +126,7 @@ pub(crate) struct Checker<'a> {
     plan: &'a Plan,
     relations: Relations<'a>,
     conditions: Conditions<'a>,
+    attributes: Attributes<'a>,
     meter: Meter<'a>,
     class: SubjectClass,
     subject: Ordinal,
@@ -139,7 +155,8 @@ impl<'a> Checker<'a> {
         Checker {
             plan: evaluation.plan,
             relations,
-            conditions: Conditions::new(evaluation),
+            conditions: Conditions::new(evaluation, Some((evaluation.plan.type_of(class), subject))),
+            attributes: Attributes::new(evaluation),
             meter: Meter::for_check(evaluation.limits, evaluation.deadline, evaluation.cancel),
             class,
             subject,
@@ -192,10 +209,25 @@ impl<'a> Checker<'a> {
     /// Goes on with another subject of the same class. What was found out about the former is forgotten.
     pub(crate) fn turn_to(&mut self, subject: Ordinal) {
         self.subject = subject;
+        if !planted(PlantedFault::SubjectAttributeShared) {
+            self.conditions.turn_to((self.plan.type_of(self.class), subject));
+        }
         self.closures.clear();
         self.cycle = None;
         std::mem::take(&mut self.scratch).give_back();
         self.scratch = Scratch::take();
+    }
+
+    /// The objects of a type that have attributes.
+    pub(crate) fn attribute_owners(&mut self, object_type: TypeIndex) -> Result<RoaringBitmap, GraphError> {
+        let mut owners = RoaringBitmap::new();
+        let mut exceeded = Ok(());
+        self.attributes.owners(object_type, &mut |object| {
+            owners.insert(object.0);
+            exceeded = self.meter.edges_seen(1);
+            if exceeded.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        exceeded.map(|()| owners)
     }
 
     /// The meter of the questions.

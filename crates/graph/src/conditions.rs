@@ -1,9 +1,11 @@
 //! Whether an edge holds: its times at the moment of the question, its caveat with the parameters that edge and request
-//! give. Each caveat with the same stored context is evaluated once per question.
+//! give, and those that only the server and stored attributes can. Each caveat with the same stored context is evaluated
+//! once per question, or once for each object that it is on where attributes of that object are among its parameters.
 
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -11,22 +13,30 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use stonetown_caveat::{Arguments, ContextError, Outcome};
-use stonetown_schema::Schema;
-use stonetown_tuple::{CaveatContext, CaveatRef, Timestamp};
+use stonetown_schema::{CaveatDefinition, ParameterSource, Schema};
+use stonetown_storage::Ordinal;
+use stonetown_tuple::{Attribute, AttributeName, AttributeValue, CaveatContext, CaveatRef, Timestamp};
 
+use crate::attributes::Attributes;
 use crate::edges::{Term, Terms};
 use crate::error::GraphError;
-use crate::evaluation::Evaluation;
+use crate::evaluation::{Evaluation, Given};
 use crate::fault::{PlantedFault, planted};
 use crate::membership::{CaveatFault, Fault, Membership, Missing, Value};
+use crate::plan::{Plan, Slot, TypeIndex};
 
 /// Distinct stored contexts that one question remembers; beyond it evaluates again.
 const REMEMBERED_MAX: usize = 100_000;
 
 /// Evaluates the terms of edges for one question.
 pub struct Conditions<'a> {
+    plan: &'a Plan,
     schema: &'a Schema,
     context: &'a CaveatContext,
+    given: Given,
+    attributes: Attributes<'a>,
+    /// The object that the question's subject is, or whose userset it is; `None` where there is no such.
+    subject: Option<Place>,
     now: Timestamp,
     /// The first moment at which one of the edges that were looked at begins or ends.
     changes_at: Cell<Option<Timestamp>>,
@@ -35,15 +45,22 @@ pub struct Conditions<'a> {
     /// The request's context as arguments, by the caveat.
     requests: FxHashMap<String, Result<Arguments, Fault>>,
     /// By the address of a caveat that `by_content` keeps alive.
-    by_address: FxHashMap<usize, Value>,
-    by_content: FxHashMap<ByContent, Value>,
+    by_address: FxHashMap<(usize, Option<Place>), Value>,
+    by_content: FxHashMap<(ByContent, Option<Place>), Value>,
 }
 
+/// An object.
+type Place = (TypeIndex, Ordinal);
+
 impl<'a> Conditions<'a> {
-    /// Conditions at the evaluation's moment, with its context.
+    /// Conditions at the evaluation's moment, with its context, in a question about a subject.
     #[must_use]
-    pub fn new(evaluation: &Evaluation<'a>) -> Self {
+    pub fn new(evaluation: &Evaluation<'a>, subject: Option<(TypeIndex, Ordinal)>) -> Self {
         Conditions {
+            plan: evaluation.plan,
+            given: evaluation.given,
+            attributes: Attributes::new(evaluation),
+            subject,
             schema: evaluation.plan.schema(),
             context: evaluation.context,
             now: evaluation.now,
@@ -55,10 +72,21 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// Whether an edge with these terms holds. [`Value::No`] also stands for one that is not there at the moment.
+    /// Goes on with a question about another subject.
+    pub(crate) fn turn_to(&mut self, subject: Place) {
+        if self.subject != Some(subject) {
+            self.subject = Some(subject);
+            self.requests.clear();
+            self.by_address.clear();
+            self.by_content.clear();
+        }
+    }
+
+    /// Whether an edge with these terms holds, of that table and on that resource. [`Value::No`] also stands for one that is
+    /// not there at the moment.
     #[inline]
-    pub fn value(&mut self, terms: Option<&Terms>) -> Value {
-        terms.map_or(Value::Yes, |terms| self.value_of(terms))
+    pub fn value(&mut self, terms: Option<&Terms>, table: Slot, resource: Ordinal) -> Value {
+        terms.map_or(Value::Yes, |terms| self.value_of(terms, table, resource))
     }
 
     /// Whether an edge with these terms is there at the moment, whatever its caveat says.
@@ -77,9 +105,13 @@ impl<'a> Conditions<'a> {
     #[inline]
     fn term_is_live(&self, term: &Term) -> bool {
         if let Some(moment) = term.changes_at(self.now) {
-            self.changes_at.set(Some(self.changes_at.get().map_or(moment, |first| first.min(moment))));
+            self.note_change(moment);
         }
         term.is_live(self.now)
+    }
+
+    fn note_change(&self, moment: Timestamp) {
+        self.changes_at.set(Some(self.changes_at.get().map_or(moment, |first| first.min(moment))));
     }
 
     /// What a value means to a caller.
@@ -108,7 +140,7 @@ impl<'a> Conditions<'a> {
         missing.iter().filter_map(|number| self.names.get(number as usize).cloned()).collect()
     }
 
-    fn value_of(&mut self, terms: &Terms) -> Value {
+    fn value_of(&mut self, terms: &Terms, table: Slot, resource: Ordinal) -> Value {
         let mut value = Value::No;
         for term in &terms.0 {
             if !self.term_is_live(term) {
@@ -116,23 +148,25 @@ impl<'a> Conditions<'a> {
             }
             value = value.or(match &term.caveat {
                 None => Value::Yes,
-                Some(caveat) => self.caveat(caveat),
+                Some(caveat) => self.caveat(caveat, table, resource),
             });
         }
         value
     }
 
-    /// What a caveat says of the request.
-    pub(crate) fn caveat(&mut self, caveat: &Arc<CaveatRef>) -> Value {
-        let address = Arc::as_ptr(caveat) as usize;
+    /// What a caveat says of the request, on a relationship of that table and resource.
+    pub(crate) fn caveat(&mut self, caveat: &Arc<CaveatRef>, table: Slot, resource: Ordinal) -> Value {
+        let place = self.place(caveat, table, resource);
+        let shared = place.filter(|_| !planted(PlantedFault::ResourceAttributeShared));
+        let address = (Arc::as_ptr(caveat) as usize, shared);
         if let Some(known) = self.by_address.get(&address) {
             return known.clone();
         }
-        let content = ByContent(caveat.clone());
+        let content = (ByContent(caveat.clone()), shared);
         if let Some(known) = self.by_content.get(&content) {
             return known.clone();
         }
-        let value = self.evaluate(caveat).unwrap_or_else(Value::Fault);
+        let value = self.evaluate(caveat, place).unwrap_or_else(Value::Fault);
         if self.by_content.len() < REMEMBERED_MAX {
             self.by_content.insert(content, value.clone());
             self.by_address.insert(address, value.clone());
@@ -140,19 +174,50 @@ impl<'a> Conditions<'a> {
         value
     }
 
-    fn evaluate(&mut self, stored: &CaveatRef) -> Result<Value, Fault> {
+    /// All that is known of a caveat's parameters, on a relationship of that table and resource.
+    pub(crate) fn known(&mut self, caveat: &CaveatRef, table: Slot, resource: Ordinal) -> CaveatContext {
+        let Some(definition) = self.schema.caveat(caveat.name.as_str()) else { return caveat.context.clone() };
+        let place = self.place(caveat, table, resource);
+        let stored = self.stored_side(definition, caveat, place).map(Cow::into_owned);
+        let mut known = stored.unwrap_or_default();
+        for (name, value) in self.request_side(definition).unwrap_or_default().iter() {
+            let is_parameter = definition.caveat.parameters().iter().any(|parameter| parameter.name == *name);
+            if is_parameter && !known.contains_key(name) {
+                known.insert(name.clone(), value.clone());
+            }
+        }
+        known
+    }
+
+    /// The object that the relationship is on, if that makes a difference for its caveat.
+    #[inline]
+    fn place(&self, caveat: &CaveatRef, table: Slot, resource: Ordinal) -> Option<Place> {
+        if !self.plan.has_local_caveats() {
+            return None;
+        }
+        let definition = self.schema.caveat(caveat.name.as_str())?;
+        let is_local = definition.given().any(|(_, source)| matches!(source, ParameterSource::Resource(_)));
+        is_local.then(|| (self.plan.table(table).resource_type, resource))
+    }
+
+    fn evaluate(&mut self, stored: &CaveatRef, place: Option<Place>) -> Result<Value, Fault> {
         let name = stored.name.as_str();
         let schema = self.schema;
         let definition = schema.caveat(name).ok_or_else(|| fault(name, None, "the schema does not define it"))?;
-        let (caveat, context) = (&definition.caveat, self.context);
-        let known = caveat.bind(&stored.context).map_err(|error| {
+        let caveat = &definition.caveat;
+        let context = self.stored_side(definition, stored, place)?;
+        let known = caveat.bind(&context).map_err(|error| {
             // The parameter is in the message; only a request's parameter is the caller's to mend.
-            fault(name, None, &format!("a relationship's context does not fit: {error}"))
+            fault(name, None, &format!("what is stored does not fit: {error}"))
         })?;
         if !self.requests.contains_key(name) {
-            let bound = caveat.bind_request(context).map_err(|error| {
-                let (ContextError::UnknownParameter { parameter } | ContextError::WrongType { parameter, .. }) = &error;
-                fault(name, Some(parameter), &error.to_string())
+            let bound = self.request_side(definition).and_then(|context| {
+                caveat.bind_request(&context).map_err(|error| {
+                    let (ContextError::UnknownParameter { parameter } | ContextError::WrongType { parameter, .. }) =
+                        &error;
+                    let callers = definition.source(parameter).is_none();
+                    fault(name, callers.then_some(parameter.as_str()), &error.to_string())
+                })
             });
             self.requests.insert(name.to_owned(), bound);
         }
@@ -166,6 +231,73 @@ impl<'a> Conditions<'a> {
             Err(_) if planted(PlantedFault::FailingCaveatIsFalse) => Ok(Value::No),
             Err(error) => Err(fault(name, None, &error.to_string())),
         }
+    }
+
+    /// What a relationship gives, and the attributes of the object that it is on. A value that is stored for a parameter
+    /// with a source is from before it had one, and counts for nothing.
+    fn stored_side<'c>(
+        &self,
+        definition: &CaveatDefinition,
+        stored: &'c CaveatRef,
+        place: Option<Place>,
+    ) -> Result<Cow<'c, CaveatContext>, Fault> {
+        let mut context = Cow::Borrowed(&stored.context);
+        for (parameter, source) in definition.given() {
+            let own = *source == ParameterSource::Relationship || planted(PlantedFault::StoredValueForSource);
+            if context.contains_key(parameter) && !own {
+                context.to_mut().remove(parameter);
+            }
+            if let (ParameterSource::Resource(name), Given::Call { .. }) = (source, self.given)
+                && let Some(value) = self.attribute(definition, place, name)?
+            {
+                context.to_mut().insert(parameter.to_owned(), value);
+            }
+        }
+        Ok(context)
+    }
+
+    /// What the request gives, the server, and the attributes of the question's subject. What the request says of a parameter
+    /// with a source counts for nothing; the front door refuses it before.
+    fn request_side(&self, definition: &CaveatDefinition) -> Result<Cow<'a, CaveatContext>, Fault> {
+        let mut context = Cow::Borrowed(self.context);
+        if self.given == Given::Context {
+            return Ok(context);
+        }
+        for (parameter, source) in definition.given() {
+            if context.contains_key(parameter) && !planted(PlantedFault::RequestGivesSourced) {
+                context.to_mut().remove(parameter);
+            }
+            let Given::Call { peer_ip } = self.given else { continue };
+            let value = match source {
+                ParameterSource::Now => {
+                    // Nothing says how long it holds.
+                    self.note_change(self.now);
+                    Some(self.now.to_string().into())
+                }
+                ParameterSource::PeerIp => peer_ip.map(|address| address.to_canonical().to_string().into()),
+                ParameterSource::Subject(name) => self.attribute(definition, self.subject, name)?,
+                ParameterSource::Resource(_) | ParameterSource::Relationship => None,
+            };
+            if let Some(value) = value {
+                context.to_mut().insert(parameter.to_owned(), value);
+            }
+        }
+        Ok(context)
+    }
+
+    /// An attribute that is there at the moment.
+    fn attribute(
+        &self,
+        definition: &CaveatDefinition,
+        of: Option<Place>,
+        name: &AttributeName,
+    ) -> Result<Option<AttributeValue>, Fault> {
+        let Some((object_type, object)) = of else { return Ok(None) };
+        let terms = self.attributes.terms(object_type, object, name).map_err(|error| {
+            fault(definition.name.as_str(), None, &format!("the attribute `{name}` cannot be read: {error}"))
+        })?;
+        let live = terms.iter().find(|term| self.term_is_live(term) || planted(PlantedFault::AttributeNeverEnds));
+        Ok(live.and_then(|term| Attribute::value(term.caveat.as_deref())).cloned())
     }
 
     fn numbers(&mut self, names: &BTreeSet<String>) -> Missing {

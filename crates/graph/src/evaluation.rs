@@ -1,5 +1,6 @@
 //! What a question is asked of.
 
+use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -26,12 +27,28 @@ pub struct Evaluation<'a> {
     pub now: Timestamp,
     /// Caveat parameters that the request gives.
     pub context: &'a CaveatContext,
+    /// What parameters get that have a source, and that the request therefore cannot give.
+    pub given: Given,
     /// How much work the question may take.
     pub limits: &'a Limits,
     /// When to give up.
     pub deadline: Option<Instant>,
     /// Set by a caller who no longer wants the answer.
     pub cancel: Option<&'a AtomicBool>,
+}
+
+/// The values of caveat parameters that the server gives, or stored attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// Those of one call: its time, the address it came from where that is known, and the attributes at its revision.
+    Call {
+        /// The address.
+        peer_ip: Option<IpAddr>,
+    },
+    /// None: they are missing. For answers that are kept beyond the call.
+    Nothing,
+    /// The request's context gives them, for every object alike. For tests of schemas alone.
+    Context,
 }
 
 /// What a question took.

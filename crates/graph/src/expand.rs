@@ -65,7 +65,7 @@ pub fn expand(
     let mut expander = Expander {
         plan: evaluation.plan,
         relations,
-        conditions: Conditions::new(evaluation),
+        conditions: Conditions::new(evaluation, None),
         meter: Meter::for_check(evaluation.limits, evaluation.deadline, evaluation.cancel),
         path: Vec::new(),
         nodes: 0,

@@ -59,7 +59,7 @@ pub struct CaveatTrace {
     pub name: String,
     /// Its expression.
     pub expression: String,
-    /// Its parameters, as relationship and request give them.
+    /// What is known of its parameters, from the relationship, the request, the server and attributes.
     pub context: CaveatContext,
     /// What it came to; `None` if it could not be evaluated.
     pub result: Option<CaveatResult>,
@@ -97,7 +97,6 @@ pub fn explain(
     let (class, ordinal) = relations.subject(subject)?;
     let mut explainer = Explainer {
         plan: evaluation.plan,
-        context: evaluation.context,
         checker: Checker::new(evaluation, relations, class, ordinal),
         class,
         subject: subject.clone(),
@@ -112,7 +111,6 @@ pub fn explain(
 
 struct Explainer<'a> {
     plan: &'a Plan,
-    context: &'a CaveatContext,
     checker: Checker<'a>,
     class: SubjectClass,
     subject: SubjectRef,
@@ -182,7 +180,7 @@ impl Explainer<'_> {
                 class if class == self.class => {
                     for subject in [self.checker.subject(), Ordinal::WILDCARD] {
                         if let Some(found) = self.checker.relations().find(*slot, object, subject)? {
-                            self.caveats(found.terms(), trace);
+                            self.caveats(found.terms(), *slot, object, trace);
                         }
                     }
                 }
@@ -271,7 +269,7 @@ impl Explainer<'_> {
         let wide = row.size().is_none_or(|size| size > WIDE);
         let mut result = Some(false);
         while let Some(link) = row.next()? {
-            let condition = self.checker.conditions().value(link.terms);
+            let condition = self.checker.conditions().value(link.terms, slot, object);
             let live = self.checker.conditions().is_live(link.terms);
             if !live || link.other == Ordinal::WILDCARD {
                 continue;
@@ -279,7 +277,7 @@ impl Explainer<'_> {
             if wide && self.checker.member(target, link.other)?.is_no() {
                 continue;
             }
-            self.caveats(link.terms, trace);
+            self.caveats(link.terms, slot, object, trace);
             if condition.is_no() {
                 continue;
             }
@@ -295,10 +293,10 @@ impl Explainer<'_> {
         Ok(result)
     }
 
-    fn caveats(&mut self, terms: Option<&Terms>, trace: &mut Trace) {
+    fn caveats(&mut self, terms: Option<&Terms>, table: Slot, resource: Ordinal, trace: &mut Trace) {
         let Some(terms) = terms.filter(|terms| self.checker.conditions().is_live(Some(terms))) else { return };
         for caveat in terms.0.iter().filter_map(|term| term.caveat.as_ref()) {
-            let traced = self.caveat(caveat);
+            let traced = self.caveat(caveat, table, resource);
             if self.nodes_left > 0 && !trace.caveats.contains(&traced) {
                 self.nodes_left -= 1;
                 trace.caveats.push(traced);
@@ -306,26 +304,17 @@ impl Explainer<'_> {
         }
     }
 
-    fn caveat(&mut self, caveat: &Arc<CaveatRef>) -> CaveatTrace {
+    fn caveat(&mut self, caveat: &Arc<CaveatRef>, table: Slot, resource: Ordinal) -> CaveatTrace {
         let conditions = self.checker.conditions();
-        let result = match conditions.caveat(caveat) {
+        let result = match conditions.caveat(caveat, table, resource) {
             Value::Yes => Some(CaveatResult::True),
             Value::No => Some(CaveatResult::False),
             Value::Maybe(missing) => Some(CaveatResult::Missing(conditions.missing(&missing))),
             Value::Fault(_) => None,
         };
+        let context = conditions.known(caveat, table, resource);
         let definition = self.plan.schema().caveat(caveat.name.as_str());
-        let mut context = caveat.context.clone();
-        let mut expression = String::new();
-        if let Some(definition) = definition {
-            definition.caveat.expression().clone_into(&mut expression);
-            for parameter in definition.caveat.parameters() {
-                // What is stored wins.
-                if let (None, Some(given)) = (context.get(&parameter.name), self.context.get(&parameter.name)) {
-                    context.insert(parameter.name.clone(), given.clone());
-                }
-            }
-        }
+        let expression = definition.map_or_else(String::new, |one| one.caveat.expression().to_owned());
         CaveatTrace { name: caveat.name.to_string(), expression, context, result }
     }
 }

@@ -75,6 +75,16 @@ faults! {
     ClosureStopsEarly,
     /// A jump within a long row passes the edge it was looking for.
     JumpPassesEdge,
+    /// Caveats share their result, whatever object's attributes they depend on.
+    ResourceAttributeShared,
+    /// An attribute that has expired still counts.
+    AttributeNeverEnds,
+    /// A value of the request counts for a parameter that only the server or an attribute gives.
+    RequestGivesSourced,
+    /// A value stored with a relationship counts for a parameter that only the server or an attribute gives.
+    StoredValueForSource,
+    /// A lookup of subjects decides all of them by the attributes of one.
+    SubjectAttributeShared,
     /// A caveat that fails counts as false.
     FailingCaveatIsFalse,
     /// A trace does not say what became of its parts.

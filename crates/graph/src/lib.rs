@@ -9,6 +9,7 @@
 //! [`explain()`], [`expand()`], [`lookup_resources()`], [`lookup_subjects()`]; then [`sets`],
 //! which tells how answers change; and [`index`], which none of them depends on for being right.
 
+mod attributes;
 mod check;
 pub mod conditions;
 pub mod edges;
@@ -33,9 +34,10 @@ mod subject_set;
 #[cfg(test)]
 mod testing;
 
+pub use attributes::attribute_table;
 pub use check::{Answer, check, member_until};
 pub use error::GraphError;
-pub use evaluation::{Evaluation, Work};
+pub use evaluation::{Evaluation, Given, Work};
 pub use expand::{ExpandNode, ExpandOperation, ExpandTree, expand};
 pub use explain::{CaveatResult, CaveatTrace, Trace, explain};
 #[cfg(feature = "planted-faults")]

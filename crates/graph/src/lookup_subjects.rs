@@ -2,7 +2,8 @@
 //!
 //! The walk goes downwards from the resource. It writes down, for each node and object that it comes to, how the members
 //! follow from those of others ([`equations`]), and solves these for all subjects at once ([`solve`]). Only where an answer
-//! depends on a cycle through the right side of an exclusion is each subject checked by itself.
+//! depends on a cycle through the right side of an exclusion, or a caveat on attributes of the subject, is each subject checked
+//! by itself.
 
 mod equations;
 mod solve;
@@ -147,6 +148,9 @@ fn members<'a>(
     if !plan.can_hold(state.node(), class) {
         return list(checker, &SubjectSet::default());
     }
+    if plan.is_personal(state.node()) {
+        return check_each(plan, checker, class, state);
+    }
     let mut equations = Equations::new(plan, checker, class);
     let root = equations.number(state.node(), state.object())?;
     match solve(&mut equations, root)? {
@@ -155,14 +159,19 @@ fn members<'a>(
     }
 }
 
-/// Checks everybody who is mentioned on the way down, and somebody who is not.
+/// Checks everybody who is mentioned on the way down, everybody with attributes where these count, and somebody who is
+/// neither.
 fn check_each<'a>(
     plan: &'a Plan,
     checker: &mut Checker<'a>,
     class: SubjectClass,
     state: State,
 ) -> Result<Members, GraphError> {
-    let candidates = mentioned(Equations::new(plan, checker, class), state)?;
+    let named = mentioned(Equations::new(plan, checker, class), state)?;
+    let mut candidates = named.clone();
+    if plan.is_personal(state.node()) && class == SubjectClass::Object(plan.type_of(class)) {
+        candidates |= checker.attribute_owners(plan.type_of(class))?;
+    }
     let mut ask = |subject| {
         checker.turn_to(subject);
         let value = checker.member(state.node(), state.object())?;
@@ -179,7 +188,7 @@ fn check_each<'a>(
             insert(&mut parts, membership, subject);
         }
     }
-    Ok(arrange(star, parts, &candidates))
+    Ok(arrange(star, parts, &named))
 }
 
 /// All subjects that relationships on the way down from a state name.

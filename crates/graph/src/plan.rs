@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use stonetown_schema::Schema;
+use stonetown_schema::{CaveatDefinition, ParameterSource, Schema};
 use stonetown_storage::{Snapshot, TableId, TypeId};
 use stonetown_tuple::{ObjectType, RelationName};
 
@@ -50,6 +50,14 @@ pub struct Plan {
     nodes: Vec<Node>,
     tables: Vec<PlanTable>,
     type_indexes: FxHashMap<ObjectType, TypeIndex>,
+    attribute_names: Option<TypeId>,
+    /// By the names of parameters that have a source, a caveat that has it, by its place in the schema.
+    sourced: FxHashMap<Box<str>, usize>,
+    /// Whether a caveat has a parameter that is an attribute of its relationship's object.
+    local: bool,
+    /// Relations whose relationships can carry a caveat with a parameter that is an attribute of the question's subject, and
+    /// permissions with an arrow over such a relation.
+    personal: Vec<NodeId>,
 }
 
 /// An object type of the schema.
@@ -59,6 +67,8 @@ pub struct PlanType {
     pub name: ObjectType,
     /// Its number in storage; `None` where the store has never had it.
     pub id: Option<TypeId>,
+    /// The table of the attributes of its objects; `None` where the store has none, or the schema trusts none.
+    pub attributes: Option<TableId>,
     nodes: FxHashMap<RelationName, NodeId>,
 }
 
@@ -320,6 +330,30 @@ impl Plan {
             SubjectClass::Object(object_type) => self.node(node).subject_types.contains(object_type.0),
             SubjectClass::Userset(subject) => self.node(node).subject_nodes.contains(subject.0),
         }
+    }
+
+    /// The caveat, parameter and source for the name of a parameter that no request can give.
+    #[must_use]
+    pub fn sourced(&self, parameter: &str) -> Option<(&CaveatDefinition, &str, &ParameterSource)> {
+        let caveat = &self.schema.caveats()[*self.sourced.get(parameter)?];
+        let (name, source) = caveat.given().find(|(name, _)| *name == parameter)?;
+        Some((caveat, name, source))
+    }
+
+    /// The number of the type whose ids are the names of attributes; `None` where the store has never had one.
+    pub(crate) fn attribute_names(&self) -> Option<TypeId> {
+        self.attribute_names
+    }
+
+    /// Whether what a caveat says can depend on the object that its relationship is on.
+    #[inline]
+    pub(crate) fn has_local_caveats(&self) -> bool {
+        self.local
+    }
+
+    /// Whether what a caveat says of a relationship on the way to the node's members can depend on who they are.
+    pub(crate) fn is_personal(&self, node: NodeId) -> bool {
+        self.personal.iter().any(|relation| self.depends(node, *relation))
     }
 
     /// Whether the members of `node` can depend on those of `other`, through the right side of an exclusion or not. Every

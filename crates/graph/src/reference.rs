@@ -12,11 +12,13 @@ mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use stonetown_schema::{ArrowFunction, Expression, Schema};
+use stonetown_schema::{ArrowFunction, Expression, ParameterSource, Schema};
 use stonetown_tuple::{
-    CaveatContext, CaveatRef, ObjectId, ObjectRef, ObjectType, RelationName, Relationship, Source, SubjectId,
-    SubjectRef, Timestamp,
+    Attribute, AttributeName, AttributeValue, CaveatContext, CaveatRef, ObjectId, ObjectRef, ObjectType, RelationName,
+    Relationship, Source, SubjectId, SubjectRef, Timestamp,
 };
+
+use crate::evaluation::Given;
 
 pub use tree::{Parts, Tree};
 
@@ -100,6 +102,9 @@ pub struct Reference {
     schema: Arc<Schema>,
     /// Resource and relation, to subjects, to the caveats under which some source says so (`None`: unconditionally).
     edges: BTreeMap<(ObjectRef, RelationName), Row>,
+    attributes: BTreeMap<(ObjectRef, AttributeName), AttributeValue>,
+    now: Timestamp,
+    given: Given,
 }
 
 /// Who is a member, among objects of one type.
@@ -112,22 +117,35 @@ pub struct Subjects {
 }
 
 impl Reference {
-    /// Takes those of `relationships` that are live at `now`. The same relationship may come once for each source.
+    /// Takes those of `relationships` that are live at `now`, attributes included. The same relationship may come once for
+    /// each source.
     #[must_use]
     pub fn new<'r>(
         schema: Arc<Schema>,
         relationships: impl IntoIterator<Item = &'r (Relationship, Source)>,
         now: Timestamp,
     ) -> Reference {
-        let mut reference = Reference { schema, edges: BTreeMap::new() };
+        let given = Given::Call { peer_ip: None };
+        let mut reference = Reference { schema, edges: BTreeMap::new(), attributes: BTreeMap::new(), now, given };
         for (relationship, _) in relationships {
-            if relationship.is_live(now) {
+            if !relationship.is_live(now) {
+                continue;
+            }
+            if let Some(Attribute { object, name, value, .. }) = Attribute::of(relationship) {
+                reference.attributes.insert((object, name), value);
+            } else {
                 let row = (relationship.resource.clone(), relationship.relation.clone());
                 let subjects = reference.edges.entry(row).or_default();
                 subjects.entry(relationship.subject.clone()).or_default().push(relationship.caveat.clone());
             }
         }
         reference
+    }
+
+    /// The same, for questions with other values from the server.
+    #[must_use]
+    pub fn with(self, given: Given) -> Reference {
+        Reference { given, ..self }
     }
 
     /// Whether `subject` (never a wildcard) has `name`, a relation or permission, on `resource`. What the schema does
@@ -182,6 +200,8 @@ impl Reference {
             subject.map_or(Value::No, |subject| self.check(resource, name, &subject, context))
         };
         let mut candidates = self.mentioned(subject_type);
+        let owners = self.attributes.keys().map(|(owner, _)| owner).filter(|owner| owner.object_type == *subject_type);
+        candidates.extend(owners.map(|owner| owner.object_id.clone()));
         if resource.object_type == *subject_type {
             candidates.insert(resource.object_id.clone());
         }
@@ -369,30 +389,59 @@ impl<'a> Question<'a> {
     /// The subjects that stand in `relation` to the node's object, each with its condition.
     fn edges(&self, node: Node<'a>, relation: &RelationName) -> Vec<(&'a SubjectRef, Value)> {
         let object = ObjectRef { object_type: node.object_type.clone(), object_id: node.object_id.clone() };
-        let Some(subjects) = self.reference.edges.get(&(object, relation.clone())) else { return Vec::new() };
+        let Some(subjects) = self.reference.edges.get(&(object.clone(), relation.clone())) else { return Vec::new() };
         let condition = |caveats: &Vec<Option<CaveatRef>>| {
-            caveats.iter().map(|caveat| self.condition(caveat.as_ref())).fold(Value::No, Value::or)
+            caveats.iter().map(|caveat| self.condition(caveat.as_ref(), &object)).fold(Value::No, Value::or)
         };
         subjects.iter().map(|(subject, caveats)| (subject, condition(caveats))).collect()
     }
 
-    /// What a caveat says under its stored values and, where these are silent, those of the request.
-    fn condition(&self, caveat: Option<&CaveatRef>) -> Value {
+    /// What a caveat says under its stored values and, where these are silent, those of the request. A parameter with a source
+    /// has what the source gives, and nothing else.
+    fn condition(&self, caveat: Option<&CaveatRef>, resource: &ObjectRef) -> Value {
         use stonetown_caveat::Outcome;
         let Some(caveat) = caveat else { return Value::Yes };
         let Some(definition) = self.reference.schema.caveat(caveat.name.as_str()) else {
             return Value::Fault(Fault::Caveat);
         };
         let rule = &definition.caveat;
+        let (mut stored, mut request) = (caveat.context.clone(), self.context.clone());
+        for (parameter, source) in definition.given() {
+            if *source != ParameterSource::Relationship {
+                stored.remove(parameter);
+            }
+            request.remove(parameter);
+            request.extend(self.given(source, resource).map(|value| (parameter.to_owned(), value)));
+        }
         let outcome = rule
-            .bind(&caveat.context)
-            .and_then(|stored| Ok((stored, rule.bind_request(self.context)?)))
+            .bind(&stored)
+            .and_then(|stored| Ok((stored, rule.bind_request(&request)?)))
             .map(|(stored, request)| rule.evaluate(&stored, &request));
         match outcome {
             Ok(Ok(Outcome::True)) => Value::Yes,
             Ok(Ok(Outcome::False)) => Value::No,
             Ok(Ok(Outcome::Missing(names))) => Value::Maybe(names.into_iter().collect()),
             Ok(Err(_)) | Err(_) => Value::Fault(Fault::Caveat),
+        }
+    }
+}
+
+impl Question<'_> {
+    /// What a source gives, if it gives anything.
+    fn given(&self, source: &ParameterSource, resource: &ObjectRef) -> Option<AttributeValue> {
+        let Given::Call { peer_ip } = self.reference.given else { return None };
+        let attribute =
+            |object: ObjectRef, name: &AttributeName| self.reference.attributes.get(&(object, name.clone())).cloned();
+        match source {
+            ParameterSource::Relationship => None,
+            ParameterSource::Now => Some(self.reference.now.to_string().into()),
+            ParameterSource::PeerIp => peer_ip.map(|address| address.to_string().into()),
+            ParameterSource::Resource(name) => attribute(resource.clone(), name),
+            ParameterSource::Subject(name) => {
+                let (object_type, object_id) = object_of(self.subject)?;
+                let object = ObjectRef { object_type: object_type.clone(), object_id: object_id.clone() };
+                attribute(object, name)
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use stonetown_storage::{Datastore, MemoryDatastore, SchemaWrite, Snapshot, Store
 use stonetown_tuple::{CaveatContext, Operation, Relationship, Revision, Source, StoreId, Timestamp};
 
 use crate::index::IndexOptions;
-use crate::{Answer, Evaluation, GraphError, Index, Limits, Membership, Overlay, Plan, check};
+use crate::{Answer, Evaluation, Given, GraphError, Index, Limits, Membership, Overlay, Plan, check};
 
 /// What happens, and what is asked, at one moment.
 pub(crate) struct World {
@@ -19,6 +19,7 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) limits: Limits,
     pub(crate) context: CaveatContext,
+    pub(crate) peer_ip: Option<std::net::IpAddr>,
     pub(crate) overlay: Vec<Relationship>,
 }
 
@@ -38,6 +39,7 @@ impl World {
             now: "2030-01-01T00:00:00Z".parse().unwrap(),
             limits: Limits::default(),
             context: CaveatContext::new(),
+            peer_ip: None,
             overlay: Vec::new(),
         };
         let mut transaction = world.transaction();
@@ -89,6 +91,7 @@ impl World {
             overlay: (!self.overlay.is_empty()).then_some(&overlay),
             now: self.now,
             context: &self.context,
+            given: Given::Call { peer_ip: self.peer_ip },
             limits: &self.limits,
             deadline: None,
             cancel: None,
@@ -142,6 +145,7 @@ impl World {
 pub(crate) fn tables(schema: &Schema) -> Vec<TableKey> {
     let mut tables = BTreeSet::new();
     for definition in schema.definitions() {
+        tables.insert(crate::attribute_table(&definition.name));
         for relation in &definition.relations {
             for allowed in &relation.allowed {
                 tables.insert(TableKey {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use stonetown_graph::{
-    Evaluation, FoundResources, FoundSubjects, GraphError, Index, IndexOptions, IndexView, Limits, Membership, Overlay,
-    Plan, check, lookup_resources, lookup_subjects,
+    Evaluation, FoundResources, FoundSubjects, Given, GraphError, Index, IndexOptions, IndexView, Limits, Membership,
+    Overlay, Plan, check, lookup_resources, lookup_subjects,
 };
 use stonetown_schema::{CompileOptions, Member, Schema, SubjectForm};
 use stonetown_storage::{Datastore, MemoryDatastore, SchemaWrite, Snapshot, StoredUpdate, TableKey, Transaction};
@@ -102,6 +102,7 @@ impl World {
             overlay: self.overlay.as_ref(),
             now: now(),
             context: &self.context,
+            given: Given::Call { peer_ip: None },
             limits: &self.limits,
             deadline: None,
             cancel: None,

@@ -10,8 +10,8 @@ use scenario::history::Step;
 use scenario::question::{Answer, Asked, Question};
 use scenario::world::World;
 use serde_norway::Value as Yaml;
-use stonetown_graph::IndexOptions;
 use stonetown_graph::reference::Value;
+use stonetown_graph::{Given, IndexOptions};
 use stonetown_schema::{CompileOptions, Schema};
 use stonetown_storage::StoredUpdate;
 use stonetown_tuple::{CaveatContext, Operation, Relationship, Source};
@@ -68,5 +68,10 @@ fn asked(assertion: &str) -> Asked {
     let (relationship, context) = assertion.split_once(" with ").unwrap_or((assertion, "{}"));
     let Relationship { resource, relation: name, subject, .. } = relationship.parse().unwrap();
     let context: CaveatContext = serde_json::from_str(context).unwrap();
-    Asked { question: Question::Check { resource, name, subject }, context, overlay: Vec::new() }
+    Asked {
+        question: Question::Check { resource, name, subject },
+        context,
+        given: Given::Call { peer_ip: None },
+        overlay: Vec::new(),
+    }
 }

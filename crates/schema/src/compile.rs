@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use stonetown_caveat::{Caveat, Parameter, ParameterType};
-use stonetown_tuple::{CaveatName, NameError, ObjectType, RelationName};
+use stonetown_tuple::{CaveatName, NameError, ObjectType, RESERVED_PREFIX, RelationName, is_reserved};
 
 use crate::check;
 use crate::error::{Place, Reports, SchemaError, SchemaErrorKind, SourceFile};
@@ -15,6 +15,7 @@ use crate::partials;
 use crate::schema::{
     AllowedType, CaveatDefinition, Definition, Expression, MemberKind, Permission, Relation, Schema, SubjectForm,
 };
+use crate::sources;
 use crate::syntax::{
     Block, CaveatNode, ExpressionKind, ExpressionNode, Flags, FormNode, MemberNode, Name, ParameterTypeNode,
     PermissionNode, RelationNode, TypeNode,
@@ -84,6 +85,7 @@ pub(crate) fn compile(source: &str, options: &CompileOptions<'_>) -> Result<Comp
     }
 
     check::check(&blocks, &caveats, &compiled, &mut reports);
+    sources::check_names(&caveats, &compiled, &mut reports);
     if !reports.is_empty() {
         return Err(reports.into_errors(SchemaErrorKind::Type, &files));
     }
@@ -294,8 +296,9 @@ impl Lower<'_> {
         self.context = Some((node.name.text.to_string(), None));
         let name = self.caveat_name(&node.name);
         let parameters = self.parameters(node)?;
+        let sources = sources::read(node, &parameters, &mut |at, message| self.report(at, message));
         match Caveat::compile(parameters, &node.expression.text) {
-            Ok(caveat) => Some(CaveatDefinition { name: name?, doc: node.doc.clone(), caveat }),
+            Ok(caveat) => Some(CaveatDefinition { name: name?, doc: node.doc.clone(), caveat, sources }),
             Err(error) => {
                 self.report(place_within(&node.expression, error.offset), error.message);
                 None
@@ -361,6 +364,9 @@ impl Lower<'_> {
     }
 
     fn check_prefix(&mut self, name: &Name) {
+        if is_reserved(&name.text) {
+            self.report(name.at, format!("names that begin with `{RESERVED_PREFIX}` are reserved"));
+        }
         if self.prefixes_required && !name.text.contains('/') {
             self.report(name.at, format!("`{0}` needs a prefix, as in `tenant/{0}`", name.text));
         }

@@ -3,6 +3,7 @@
 use stonetown_caveat::{Parameter, ParameterType};
 
 use crate::schema::{AllowedType, CaveatDefinition, Definition, Permission, Relation, Schema};
+use crate::sources::ParameterSource;
 
 /// One change. What was added, removed or changed is borrowed from the schema that has it; a change shows the new state.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,9 +67,23 @@ pub enum CaveatChange<'a> {
     ParameterRemoved(&'a Parameter),
     /// A parameter has another type than this.
     ParameterTypeChanged(&'a Parameter, &'a ParameterType),
+    /// A parameter that relationships and requests could give is now given by this source alone.
+    SourceAdded(&'a Parameter, &'a ParameterSource),
+    /// A parameter that this source alone gave can now be given by relationships and requests: whoever asks may choose it.
+    SourceRemoved(&'a Parameter, &'a ParameterSource),
+    /// A parameter is given by the second source, and was by the first.
+    SourceChanged(&'a Parameter, &'a ParameterSource, &'a ParameterSource),
 }
 
-/// The changes from `old` to `new`: definitions by name, each with its relations, then its permissions, by name; then caveats
+impl Difference<'_> {
+    /// Whether a guard that the old schema had by annotation is gone, so that more may be allowed than before.
+    #[must_use]
+    pub fn loosens(&self) -> bool {
+        matches!(self, Difference::Caveat(_, CaveatChange::SourceRemoved(..)))
+    }
+}
+
+/// The changes from `old` to `new`: first those that loosen a guard ([`Difference::loosens`]); then definitions by name, each with its relations, then its permissions, by name; then caveats
 /// by name, each with its parameters by name.
 ///
 /// Expressions are compared by their structure: layout, needless parentheses and `.any()` for `->` are no change, another
@@ -90,6 +105,7 @@ pub fn diff<'a>(old: &'a Schema, new: &'a Schema) -> Vec<Difference<'a>> {
             Pair::Both(old, new) => caveats(old, new, &mut found),
         }
     }
+    found.sort_by_key(|difference| !difference.loosens());
     found
 }
 
@@ -146,6 +162,16 @@ fn caveats<'a>(old: &'a CaveatDefinition, new: &'a CaveatDefinition, found: &mut
                 changed(CaveatChange::ParameterTypeChanged(new, &old.parameter_type));
             }
             Pair::Both(..) => {}
+        }
+    }
+    let parameters = pairs(old.caveat.parameters(), new.caveat.parameters(), |parameter| parameter.name.as_str());
+    for pair in parameters {
+        let Pair::Both(parameter, _) = pair else { continue };
+        match (old.source(&parameter.name), new.source(&parameter.name)) {
+            (None, Some(source)) => changed(CaveatChange::SourceAdded(parameter, source)),
+            (Some(source), None) => changed(CaveatChange::SourceRemoved(parameter, source)),
+            (Some(old), Some(new)) if old != new => changed(CaveatChange::SourceChanged(parameter, old, new)),
+            _ => {}
         }
     }
     if !old.caveat.has_same_expression(&new.caveat) {

@@ -17,10 +17,11 @@
 //! assert!(schema.definition("document").is_some_and(|document| document.permission("view").is_some()));
 //! ```
 //!
-//! Reading order: [`schema`](Schema) (the result), `syntax`, `lexer`, `parser`, `imports`, `partials`, `compile`,
-//! `check`; then `text` (the canonical form), `rewrite`, `format`, `lint`, `diff` and `reachability`; `outline` and
+//! Reading order: [`schema`](Schema) (the result), `syntax`, `lexer`, `parser`, `annotations`, `imports`, `partials`, `compile`,
+//! `sources`, `check`; then `text` (the canonical form), `rewrite`, `format`, `lint`, `diff` and `reachability`; `outline` and
 //! `complete` are for editors.
 
+mod annotations;
 mod check;
 mod compile;
 mod complete;
@@ -37,6 +38,7 @@ mod partials;
 mod reachability;
 mod rewrite;
 mod schema;
+mod sources;
 mod syntax;
 #[cfg(test)]
 mod testing;
@@ -59,5 +61,6 @@ pub use schema::{
     AllowedType, ArrowFunction, CaveatDefinition, Definition, Expression, Member, Permission, Relation, Schema,
     SubjectForm,
 };
+pub use sources::ParameterSource;
 /// Of caveats, for those who look at them by this crate alone.
 pub use stonetown_caveat::{Parameter, ParameterType};

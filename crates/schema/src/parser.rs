@@ -4,6 +4,7 @@
 //! members then go on with the next one, so that one pass finds several errors. Nesting is bounded by
 //! [`NESTING_MAX`], everything else is loops.
 
+use crate::annotations::{self, Annotation, Declaration};
 use crate::error::{Place, Report, Reports};
 use crate::lexer::{self, Token, TokenKind};
 use crate::limits::{EXPRESSION_TERMS_MAX, NESTING_MAX};
@@ -23,6 +24,7 @@ pub(crate) fn parse(source: &str, file: u32, reports: &mut Reports) -> File {
         tokens,
         position: 0,
         doc_start: 0,
+        documented: 0,
         terms: 0,
         definition: None,
         member: None,
@@ -31,6 +33,7 @@ pub(crate) fn parse(source: &str, file: u32, reports: &mut Reports) -> File {
     };
     parser.skip_comments();
     parser.file();
+    parser.stray_annotations(parser.tokens.len());
     parser.file
 }
 
@@ -46,6 +49,8 @@ struct Parser<'a> {
     position: usize,
     /// The token behind the last statement and what ended it: comments from here on document the next statement.
     doc_start: usize,
+    /// The token behind the last comments that were read as a document: what lies behind has no annotations any more.
+    documented: usize,
     /// Operands of all permissions so far.
     terms: usize,
     /// The definition, partial or caveat that is being read.
@@ -149,6 +154,7 @@ impl Parser<'_> {
     /// `definition path { … }` or `partial path { … }`
     fn block(&mut self) -> Parsed<Block> {
         let (start, doc) = (self.here(), self.doc());
+        self.annotations(Declaration::Definition);
         let what = if self.text() == "partial" { "`partial`" } else { "`definition`" };
         self.advance();
         let name = self.path(what)?;
@@ -188,12 +194,14 @@ impl Parser<'_> {
         let (start, doc) = (self.here(), self.doc());
         let member = match (self.kind(), self.text()) {
             (TokenKind::Word, "relation") => {
+                self.annotations(Declaration::Relation);
                 let name = self.member_name("`relation`")?;
                 self.expect(TokenKind::Colon, "between a relation and its types")?;
                 let types = self.types()?;
                 MemberNode::Relation(RelationNode { name, doc, types, at: start.to(self.previous()) })
             }
             (TokenKind::Word, "permission") => {
+                self.annotations(Declaration::Permission);
                 let name = self.member_name("`permission`")?;
                 let annotation = self.annotation()?;
                 self.expect(TokenKind::Equals, "between a permission and its expression")?;
@@ -202,6 +210,7 @@ impl Parser<'_> {
                 MemberNode::Permission(PermissionNode { name, doc, annotation, expression, at })
             }
             (TokenKind::Ellipsis, _) if self.file.flags.partial => {
+                self.annotations(Declaration::Splat);
                 self.advance();
                 MemberNode::Splat(self.path("`...`")?)
             }
@@ -283,6 +292,7 @@ impl Parser<'_> {
     /// `caveat path(name type, …) { CEL }`
     fn caveat(&mut self) -> Parsed<CaveatNode> {
         let (start, doc) = (self.here(), self.doc());
+        let annotations = self.annotations(Declaration::Caveat);
         self.advance();
         let name = self.path("`caveat`")?;
         self.definition = Some(name.text.to_string());
@@ -310,7 +320,7 @@ impl Parser<'_> {
         if self.kind() == TokenKind::RightBrace {
             self.advance();
         }
-        Ok(CaveatNode { name, doc, parameters, expression, at: start.to(self.previous()) })
+        Ok(CaveatNode { name, doc, annotations, parameters, expression, at: start.to(self.previous()) })
     }
 
     fn parameter(&mut self) -> Parsed<ParameterNode> {
@@ -475,6 +485,40 @@ impl Parser<'_> {
             lines.extend(self.source[token.start as usize..token.end as usize].lines().map(str::trim));
         }
         lines.join("\n")
+    }
+
+    /// What the comments since the last statement say to us, above that declaration.
+    fn annotations(&mut self, above: Declaration) -> Vec<Annotation> {
+        self.stray_annotations(self.doc_start);
+        self.documented = self.position;
+        let mut found = Vec::new();
+        for token in self.doc_start..self.position {
+            let token = self.tokens[token];
+            if token.kind.is_comment() {
+                let comment = &self.source[token.start as usize..token.end as usize];
+                match annotations::read(comment, self.place(token), above) {
+                    Ok(terms) => found.extend(terms),
+                    Err((at, message)) => {
+                        let Failed = self.fail(at, message, &[]);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Refuses annotations between the last document and the token `end`: they would say nothing.
+    fn stray_annotations(&mut self, end: usize) {
+        for token in self.documented..end {
+            let token = self.tokens[token];
+            if token.kind.is_comment()
+                && let Some(at) =
+                    annotations::find(&self.source[token.start as usize..token.end as usize], self.place(token))
+            {
+                let message = "an annotation stands in the comments right before a declaration".into();
+                let Failed = self.fail(at, message, &[]);
+            }
+        }
     }
 
     /// What ends the last statement has been read.

@@ -61,7 +61,8 @@ impl Rewriting<'_> {
 
     fn caveat(&self, caveat: &CaveatDefinition) -> Result<CaveatDefinition, NameError> {
         let name = CaveatName::new((self.caveat_name)(caveat.name.as_str()))?;
-        Ok(CaveatDefinition { name, doc: self.comment(&caveat.doc), caveat: caveat.caveat.clone() })
+        let doc = self.comment(&caveat.doc);
+        Ok(CaveatDefinition { name, doc, caveat: caveat.caveat.clone(), sources: caveat.sources.clone() })
     }
 
     fn relation(&self, relation: &Relation) -> Result<Relation, NameError> {

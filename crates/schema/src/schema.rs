@@ -7,6 +7,7 @@ use stonetown_tuple::{CaveatName, ObjectType, RelationName};
 
 use crate::compile::{self, CompileOptions};
 use crate::error::SchemaError;
+use crate::sources::ParameterSource;
 
 /// A schema that has been read and checked: every name is well-formed, every reference that must resolve does.
 /// Immutable. Two schemas are equal if they say the same, in the same order within each definition, with the same
@@ -228,12 +229,15 @@ pub struct CaveatDefinition {
     pub doc: String,
     /// Its parameters and expression.
     pub caveat: Caveat,
+    /// Who gives the value of each parameter; `None` for relationships and requests.
+    pub sources: Vec<Option<ParameterSource>>,
 }
 
 impl PartialEq for CaveatDefinition {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
             && self.doc == other.doc
+            && self.sources == other.sources
             && self.caveat.parameters() == other.caveat.parameters()
             && self.caveat.expression() == other.caveat.expression()
     }

@@ -1,5 +1,6 @@
 //! The syntax tree: what was written, with its place, before names are resolved.
 
+use crate::annotations::Annotation;
 use crate::error::Place;
 use crate::schema::ArrowFunction;
 
@@ -140,6 +141,7 @@ pub(crate) enum ExpressionKind {
 pub(crate) struct CaveatNode {
     pub(crate) name: Name,
     pub(crate) doc: String,
+    pub(crate) annotations: Vec<Annotation>,
     pub(crate) parameters: Vec<ParameterNode>,
     /// The expression without surrounding white space.
     pub(crate) expression: Name,

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use stonetown_authorizer::materialize::Watched;
 
 use crate::tls::TlsFiles;
@@ -76,6 +77,11 @@ pub struct Config {
     /// what they send.
     #[arg(long, env = "STONETOWN_MAX_REQUEST_DURATION", default_value = "60s", value_name = "TIME")]
     pub max_request_duration: Period,
+
+    /// Networks of proxies that are believed when `X-Forwarded-For` says where a call came from, as in `10.0.0.0/8`. Without one
+    /// the address of the connection counts. Repeat the flag, or separate networks by commas, for several.
+    #[arg(long, env = "STONETOWN_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
 
     /// Age after which a connection is asked to reconnect; 0 for never.
     #[arg(long, env = "STONETOWN_GRPC_MAX_CONN_AGE", default_value = "0", value_name = "TIME")]

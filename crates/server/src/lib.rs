@@ -19,6 +19,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod observe;
+mod peer;
 mod run;
 mod testing;
 mod tls;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use stonetown_api::PeerIp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -17,6 +19,7 @@ use tokio::task::JoinSet;
 use tonic::body::Body;
 use tower::Service;
 
+use crate::peer::Proxies;
 use crate::tls::Tls;
 
 /// Connections at a time; a further one waits in the listener's queue.
@@ -35,6 +38,7 @@ const FLUSH_TIME: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct Connections {
     pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) proxies: Proxies,
     pub(crate) age_max: Option<Duration>,
     pub(crate) grace_period: Duration,
 }
@@ -53,10 +57,10 @@ pub(crate) async fn accept<S>(
     let mut running = JoinSet::new();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stopped(&mut stop) => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, or a connection that was gone before it was taken: neither ends the server.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -70,9 +74,9 @@ pub(crate) async fn accept<S>(
         let (service, connections, stop) = (service.clone(), connections.clone(), stop.clone());
         running.spawn(async move {
             match connections.tls.as_ref().map(|tls| tls.acceptor()) {
-                None => serve_connection(stream, service, &connections, stop).await,
+                None => serve_connection(stream, peer.ip(), service, &connections, stop).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => serve_connection(stream, service, &connections, stop).await,
+                    Ok(Ok(stream)) => serve_connection(stream, peer.ip(), service, &connections, stop).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake took too long"),
                 },
@@ -89,8 +93,13 @@ pub(crate) async fn accept<S>(
     running.shutdown().await;
 }
 
-async fn serve_connection<I, S>(io: I, service: S, connections: &Connections, mut stop: watch::Receiver<bool>)
-where
+async fn serve_connection<I, S>(
+    io: I,
+    peer: IpAddr,
+    service: S,
+    connections: &Connections,
+    mut stop: watch::Receiver<bool>,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -106,8 +115,13 @@ where
         .initial_connection_window_size(4 << 20)
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(20));
-    let service = service_fn(move |request: Request<Incoming>| {
+    let proxies = connections.proxies.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let mut service = service.clone();
+        let client = proxies.client(peer, request.headers());
+        if let Some(client) = client {
+            request.extensions_mut().insert(PeerIp(client));
+        }
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
             service.call(request.map(Body::new)).await

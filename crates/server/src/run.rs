@@ -34,6 +34,7 @@ use crate::keys::{self, KeysError};
 use crate::listen::{Connections, accept};
 use crate::metrics::{self, Metrics, Sources};
 use crate::observe::{ObserveLayer, Observer};
+use crate::peer::Proxies;
 use crate::tls::{self, Tls, TlsFiles};
 use crate::traces::Traces;
 
@@ -198,6 +199,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         .service(routes);
     let connections = Connections {
         tls: tls.clone(),
+        proxies: Proxies::new(&config.trusted_proxies),
         age_max: Some(config.grpc_max_conn_age.0).filter(|age| !age.is_zero()),
         grace_period: config.grpc_shutdown_grace_period.0,
     };

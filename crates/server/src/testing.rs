@@ -28,6 +28,7 @@ use crate::bootstrap;
 use crate::config::{ListenAddr, TestingConfig};
 use crate::housekeeping;
 use crate::listen::{Connections, accept};
+use crate::peer::Proxies;
 use crate::run::{ServeError, listen};
 
 /// Time that running calls have at the end: nothing is lost that anybody keeps.
@@ -64,7 +65,7 @@ pub async fn serve_testing(config: TestingConfig) -> Result<RunningTesting, Serv
     let open = health_routes.into_axum_router().merge(reflection.into_axum_router().reset_fallback());
     let open = Routes::from(open).prepare();
     let gateway = GatewayLayer::new(&stores.settings, None).map_err(|error| internal(&error))?;
-    let connections = Connections { tls: None, age_max: None, grace_period: GRACE_PERIOD };
+    let connections = Connections { tls: None, proxies: Proxies::default(), age_max: None, grace_period: GRACE_PERIOD };
 
     let (stop, stopped) = watch::channel(false);
     let (mut addresses, mut tasks) = (Vec::new(), Vec::new());

@@ -111,7 +111,7 @@ pub fn relationship(snapshot: &dyn Snapshot, table: &Table, edge: &Edge) -> Resu
 
 fn has_table(filter: &RelationshipFilter, table: &Table) -> bool {
     let key = &table.key;
-    filter.resource_type.as_ref().is_none_or(|wanted| wanted.as_str() == key.resource_type)
+    filter.takes_type(&key.resource_type)
         && filter.relation.as_ref().is_none_or(|wanted| wanted.as_str() == key.relation)
         && filter.subject.as_ref().is_none_or(|subject| has_subject(subject, table))
 }

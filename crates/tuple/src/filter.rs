@@ -1,10 +1,12 @@
 //! Which relationships a read, a delete or a precondition is about.
 
+use crate::attribute::is_reserved;
 use crate::name::{ObjectId, ObjectType, RelationName};
 use crate::reference::{SubjectId, SubjectRef};
 use crate::relationship::Relationship;
 
-/// A conjunction of conditions on relationships; a field that is `None` matches everything.
+/// A conjunction of conditions on relationships; a field that is `None` matches everything, but for reserved types: only a
+/// filter that names a reserved type ([`is_reserved`]) as the resource's matches relationships of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RelationshipFilter {
     /// The resource's type.
@@ -47,7 +49,7 @@ impl RelationshipFilter {
     #[must_use]
     pub fn matches(&self, relationship: &Relationship) -> bool {
         let resource = &relationship.resource;
-        self.resource_type.as_ref().is_none_or(|wanted| *wanted == resource.object_type)
+        self.takes_type(resource.object_type.as_str())
             && self.resource_id.as_ref().is_none_or(|wanted| *wanted == resource.object_id)
             && self
                 .resource_id_prefix
@@ -55,6 +57,15 @@ impl RelationshipFilter {
                 .is_none_or(|prefix| resource.object_id.as_str().starts_with(prefix.as_str()))
             && self.relation.as_ref().is_none_or(|wanted| *wanted == relationship.relation)
             && self.subject.as_ref().is_none_or(|subject| subject.matches(&relationship.subject))
+    }
+
+    /// Whether relationships of resources of that type can match.
+    #[must_use]
+    pub fn takes_type(&self, resource_type: &str) -> bool {
+        match &self.resource_type {
+            Some(wanted) => wanted.as_str() == resource_type,
+            None => !is_reserved(resource_type),
+        }
     }
 
     /// Whether no condition is set.

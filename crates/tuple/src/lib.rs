@@ -4,8 +4,9 @@
 //! Everything here is plain data that its own parser made: a value of these types is always well-formed, so no crate
 //! below checks a name twice. There is no I/O, no clock and no wire format in this crate.
 //!
-//! Reading order: [`name`], [`mod@reference`], [`relationship`], [`filter`], [`update`], [`revision`].
+//! Reading order: [`name`], [`mod@reference`], [`relationship`], [`attribute`], [`filter`], [`update`], [`revision`].
 
+pub mod attribute;
 pub mod filter;
 pub mod name;
 pub mod reference;
@@ -13,8 +14,9 @@ pub mod relationship;
 pub mod revision;
 pub mod update;
 
+pub use attribute::{Attribute, AttributeValue, RESERVED_PREFIX, is_reserved};
 pub use filter::{RelationshipFilter, SubjectFilter, SubjectRelationFilter};
-pub use name::{CaveatName, NameError, ObjectId, ObjectType, RelationName};
+pub use name::{AttributeName, CaveatName, NameError, ObjectId, ObjectType, RelationName};
 pub use reference::{ObjectRef, ParseReferenceError, SubjectId, SubjectRef};
 pub use relationship::{CaveatContext, CaveatRef, ParseRelationshipError, Relationship};
 pub use revision::{Consistency, InstanceId, Revision, StoreId, ZedToken};

@@ -10,6 +10,8 @@ pub const RELATION_BYTES_MAX: usize = 64;
 pub const OBJECT_ID_BYTES_MAX: usize = 1024;
 /// Longest caveat name, in bytes.
 pub const CAVEAT_NAME_BYTES_MAX: usize = 128;
+/// Longest name of an attribute, in bytes.
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
 
 /// A name that does not fit its pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +45,13 @@ macro_rules! name {
             pub fn new(text: impl Into<Box<str>>) -> Result<Self, NameError> {
                 let text = text.into();
                 if $check(text.as_bytes()) { Ok($name(text)) } else { Err(NameError::new($kind, &text, $expected)) }
+            }
+
+            /// A name that this crate knows to fit.
+            #[allow(dead_code)] // not every kind has such a name
+            pub(crate) fn known(text: &str) -> Self {
+                debug_assert!($check(text.as_bytes()), "{text}");
+                $name(text.into())
             }
 
             /// The name as text.
@@ -108,6 +117,13 @@ name! {
     "1 to 128 characters a-z, A-Z, 0-9 and / _ | -, beginning with a letter, digit or _"
 }
 
+name! {
+    /// The name of a stored attribute, such as `env`: 1 to [`ATTRIBUTE_NAME_BYTES_MAX`] of `a-z`, `0-9` and `_`, starting
+    /// with a letter.
+    AttributeName, is_attribute, "attribute",
+    "1 to 64 characters a-z, 0-9 and _, beginning with a letter"
+}
+
 /// Whether each byte may stand inside an object id.
 pub(crate) fn is_object_id(text: &[u8]) -> bool {
     !text.is_empty()
@@ -133,6 +149,11 @@ fn is_caveat_name(text: &[u8]) -> bool {
     text.len() <= CAVEAT_NAME_BYTES_MAX
         && (first.is_ascii_alphanumeric() || *first == b'_')
         && rest.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'|' | b'-'))
+}
+
+fn is_attribute(text: &[u8]) -> bool {
+    let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_';
+    (1..=ATTRIBUTE_NAME_BYTES_MAX).contains(&text.len()) && text[0].is_ascii_lowercase() && text.iter().all(inner)
 }
 
 fn is_segment(text: &[u8], length_max: usize) -> bool {
@@ -171,6 +192,8 @@ mod tests {
         assert!(ObjectId::new(name(1025)).is_err());
         assert!(CaveatName::new(name(128)).is_ok());
         assert!(CaveatName::new(name(129)).is_err());
+        assert!(AttributeName::new(name(64)).is_ok());
+        assert!(AttributeName::new(name(65)).is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) async fn answer(
     let (at, diffs) = calls
         .run(Pool::Heavy, move |authorizer| {
             let answer = authorizer.diff_schema(&call, consistency, &message.comparison_schema)?;
-            Ok((answer.at, answer.differences().into_iter().map(reflect::difference).collect()))
+            Ok((answer.at, answer.differences().into_iter().filter_map(reflect::difference).collect()))
         })
         .await?;
     incoming.cost.add(1, 0);

@@ -21,7 +21,8 @@ fn object(fields: Struct) -> Result<Map<String, Value>, FieldError> {
     fields.fields.into_iter().map(field).collect()
 }
 
-fn value(content: WireValue) -> Result<Value, FieldError> {
+/// Any JSON.
+pub(crate) fn value(content: WireValue) -> Result<Value, FieldError> {
     Ok(match content.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
         Some(Kind::BoolValue(truth)) => Value::Bool(truth),
@@ -50,7 +51,8 @@ pub(crate) fn to_wire_if_any(context: CaveatContext) -> Option<Struct> {
     (!context.is_empty()).then(|| to_wire(context))
 }
 
-fn value_to_wire(content: Value) -> WireValue {
+/// The wire's form of any JSON.
+pub(crate) fn value_to_wire(content: Value) -> WireValue {
     let kind = match content {
         Value::Null => Kind::NullValue(0),
         Value::Bool(truth) => Kind::BoolValue(truth),

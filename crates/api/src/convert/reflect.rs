@@ -74,7 +74,8 @@ pub(crate) fn member(member: MemberName) -> wire::ReflectionRelationReference {
     }
 }
 
-pub(crate) fn difference(difference: Difference<'_>) -> wire::ReflectionSchemaDiff {
+/// `None` for a change that the interface has no place for: it comes with another that it has one for.
+pub(crate) fn difference(difference: Difference<'_>) -> Option<wire::ReflectionSchemaDiff> {
     let diff = match difference {
         Difference::DefinitionAdded(one) => Diff::DefinitionAdded(definition(one)),
         Difference::DefinitionRemoved(one) => Diff::DefinitionRemoved(definition(one)),
@@ -89,9 +90,9 @@ pub(crate) fn difference(difference: Difference<'_>) -> wire::ReflectionSchemaDi
                 PermissionChange::ExpressionChanged(_) => Diff::PermissionExprChanged(changed),
             }
         }
-        Difference::Caveat(changed, change) => caveat_change(changed, change),
+        Difference::Caveat(changed, change) => caveat_change(changed, change)?,
     };
-    wire::ReflectionSchemaDiff { diff: Some(diff) }
+    Some(wire::ReflectionSchemaDiff { diff: Some(diff) })
 }
 
 fn relation_change(relation: wire::ReflectionRelation, change: RelationChange<'_>) -> Diff {
@@ -108,8 +109,9 @@ fn relation_change(relation: wire::ReflectionRelation, change: RelationChange<'_
     }
 }
 
-fn caveat_change(changed: &CaveatDefinition, change: CaveatChange<'_>) -> Diff {
-    match change {
+/// As [`difference`]: a source is part of a comment.
+fn caveat_change(changed: &CaveatDefinition, change: CaveatChange<'_>) -> Option<Diff> {
+    Some(match change {
         CaveatChange::Added => Diff::CaveatAdded(caveat(changed)),
         CaveatChange::Removed => Diff::CaveatRemoved(caveat(changed)),
         CaveatChange::DocChanged => Diff::CaveatDocCommentChanged(caveat(changed)),
@@ -122,5 +124,8 @@ fn caveat_change(changed: &CaveatDefinition, change: CaveatChange<'_>) -> Diff {
                 previous_type: previous.to_string(),
             })
         }
-    }
+        CaveatChange::SourceAdded(..) | CaveatChange::SourceRemoved(..) | CaveatChange::SourceChanged(..) => {
+            return None;
+        }
+    })
 }

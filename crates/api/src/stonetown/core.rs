@@ -5,6 +5,7 @@ use stonetown_authorizer::moment::Freshness;
 use stonetown_tuple::{Consistency, ObjectId, ObjectRef, ObjectType, RelationName, SubjectId, SubjectRef};
 
 use crate::convert::{At, FieldError, optional, required, timestamp_from_wire};
+use crate::proto::authzed::api::v1::Cursor;
 use crate::proto::stonetown::v1 as wire;
 use crate::token;
 
@@ -40,6 +41,16 @@ pub(super) fn freshness(freshness: Option<wire::Freshness>) -> Result<Freshness,
         }
         Some(Requirement::At(time)) => Freshness::At(timestamp_from_wire(time).at("at")?),
     })
+}
+
+/// A list that must not be empty.
+pub(super) fn some<T>(items: Vec<T>) -> Result<Vec<T>, FieldError> {
+    if items.is_empty() { Err(FieldError::new("needs at least one")) } else { Ok(items) }
+}
+
+/// Where a page goes on.
+pub(super) fn cursor(page: wire::Page) -> Option<Cursor> {
+    (!page.cursor.is_empty()).then_some(Cursor { token: page.cursor })
 }
 
 /// An answer, and the names of the values that it depends on.

@@ -12,7 +12,7 @@ use stonetown_tuple::Consistency;
 
 use super::{ValidationError, ValidationFile};
 use crate::check::CheckRequest;
-use crate::{Call, Effort, Error};
+use crate::{Effort, Error};
 
 /// What was reached of a schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl ValidationFile {
                 trace: true,
             };
             // One that fails reaches nothing; that it fails is told by the run.
-            if let Ok(answer) = authorizer.check(&Call::new("validate"), &request, Effort::Full)
+            if let Ok(answer) = authorizer.check(&ValidationFile::call(), &request, Effort::Full)
                 && let Some(trace) = &answer.trace
             {
                 reach(&schema, trace, &mut reached);

@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use stonetown_graph::{ExpandNode, ExpandTree, Membership};
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, SubjectRef};
 
-use super::{Failure, ValidationError};
+use super::{Failure, ValidationError, ValidationFile};
 use crate::check::CheckRequest;
 use crate::expand::ExpandRequest;
 use crate::lookup::LookupSubjectsRequest;
-use crate::{Authorizer, Call, Effort, Error};
+use crate::{Authorizer, Effort, Error};
 
 /// Compares the expected lines of one `resource#permission` with what is found; `None` when they agree.
 pub(super) fn run(authorizer: &Authorizer, key: &str, lines: &[String]) -> Result<Option<Failure>, ValidationError> {
@@ -45,7 +45,7 @@ fn find(authorizer: &Authorizer, resource: &ObjectRef, permission: &RelationName
         }
         let request =
             ExpandRequest { consistency: Consistency::FullyConsistent, resource: object, permission: relation };
-        let (_, tree) = authorizer.expand(&Call::new("validate"), &request)?;
+        let (_, tree) = authorizer.expand(&ValidationFile::call(), &request)?;
         leaves(&tree, &mut |subject, through| {
             named.entry(subject.clone()).or_default().insert(format!("<{through}>"));
             if let (stonetown_tuple::SubjectId::Object(id), Some(relation)) = (subject.object_id(), subject.relation())
@@ -80,7 +80,7 @@ fn who(
     permission: &RelationName,
     subject: &SubjectRef,
 ) -> Result<Option<String>, Error> {
-    let call = Call::new("validate");
+    let call = ValidationFile::call();
     if subject.is_wildcard() {
         let request = LookupSubjectsRequest {
             consistency: Consistency::FullyConsistent,

@@ -50,7 +50,7 @@ fn report(old: &Schema, new: &Schema, output: Output) -> bool {
     !differences.is_empty()
 }
 
-/// `+` for what comes, `-` for what goes, `~` for what changes.
+/// `+` for what comes, `-` for what goes, `~` for what changes, `!` for a guard that is gone.
 fn line(difference: &Difference<'_>) -> String {
     match difference {
         Difference::DefinitionAdded(one) => format!("+ definition {}", one.name),
@@ -94,6 +94,15 @@ fn line(difference: &Difference<'_>) -> String {
                 }
                 CaveatChange::ParameterTypeChanged(one, old) => {
                     format!("~ {place}: parameter {} {}, was {old}", one.name, one.parameter_type)
+                }
+                CaveatChange::SourceAdded(one, source) => {
+                    format!("+ {place}: parameter {} is {source}", one.name)
+                }
+                CaveatChange::SourceRemoved(one, source) => {
+                    format!("! {place}: parameter {} can be given by requests, was {source}", one.name)
+                }
+                CaveatChange::SourceChanged(one, old, new) => {
+                    format!("~ {place}: parameter {} is {new}, was {old}", one.name)
                 }
             }
         }
@@ -154,6 +163,9 @@ fn value(difference: &Difference<'_>) -> Value {
                 CaveatChange::ParameterAdded(_) => "caveatParameterAdded",
                 CaveatChange::ParameterRemoved(_) => "caveatParameterRemoved",
                 CaveatChange::ParameterTypeChanged(..) => "caveatParameterTypeChanged",
+                CaveatChange::SourceAdded(..) => "caveatParameterSourceAdded",
+                CaveatChange::SourceRemoved(..) => "caveatParameterSourceRemoved",
+                CaveatChange::SourceChanged(..) => "caveatParameterSourceChanged",
             });
             match change {
                 CaveatChange::DocChanged => value["comment"] = json!(caveat.doc),
@@ -169,6 +181,15 @@ fn value(difference: &Difference<'_>) -> Value {
                     value["parameter"] = json!(one.name);
                     value["before"] = json!(old.to_string());
                     value["after"] = json!(one.parameter_type.to_string());
+                }
+                CaveatChange::SourceAdded(one, source) | CaveatChange::SourceRemoved(one, source) => {
+                    value["parameter"] = json!(one.name);
+                    value["source"] = json!(source.to_string());
+                }
+                CaveatChange::SourceChanged(one, old, new) => {
+                    value["parameter"] = json!(one.name);
+                    value["before"] = json!(old.to_string());
+                    value["after"] = json!(new.to_string());
                 }
                 CaveatChange::Added | CaveatChange::Removed => {}
             }

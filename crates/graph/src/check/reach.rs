@@ -130,13 +130,13 @@ impl Checker<'_> {
         self.meter.edges_seen(1)?;
         let mut value = Value::No;
         if let Some(found) = self.relations.find(slot, object, self.subject)? {
-            value = self.conditions.value(found.terms());
+            value = self.conditions.value(found.terms(), slot, object);
         }
         if !value.is_yes()
             && self.plan.table(slot).may_wildcard
             && let Some(found) = self.relations.find(slot, object, Ordinal::WILDCARD)?
         {
-            value = value.or(self.conditions.value(found.terms()));
+            value = value.or(self.conditions.value(found.terms(), slot, object));
         }
         Ok(value)
     }
@@ -154,7 +154,7 @@ impl Checker<'_> {
         let mut row = self.relations.row(step.table, Direction::Forward, object)?;
         if let Some(closure) = self.closure_for(step, object, &row)? {
             let certain = self.closures[closure].is_certain();
-            for (other, value) in self.hits(&mut row, closure)? {
+            for (other, value) in self.hits(&mut row, step.table, object, closure)? {
                 match value {
                     value if certain => walked.value = std::mem::take(&mut walked.value).or(value),
                     Value::Yes => self.open(State::new(step.target, other)),
@@ -165,7 +165,7 @@ impl Checker<'_> {
         }
         while let Some(link) = row.next()? {
             self.meter.edges_seen(1)?;
-            match self.conditions.value(link.terms) {
+            match self.conditions.value(link.terms, step.table, object) {
                 // No arrow leads through everybody.
                 _ if link.other == Ordinal::WILDCARD => {}
                 Value::Yes => self.open(State::new(step.target, link.other)),
@@ -209,9 +209,15 @@ impl Checker<'_> {
         Ok(complete?.then_some(at))
     }
 
-    /// What a row and a closure have in common: the other ends, and whether their edges hold, if that is not a no. One
+    /// What the row of an object and a closure have in common: the other ends, and whether their edges hold, if that is not a no. One
     /// that decides the question is the last.
-    pub(super) fn hits(&mut self, row: &mut Row<'_>, closure: usize) -> Result<Vec<(Ordinal, Value)>, GraphError> {
+    pub(super) fn hits(
+        &mut self,
+        row: &mut Row<'_>,
+        table: Slot,
+        object: Ordinal,
+        closure: usize,
+    ) -> Result<Vec<(Ordinal, Value)>, GraphError> {
         let certain = self.closures[closure].is_certain();
         let mut found = Vec::new();
         let mut at = 0;
@@ -221,7 +227,7 @@ impl Checker<'_> {
             let Some(link) = row.next()? else { break };
             self.meter.edges_seen(1)?;
             if link.other.0 == member {
-                let value = self.conditions.value(link.terms);
+                let value = self.conditions.value(link.terms, table, object);
                 let decides = certain && value.is_yes();
                 if !value.is_no() {
                     found.push((link.other, value));

@@ -275,7 +275,7 @@ impl Checker<'_> {
             && let Some(closure) = self.closure_for(step, object, &row)?
         {
             let certain = self.closures[closure].is_certain();
-            for (other, condition) in self.hits(&mut row, closure)? {
+            for (other, condition) in self.hits(&mut row, step.table, object, closure)? {
                 let inside = if certain { Value::Yes } else { self.ask(step.target, other, asker)? };
                 value = value.or(condition.and(inside));
                 if value.is_yes() {
@@ -286,7 +286,7 @@ impl Checker<'_> {
         }
         while let Some(link) = row.next()? {
             self.meter.edges_seen(1)?;
-            let (other, condition) = (link.other, self.conditions.value(link.terms));
+            let (other, condition) = (link.other, self.conditions.value(link.terms, step.table, object));
             // No arrow leads through everybody.
             if condition.is_no() || other == Ordinal::WILDCARD {
                 continue;
@@ -309,7 +309,7 @@ impl Checker<'_> {
                 if !self.conditions.is_live(link.terms) || link.other == Ordinal::WILDCARD {
                     continue;
                 }
-                let (other, condition) = (link.other, self.conditions.value(link.terms));
+                let (other, condition) = (link.other, self.conditions.value(link.terms, hop.table, object));
                 let inside = match hop.target {
                     None if planted(PlantedFault::AllPassesOverOtherTypes) => continue,
                     Some(target) if !condition.is_no() => self.ask(target, other, asker)?,

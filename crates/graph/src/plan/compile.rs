@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use stonetown_schema::{self as schema, ArrowFunction, Definition, Relation, Schema, SubjectForm};
+use stonetown_schema::{self as schema, ArrowFunction, Definition, ParameterSource, Relation, Schema, SubjectForm};
 use stonetown_storage::{Snapshot, TableId};
-use stonetown_tuple::{ObjectType, RelationName};
+use stonetown_tuple::{Attribute, ObjectType, RelationName};
+
+use crate::attributes::attribute_table;
 
 use super::{
     Arrow, BitSet, Body, Exclusion, Expression, Hop, Node, NodeId, Plan, PlanTable, PlanType, Slot, SubjectClass,
@@ -25,9 +27,16 @@ pub(super) fn compile(schema: Arc<Schema>, snapshot: &dyn Snapshot) -> Plan {
             compiler.nodes[node.0 as usize].body = Body::Permission(expression);
         }
     }
+    let personal = compiler.personal(&schema);
     let Compiler { types, mut nodes, tables, type_indexes, .. } = compiler;
     facts::derive(&mut nodes, &tables, types.len());
-    Plan { schema, types, nodes, tables, type_indexes }
+    let is_local = |source: &ParameterSource| matches!(source, ParameterSource::Resource(_));
+    let local = schema.caveats().iter().any(|caveat| caveat.given().any(|(_, source)| is_local(source)));
+    let sourced = schema.caveats().iter().enumerate();
+    let sourced =
+        sourced.flat_map(|(index, caveat)| caveat.given().map(move |(name, _)| (name.into(), index))).collect();
+    let attribute_names = snapshot.type_id(Attribute::TYPE);
+    Plan { schema, types, nodes, tables, type_indexes, attribute_names, sourced, local, personal }
 }
 
 struct Compiler {
@@ -41,6 +50,12 @@ struct Compiler {
 impl Compiler {
     /// Numbers all types, relations and permissions.
     fn new(schema: &Schema, snapshot: &dyn Snapshot) -> Self {
+        let stored_tables = snapshot.tables();
+        let stored = stored_tables.iter().map(|table| {
+            let key = table.key.clone();
+            ((key.resource_type, key.relation, key.subject_type, key.subject_relation), table.id)
+        });
+        let stored: FxHashMap<_, _> = stored.collect();
         let mut nodes = Vec::new();
         let mut types = Vec::new();
         let mut type_indexes = FxHashMap::default();
@@ -53,15 +68,40 @@ impl Compiler {
                 nodes.push(blank_node(owner, name));
             }
             let id = snapshot.type_id(definition.name.as_str());
-            types.push(PlanType { name: definition.name.clone(), id, nodes: of_type });
+            let key = attribute_table(&definition.name);
+            let attributes = (key.resource_type, key.relation, key.subject_type, key.subject_relation);
+            let attributes = stored.get(&attributes).copied();
+            types.push(PlanType { name: definition.name.clone(), id, attributes, nodes: of_type });
             type_indexes.insert(definition.name.clone(), owner);
         }
-        let stored_tables = snapshot.tables();
-        let stored = stored_tables.iter().map(|table| {
-            let key = table.key.clone();
-            ((key.resource_type, key.relation, key.subject_type, key.subject_relation), table.id)
-        });
-        Compiler { stored: stored.collect(), types, nodes, tables: Vec::new(), type_indexes }
+        Compiler { stored, types, nodes, tables: Vec::new(), type_indexes }
+    }
+
+    /// The relations that allow a caveat with a parameter that is an attribute of the subject, and the permissions with an
+    /// arrow over one.
+    fn personal(&self, schema: &Schema) -> Vec<NodeId> {
+        let is_personal = |name: &str| {
+            let given = |(_, source): (_, &ParameterSource)| matches!(source, ParameterSource::Subject(_));
+            schema.caveat(name).is_some_and(|caveat| caveat.given().any(given))
+        };
+        let mut found = Vec::new();
+        for (definition, owner) in schema.definitions().iter().zip(&self.types) {
+            for relation in &definition.relations {
+                let mut caveats = relation.allowed.iter().filter_map(|allowed| allowed.caveat.as_ref());
+                if caveats.any(|caveat| is_personal(caveat.as_str())) {
+                    found.push(owner.nodes[&relation.name]);
+                }
+            }
+        }
+        let relations = found.clone();
+        for (node, id) in self.nodes.iter().zip(0..) {
+            if let Body::Permission(expression) = &node.body
+                && walks(expression, &relations)
+            {
+                found.push(NodeId(id));
+            }
+        }
+        found
     }
 
     fn relations(&mut self, definition: &Definition, owner: TypeIndex) {
@@ -178,6 +218,16 @@ impl Compiler {
             SubjectClass::Object(_) => 0,
             SubjectClass::Userset(_) => 10,
         }
+    }
+}
+
+/// Whether an expression has an arrow over one of the relations.
+fn walks(expression: &Expression, relations: &[NodeId]) -> bool {
+    match expression {
+        Expression::Nil | Expression::Itself | Expression::Node(_) => false,
+        Expression::Arrow(arrow) => relations.contains(&arrow.relation),
+        Expression::Union(parts) | Expression::Intersection(parts) => parts.iter().any(|part| walks(part, relations)),
+        Expression::Exclusion(exclusion) => walks(&exclusion.left, relations) || walks(&exclusion.right, relations),
     }
 }
 

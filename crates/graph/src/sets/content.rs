@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
             sets,
             relations: Relations::new(evaluation),
             meter: Meter::for_lookup(evaluation.limits, evaluation.deadline, evaluation.cancel),
-            conditions: Conditions::new(evaluation),
+            conditions: Conditions::new(evaluation, None),
         }
     }
 
@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
             }
             self.meter.edges_seen(1)?;
             if let Some(found) = self.relations.find(part.slot, object, child.object)? {
-                best = best.max(Certainty::from(&self.conditions.value(found.terms())));
+                best = best.max(Certainty::from(&self.conditions.value(found.terms(), part.slot, object)));
             }
         }
         Ok(best)
@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
             row.seek(Ordinal(from))?;
             while let Some(link) = row.next()? {
                 self.meter.edges_seen(1)?;
-                let own = Certainty::from(&self.conditions.value(link.terms));
+                let own = Certainty::from(&self.conditions.value(link.terms, part.slot, object));
                 let child = Child { kind: part.child, object: link.other };
                 if own == Certainty::No || is_no_set(child) || self.is_itself(shape, object, child)? {
                     continue;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::json;
 use stonetown_schema::{AllowedType, Schema, SubjectForm};
 use stonetown_tuple::{
-    CaveatContext, CaveatName, CaveatRef, ObjectId, ObjectRef, ObjectType, Operation, RelationName, Relationship,
-    RelationshipFilter, Source, SubjectFilter, SubjectId, SubjectRef, SubjectRelationFilter, Timestamp,
+    Attribute, AttributeName, CaveatContext, CaveatName, CaveatRef, ObjectId, ObjectRef, ObjectType, Operation,
+    RelationName, Relationship, RelationshipFilter, Source, SubjectFilter, SubjectId, SubjectRef,
+    SubjectRelationFilter, Timestamp,
 };
 
 use super::dice::Dice;
@@ -77,6 +78,8 @@ pub struct Author {
     pub dice: Dice,
     draft: Draft,
     ids: Vec<ObjectId>,
+    /// In percent: how often an attribute is written instead of a relationship.
+    attributes: usize,
     /// What relations allow, as (type, relation, allowed type).
     kinds: Vec<(ObjectType, RelationName, AllowedType)>,
 }
@@ -101,7 +104,8 @@ impl Author {
         let id_count = ids_max.min(id_count);
         let ids = (0..id_count).map(|n| ObjectId::new(format!("id{n}")).expect("an id")).collect();
         let kinds = kinds(&schema);
-        (Author { dice, draft, ids, kinds }, schema)
+        let attributes = if schema.caveats().iter().any(|caveat| caveat.given().next().is_some()) { 15 } else { 1 };
+        (Author { dice, draft, ids, attributes, kinds }, schema)
     }
 
     /// Relationships to begin with.
@@ -155,6 +159,7 @@ impl Author {
         let relationship = if again {
             // The same relationship once more: ended, or with other conditions.
             let old = model.facts.values().nth(self.dice.below(there))?.clone();
+            let attribute = Attribute::of(&old);
             if self.dice.percent(60) {
                 return Some(StoredUpdate {
                     operation: Operation::Delete,
@@ -162,9 +167,15 @@ impl Author {
                     source: Source::STANDING,
                 });
             }
+            if let Some(attribute) = attribute {
+                return Some(self.attribute(model.now, attribute.object));
+            }
             let fitting = self.kinds.iter().filter(|kind| fits(kind, &old)).cloned().collect::<Vec<_>>();
             let kind = self.dice.pick(&fitting).clone();
             self.conditions(model.now, kind.2, Relationship::new(old.resource, old.relation, old.subject))
+        } else if self.dice.percent(self.attributes) {
+            let object = self.object(model);
+            return Some(self.attribute(model.now, object));
         } else {
             self.relationship(model.now)?
         };
@@ -175,6 +186,15 @@ impl Author {
             _ => Operation::Touch,
         };
         Some(StoredUpdate { operation, relationship, source })
+    }
+
+    /// Sets an attribute of an object, perhaps for a time, and now and then to a value of another type.
+    fn attribute(&mut self, now: Timestamp, object: ObjectRef) -> StoredUpdate {
+        let value = if self.dice.percent(3) { json!(17) } else { self.value("name") };
+        let expires_at = self.dice.percent(25).then(|| self.moment(now));
+        let attribute = Attribute { object, name: AttributeName::new("env").expect("a name"), value, expires_at };
+        let relationship = attribute.relationship();
+        StoredUpdate { operation: Operation::Touch, relationship, source: Source::STANDING }
     }
 
     /// Any relationship that the schema allows; none if it has no relations.
@@ -233,7 +253,9 @@ impl Author {
     pub fn request_context(&mut self) -> CaveatContext {
         let chance = *self.dice.pick(&[0, 0, 40, 70, 100]);
         let mut context = CaveatContext::new();
-        for parameter in ["used", "limit", "flag", "name", "names", "facts", "unheard_of"] {
+        for parameter in
+            ["used", "limit", "flag", "name", "names", "facts", "unheard_of", "env", "posture", "now", "own"]
+        {
             if self.dice.percent(chance) {
                 let value = if self.dice.percent(2) { json!({"wrong": ["type"]}) } else { self.value(parameter) };
                 context.insert(parameter.to_owned(), value);
@@ -244,15 +266,17 @@ impl Author {
 
     fn value(&mut self, parameter: &str) -> serde_json::Value {
         match parameter {
-            "used" | "limit" => json!(self.dice.below(5)),
+            "used" | "limit" | "own" => json!(self.dice.below(5)),
             "flag" => json!(self.dice.percent(50)),
-            "name" => json!(self.dice.pick(&["x", "y", "z"])),
+            "name" | "env" | "posture" => json!(self.dice.pick(&["x", "y", "z"])),
             "names" => {
                 let count = self.dice.below(3);
                 json!(self.dice.some(&["x", "y", "z"], count))
             }
             "facts" if self.dice.percent(80) => json!({"level": self.dice.below(4)}),
             "facts" => json!({}),
+            "now" => json!("2030-01-01T00:30:00Z"),
+            "peer_ip" => json!("10.0.0.1"),
             _ => json!("anything"),
         }
     }
@@ -288,8 +312,8 @@ impl Author {
     pub fn object(&mut self, model: &Model) -> ObjectRef {
         let facts = model.facts.len();
         if facts > 0 && self.dice.percent(80) {
-            let (resource, ..) = model.facts.keys().nth(self.dice.below(facts)).expect("there are so many");
-            return resource.clone();
+            let fact = model.facts.values().nth(self.dice.below(facts)).expect("there are so many");
+            return Attribute::of(fact).map_or_else(|| fact.resource.clone(), |attribute| attribute.object);
         }
         let definition = self.dice.pick(model.schema.definitions());
         ObjectRef { object_type: definition.name.clone(), object_id: self.id() }

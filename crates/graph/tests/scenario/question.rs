@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use stonetown_graph::reference::{Fault, Reference, Subjects, Value};
 use stonetown_graph::{
-    Evaluation, GraphError, Limits, Membership, Overlay, Trace, check, expand, explain, lookup_resources,
+    Evaluation, Given, GraphError, Limits, Membership, Overlay, Trace, check, expand, explain, lookup_resources,
     lookup_subjects, member_until,
 };
 use stonetown_tuple::{
@@ -31,6 +31,8 @@ const TRACE_PARTS_MAX: usize = 20;
 pub struct Asked {
     pub question: Question,
     pub context: CaveatContext,
+    /// Where the question comes from.
+    pub given: Given,
     /// Relationships for this question only.
     pub overlay: Vec<Relationship>,
 }
@@ -84,7 +86,9 @@ impl Asked {
         };
         let count = if author.dice.percent(20) { author.dice.between(1, 4) } else { 0 };
         let overlay = (0..count).filter_map(|_| author.relationship(model.now)).collect();
-        Some(Asked { question, context: author.request_context(), overlay })
+        let peers = [None, Some("10.1.2.3"), Some("::ffff:10.1.2.3"), Some("192.0.2.7"), Some("2001:db8::1")];
+        let peer_ip = author.dice.pick(&peers).map(|peer| peer.parse().expect("an address"));
+        Some(Asked { question, context: author.request_context(), given: Given::Call { peer_ip }, overlay })
     }
 
     /// The ways to ask it.
@@ -106,7 +110,7 @@ impl Asked {
             let key = (fact.resource.clone(), fact.relation.clone(), fact.subject.clone(), Source::STANDING);
             model.facts.insert(key, fact.clone());
         }
-        let reference = Reference::new(model.schema.clone(), &model.relationships(), now);
+        let reference = Reference::new(model.schema.clone(), &model.relationships(), now).with(self.given);
         let context = &self.context;
         let expected = match &self.question {
             Question::Check { resource, name, subject } => {
@@ -175,6 +179,7 @@ impl Asked {
             overlay: overlay.as_ref(),
             now: world.head().model.now,
             context: &self.context,
+            given: self.given,
             limits: &Limits::default(),
             deadline: Some(Instant::now() + Duration::from_secs(20)),
             cancel: None,
@@ -269,6 +274,11 @@ fn changes_elsewhere(
         Timestamp::from_nanosecond((from.as_nanosecond() + to.as_nanosecond()) / 2).unwrap_or(from)
     };
     let changes_at = answer.changes_at.unwrap_or(Timestamp::MAX);
+    if changes_at <= evaluation.now {
+        // A caveat depends on the time: nothing is said of any other.
+        let until = member_until(evaluation, resource, name, subject, answer, STEPS);
+        return (until != answer.changes_at).then(|| format!("changes at once, and is a member until {until:?}"));
+    }
     for time in [half_way(evaluation.now, changes_at), just_before(changes_at)] {
         match at(time) {
             Ok(then) if then.membership == answer.membership => {}
@@ -291,7 +301,10 @@ fn changes_elsewhere(
         }
     }
     match until.map(at) {
-        Some(Ok(then)) if then.membership == Membership::Member => Some(format!("still a member at {end}")),
+        // Where a caveat begins to depend on the time, the end may be too early.
+        Some(Ok(then)) if then.membership == Membership::Member && then.changes_at != until => {
+            Some(format!("still a member at {end}"))
+        }
         _ => None,
     }
 }
@@ -363,6 +376,7 @@ impl fmt::Display for Asked {
         if !self.context.is_empty() {
             write!(f, " with {}", serde_json::Value::Object(self.context.clone()))?;
         }
+        write!(f, " given {:?}", self.given)?;
         for relationship in &self.overlay {
             write!(f, "\n  as if written: {relationship}")?;
         }

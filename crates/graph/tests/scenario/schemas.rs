@@ -11,7 +11,7 @@ const TYPES: [&str; 6] = ["user", "team", "folder", "document", "robot", "org"];
 const NAMES: [&str; 9] = ["member", "viewer", "editor", "parent", "owner", "banned", "view", "edit", "manage"];
 
 /// Caveats share parameters, always of one type, so that one context serves several.
-const CAVEATS: [&str; 8] = [
+const CAVEATS: [&str; 14] = [
     "caveat under(used int, limit int) {\n\tused < limit\n}",
     "caveat flagged(flag bool) {\n\tflag\n}",
     "caveat either(flag bool, used int) {\n\tflag || used > 2\n}",
@@ -20,6 +20,12 @@ const CAVEATS: [&str; 8] = [
     "caveat ratio(used int, limit int) {\n\tlimit / used > 1\n}",
     "caveat choice(flag bool, used int, limit int) {\n\tflag ? used > limit : limit > 1\n}",
     "caveat attribute(facts map<int>, used int) {\n\tfacts.level > used || used == 3\n}",
+    "// @stonetown trusted(resource.env)\ncaveat local(env string, name string) {\n\tenv == name\n}",
+    "// @stonetown trusted(posture: subject.env)\ncaveat healthy(posture string, flag bool) {\n\tposture == 'x' || flag\n}",
+    "// @stonetown trusted(env: resource.env, posture: subject.env)\ncaveat same(env string, posture string) {\n\tenv == posture\n}",
+    "// @stonetown stored(own)\ncaveat kept(own int, used int) {\n\town > used\n}",
+    "// @stonetown server(now)\ncaveat early(now timestamp, flag bool) {\n\tnow < timestamp('2030-01-01T01:00:00Z') && flag\n}",
+    "// @stonetown server(peer_ip)\ncaveat near(peer_ip ipaddress, used int) {\n\tpeer_ip.in_cidr('10.0.0.0/8') || used > 2\n}",
 ];
 
 /// A schema that can still be changed.
@@ -146,7 +152,7 @@ impl Draft {
             _ => target.name.to_owned(),
         };
         let caveat = self.caveats.get(dice.below(self.caveats.len() * 3 / 2 + 1)).map(|text| {
-            let (name, _) = text["caveat ".len()..].split_once('(').expect("caveats have parameters");
+            let (name, _) = head(text).split_once('(').expect("caveats have parameters");
             name
         });
         match (caveat, dice.percent(20)) {
@@ -296,9 +302,14 @@ fn visit(expression: &Expression, excluded: bool, seen: &mut impl FnMut(&Express
     }
 }
 
+/// What follows the word `caveat`.
+fn head(text: &'static str) -> &'static str {
+    text.split_once("caveat ").expect("a caveat").1
+}
+
 /// The names of a caveat's parameters.
 pub fn parameters(caveat: &str) -> Vec<&'static str> {
-    let found = CAVEATS.iter().find_map(|text| text.strip_prefix("caveat ")?.strip_prefix(caveat)?.strip_prefix('('));
+    let found = CAVEATS.iter().find_map(|text| head(text).strip_prefix(caveat)?.strip_prefix('('));
     let (parameters, _) = found.and_then(|text| text.split_once(')')).expect("a caveat of the list");
     parameters.split(", ").filter_map(|parameter| parameter.split(' ').next()).collect()
 }

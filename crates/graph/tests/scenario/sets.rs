@@ -7,7 +7,7 @@ use stonetown_graph::reference::{Reference, Value};
 use stonetown_graph::sets::{
     Certainty, Change, Form, Kind, Name, Objects, Reader, Sets, Side, Touched, Watched, changes, rebuilt,
 };
-use stonetown_graph::{Evaluation, IndexOptions, IndexView, Limits, Plan};
+use stonetown_graph::{Evaluation, Given, IndexOptions, IndexView, Limits, Plan};
 use stonetown_storage::{Direction, EdgeState, Snapshot};
 use stonetown_tuple::{
     CaveatContext, ObjectId, ObjectRef, ObjectType, RelationName, StoreId, SubjectId, SubjectRef, Timestamp,
@@ -210,6 +210,7 @@ fn evaluation<'a>(sight: &'a Sight, context: &'a CaveatContext, limits: &'a Limi
         overlay: None,
         now: sight.now,
         context,
+        given: Given::Nothing,
         limits,
         deadline: None,
         cancel: None,
@@ -295,7 +296,7 @@ fn text(name: &Name<'_>) -> String {
 /// # Errors
 /// A pair about which they differ.
 pub fn compare(state: &State, watched: &[Watched], model: &Model, tally: &mut Tally) -> Result<(), String> {
-    let reference = Reference::new(model.schema.clone(), &model.relationships(), model.now);
+    let reference = Reference::new(model.schema.clone(), &model.relationships(), model.now).with(Given::Nothing);
     let context = CaveatContext::new();
     for watched in watched {
         let mut subjects: Vec<ObjectId> =

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stonetown_graph::{Index, IndexOptions, Plan};
+use stonetown_graph::{Index, IndexOptions, Plan, attribute_table};
 use stonetown_schema::{Schema, SubjectForm};
 use stonetown_storage::{
     Datastore, DeleteByFilter, MemoryDatastore, SchemaWrite, Snapshot, StoredUpdate, TableKey, Transaction,
@@ -157,6 +157,7 @@ fn write_schema(datastore: &dyn Datastore, model: &Model) {
 pub fn tables(schema: &Schema) -> Vec<TableKey> {
     let mut tables = Vec::new();
     for definition in schema.definitions() {
+        tables.push(attribute_table(&definition.name));
         for relation in &definition.relations {
             tables.extend(relation.allowed.iter().map(|allowed| TableKey {
                 resource_type: definition.name.to_string(),

@@ -48,6 +48,11 @@ fn line(difference: &Difference<'_>) -> String {
                 CaveatChange::ParameterTypeChanged(one, before) => {
                     format!("caveat_parameter_type_changed {name} {} {before} => {}", one.name, one.parameter_type)
                 }
+                CaveatChange::SourceAdded(one, source) => format!("source_added {name} {} {source}", one.name),
+                CaveatChange::SourceRemoved(one, source) => format!("source_removed {name} {} {source}", one.name),
+                CaveatChange::SourceChanged(one, old, new) => {
+                    format!("source_changed {name} {} {old} => {new}", one.name)
+                }
             }
         }
     }
@@ -195,4 +200,23 @@ fn order_layout_and_annotations_are_no_change() {
         &[],
         &[],
     );
+}
+
+#[test]
+fn a_guard_that_is_gone_comes_first() {
+    let text = |annotation: &str, definition: &str| {
+        format!("{definition}{annotation}\ncaveat rule(now timestamp, env string) {{ env == string(now) }}")
+    };
+    let guarded = text("// @stonetown server(now) trusted(resource.env)", "definition user {}\n");
+    let found = lines(&guarded, &text("// @stonetown trusted(subject.env)", ""));
+    assert_eq!(
+        found,
+        [
+            "source_removed rule now server(now)",
+            "definition_removed user",
+            "caveat_doc_comment_changed rule // @stonetown trusted(subject.env)",
+            "source_changed rule env trusted(resource.env) => trusted(subject.env)",
+        ]
+    );
+    assert_eq!(lines(&text("", ""), &text("// @stonetown server(now)", ""))[1], "source_added rule now server(now)");
 }
