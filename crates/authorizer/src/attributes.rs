@@ -157,12 +157,13 @@ impl Authorizer {
     ) -> Result<ZedToken, Error> {
         /// Attributes between two looks at the deadline.
         const LOOK_EVERY: u32 = 1024;
-        let _permit = self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(Attribute::TYPE))])?;
+        let acts = [Attribute::TYPE, request.object_type.as_str()].map(|name| Act::Enumerate(Some(name)));
+        let _permit = self.admit(call, Weight::Heavy, &acts)?;
         let max = self.options.limits.read_limit_max;
         above(RequestLimit::Results, to_usize(request.limit.unwrap_or(0)), to_usize(max))?;
         let world = self.world_of_list(call, request.freshness, request.after.as_ref())?;
         check_type(world.schema(), &request.object_type)?;
-        recording.see(&world);
+        recording.see_page(&world, request.after.is_some() || matches!(request.freshness, Freshness::At(_)));
         recording.begin_results(self)?;
         let (token, now) = (world.token, world.now);
         let filter = Attribute::filter(request.object_type.clone(), request.object_id.clone(), request.name.as_ref());

@@ -61,7 +61,7 @@ impl Authorizer {
         above(RequestLimit::Results, to_usize(request.limit.unwrap_or(0)), to_usize(max))?;
         let world = self.world_of_list(call, request.freshness, request.after.as_ref())?;
         check_filter(world.schema(), &request.filter)?;
-        recording.see(&world);
+        recording.see_page(&world, request.after.is_some() || matches!(request.freshness, Freshness::At(_)));
         recording.begin_results(self)?;
         let (token, now) = (world.token, world.now);
         let mut left = request.limit.filter(|limit| *limit > 0);

@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use stonetown_authorizer::attributes::ListAttributesRequest;
 use stonetown_authorizer::bulk::{BulkCheckItem, BulkCheckRequest};
 use stonetown_authorizer::check::CheckRequest;
 use stonetown_authorizer::expand::ExpandRequest;
 use stonetown_authorizer::export::ExportRequest;
+use stonetown_authorizer::list::ListRequest;
 use stonetown_authorizer::lookup::{LookupResourcesRequest, LookupSubjectsRequest};
 use stonetown_authorizer::materialize::{LookupSetsRequest, Start};
 use stonetown_authorizer::read::ReadRequest;
@@ -16,7 +18,7 @@ use stonetown_authorizer::watch::WatchRequest;
 use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
 use stonetown_authorizer::{Act, Authorizer, BulkMode, Call, Caller, Effort, Error, Gate, Options};
 use stonetown_storage::MemoryDatastore;
-use stonetown_tuple::{Consistency, Operation, Precondition, RelationshipFilter, RelationshipUpdate};
+use stonetown_tuple::{Attribute, Consistency, Operation, Precondition, RelationshipFilter, RelationshipUpdate};
 
 const SCHEMA: &str = "definition user {}
   definition document { relation viewer: user; permission view = viewer }
@@ -137,6 +139,14 @@ fn every_call_asks_for_what_it_takes() {
         asks(listing, door.asks(|a, call| a.lookup_subjects(call, &subjects, &mut |_, _| ControlFlow::Continue(()))));
         let read = ReadRequest { filter: filter(resource_type), ..ReadRequest::default() };
         asks(listing, door.asks(|a, call| a.read(call, &read, &mut |_| ControlFlow::Continue(()))));
+        let list = ListRequest {
+            freshness: Consistency::default().into(),
+            filter: filter(resource_type),
+            pending: true,
+            limit: None,
+            after: None,
+        };
+        asks(listing, door.asks(|a, call| a.list_relationships(call, &list, &mut |_, _| ControlFlow::Continue(()))));
         let export = ExportRequest { filter: filter(resource_type), ..ExportRequest::default() };
         asks(listing, door.asks(|a, call| a.export(call, &export, &mut |_| ControlFlow::Continue(()))));
         let watch = WatchRequest { object_types: vec![resource_type.parse().unwrap()], ..WatchRequest::default() };
@@ -158,6 +168,34 @@ fn every_call_asks_for_what_it_takes() {
     assert_eq!(door.asks(|a, call| a.read_schema(call)), ["read the schema"]);
     assert_eq!(door.asks(|a, call| a.write_schema(call, SCHEMA)), ["write the schema"]);
     assert_eq!(door.asks(|a, call| a.checkpoint(call, None).map(drop)), ["operate the server"]);
+}
+
+/// Attributes decide as relationships do: to set one takes a power over its name, and to list them one over the objects, too.
+#[test]
+fn attributes_are_written_and_listed_by_whoever_may() {
+    let door = Door::new(&["list what there is of `stonetown/attribute`"]);
+    let (object, name) = ("nothing:plan".parse().unwrap(), "env".parse().unwrap());
+    let put = Attribute { object, name, value: "test".into(), expires_at: None };
+    assert_eq!(
+        door.asks(|a, call| a.put_attributes(call, std::slice::from_ref(&put))),
+        ["write relationships of `stonetown/attribute#env`"]
+    );
+    assert_eq!(
+        door.asks(|a, call| a.delete_attributes(call, &put.object, &["env".parse().unwrap()])),
+        ["delete relationships of `stonetown/attribute#env`"]
+    );
+    let list = ListAttributesRequest {
+        freshness: Consistency::default().into(),
+        object_type: "nothing".parse().unwrap(),
+        object_id: None,
+        name: None,
+        limit: None,
+        after: None,
+    };
+    assert_eq!(
+        door.asks(|a, call| a.list_attributes(call, &list, &mut |_, _| ControlFlow::Continue(()))),
+        ["list what there is of `stonetown/attribute`", "list what there is of `nothing`"]
+    );
 }
 
 /// A precondition tells what is there: it takes the power to list.

@@ -9,7 +9,7 @@ use stonetown_tuple::Relationship;
 
 use super::Read;
 use crate::Outcome;
-use crate::client::Client;
+use crate::client::{Client, Freshness};
 use crate::output::Output;
 
 /// Writes relationships together; the token of the state that has them.
@@ -53,7 +53,7 @@ pub(super) async fn read(
         subject_type: subject.subject_type,
         subject_id: subject.optional_subject_id,
         include_pending: true,
-        freshness: None,
+        freshness: Some(freshness(&read.freshness)),
         page: Some(pb::Page { size: read.limit, cursor: String::new() }),
     };
     let mut answers = client.relationships.list(asked).await?.into_inner();
@@ -63,4 +63,17 @@ pub(super) async fn read(
         output.result(&relationship, || json!({ "relationship": relationship.to_string(), "cursor": answer.cursor }));
     }
     Ok(Outcome::Done)
+}
+
+/// The state asked for, as this package has it.
+fn freshness(asked: &Freshness) -> pb::Freshness {
+    use authzed::consistency::Requirement as Asked;
+    use pb::freshness::Requirement;
+    let requirement = match asked.to_wire().requirement {
+        Some(Asked::AtLeastAsFresh(token)) => Some(Requirement::AtLeast(token.token)),
+        Some(Asked::AtExactSnapshot(token)) => Some(Requirement::AtExactly(token.token)),
+        Some(Asked::FullyConsistent(_)) => Some(Requirement::FullyConsistent(true)),
+        Some(Asked::MinimizeLatency(_)) | None => None,
+    };
+    pb::Freshness { requirement }
 }
