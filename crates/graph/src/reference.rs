@@ -9,7 +9,9 @@
 
 mod tree;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use stonetown_schema::{ArrowFunction, Expression, ParameterSource, Schema};
@@ -158,7 +160,7 @@ impl Reference {
         subject: &SubjectRef,
         context: &CaveatContext,
     ) -> Value {
-        let question = Question { reference: self, subject, context };
+        let question = Question { reference: self, subject, context, edges: RefCell::default() };
         let node = Node { object_type: &resource.object_type, object_id: &resource.object_id, name };
         question.solve(&Expression::Reference(name.clone()), node, &BTreeSet::new())
     }
@@ -254,7 +256,12 @@ struct Question<'a> {
     reference: &'a Reference,
     subject: &'a SubjectRef,
     context: &'a CaveatContext,
+    /// Of every relation met: its edges, whose conditions depend on nothing but the question.
+    edges: RefCell<BTreeMap<Node<'a>, Edges<'a>>>,
 }
+
+/// Subjects, each with the condition under which it counts.
+type Edges<'a> = Rc<[(&'a SubjectRef, Value)]>;
 
 impl<'a> Question<'a> {
     /// The value of `expression` at `node` in the least solution of the equations it leads to. `open` holds the nodes in
@@ -308,15 +315,15 @@ impl<'a> Question<'a> {
     /// The equation of a relation: some edge holds whose subject is, covers or contains the subject.
     fn relation(&self, node: Node<'a>, values: &mut Values<'a>) -> Value {
         let mut any = Value::No;
-        for (subject, condition) in self.edges(node, node.name) {
+        for (subject, condition) in &*self.edges(node) {
             let covered = subject.is_wildcard()
                 && self.subject.relation().is_none()
                 && subject.object_type() == self.subject.object_type();
             let member = match (object_of(subject), subject.relation()) {
                 (Some((object_type, object_id)), Some(name)) => values.of(Node { object_type, object_id, name }),
-                _ => Value::yes_if(covered || subject == self.subject),
+                _ => Value::yes_if(covered || *subject == self.subject),
             };
-            any = any.or(condition.and(member));
+            any = any.or(condition.clone().and(member));
         }
         any
     }
@@ -370,14 +377,14 @@ impl<'a> Question<'a> {
         values: &mut Values<'a>,
     ) -> Value {
         let mut members = Vec::new();
-        for (subject, condition) in self.edges(node, relation) {
+        for (subject, condition) in &*self.edges(Node { name: relation, ..node }) {
             let Some((object_type, object_id)) = object_of(subject) else { continue };
             let definition = self.reference.schema.definition(object_type.as_str());
             let member = match definition.and_then(|definition| definition.member(target.as_str())) {
                 Some(_) => values.of(Node { object_type, object_id, name: target }),
                 None => Value::No,
             };
-            members.push(condition.and(member));
+            members.push(condition.clone().and(member));
         }
         match function {
             ArrowFunction::Any => members.into_iter().fold(Value::No, Value::or),
@@ -386,14 +393,20 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The subjects that stand in `relation` to the node's object, each with its condition.
-    fn edges(&self, node: Node<'a>, relation: &RelationName) -> Vec<(&'a SubjectRef, Value)> {
+    /// The subjects that stand in a relation to an object, each with its condition.
+    fn edges(&self, node: Node<'a>) -> Edges<'a> {
+        if let Some(known) = self.edges.borrow().get(&node) {
+            return Rc::clone(known);
+        }
         let object = ObjectRef { object_type: node.object_type.clone(), object_id: node.object_id.clone() };
-        let Some(subjects) = self.reference.edges.get(&(object.clone(), relation.clone())) else { return Vec::new() };
+        let row = (object, node.name.clone());
         let condition = |caveats: &Vec<Option<CaveatRef>>| {
-            caveats.iter().map(|caveat| self.condition(caveat.as_ref(), &object)).fold(Value::No, Value::or)
+            caveats.iter().map(|caveat| self.condition(caveat.as_ref(), &row.0)).fold(Value::No, Value::or)
         };
-        subjects.iter().map(|(subject, caveats)| (subject, condition(caveats))).collect()
+        let subjects = self.reference.edges.get(&row).into_iter().flatten();
+        let edges: Edges<'a> = subjects.map(|(subject, caveats)| (subject, condition(caveats))).collect();
+        self.edges.borrow_mut().insert(node, Rc::clone(&edges));
+        edges
     }
 
     /// What a caveat says under its stored values and, where these are silent, those of the request. A parameter with a source
