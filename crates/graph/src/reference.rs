@@ -160,7 +160,8 @@ impl Reference {
         subject: &SubjectRef,
         context: &CaveatContext,
     ) -> Value {
-        let question = Question { reference: self, subject, context, edges: RefCell::default() };
+        let question =
+            Question { reference: self, subject, context, edges: RefCell::default(), right_sides: RefCell::default() };
         let node = Node { object_type: &resource.object_type, object_id: &resource.object_id, name };
         question.solve(&Expression::Reference(name.clone()), node, &BTreeSet::new())
     }
@@ -241,14 +242,10 @@ struct Node<'a> {
     name: &'a RelationName,
 }
 
-/// What is known so far while the equations are iterated.
+/// What is known so far of every node met, while the equations are iterated.
 #[derive(Default)]
 struct Values<'a> {
-    /// Of every node met.
     nodes: BTreeMap<Node<'a>, Value>,
-    /// Of every right side met, by the node that it stands in and its address: settled for as long as the same nodes are
-    /// open.
-    right_sides: BTreeMap<(Node<'a>, *const Expression), Value>,
 }
 
 /// One subject and one context: what is the same in all equations of a question.
@@ -258,7 +255,12 @@ struct Question<'a> {
     context: &'a CaveatContext,
     /// Of every relation met: its edges, whose conditions depend on nothing but the question.
     edges: RefCell<BTreeMap<Node<'a>, Edges<'a>>>,
+    /// Of every right side met: its value, which depends on nothing but the question and the nodes that are open.
+    right_sides: RefCell<BTreeMap<RightSide<'a>, Value>>,
 }
+
+/// The open nodes, the one of them that it stands in, and its address.
+type RightSide<'a> = (BTreeSet<Node<'a>>, Node<'a>, *const Expression);
 
 /// Subjects, each with the condition under which it counts.
 type Edges<'a> = Rc<[(&'a SubjectRef, Value)]>;
@@ -349,22 +351,21 @@ impl<'a> Question<'a> {
             Expression::Intersection(parts) => parts.iter().map(part).fold(Value::Yes, Value::and),
             Expression::Exclusion(left, right) => {
                 let left = part(left);
-                if left == Value::No { left } else { left.and(self.right_side(right, node, open, values).not()) }
+                if left == Value::No { left } else { left.and(self.right_side(right, node, open).not()) }
             }
         }
     }
 
     /// The right side of an exclusion must be known before it is negated: a question of its own.
-    fn right_side(
-        &self,
-        expression: &'a Expression,
-        node: Node<'a>,
-        open: &BTreeSet<Node<'a>>,
-        values: &mut Values<'a>,
-    ) -> Value {
+    fn right_side(&self, expression: &'a Expression, node: Node<'a>, open: &BTreeSet<Node<'a>>) -> Value {
         let inside = open.iter().copied().chain([node]).collect();
-        let solve = || self.solve(expression, node, &inside);
-        values.right_sides.entry((node, std::ptr::from_ref(expression))).or_insert_with(solve).clone()
+        let right_side: RightSide<'a> = (inside, node, std::ptr::from_ref(expression));
+        if let Some(known) = self.right_sides.borrow().get(&right_side) {
+            return known.clone();
+        }
+        let value = self.solve(expression, node, &right_side.0);
+        self.right_sides.borrow_mut().insert(right_side, value.clone());
+        value
     }
 
     /// An arrow leads to the objects that a relation names, whatever their relation, and on to their `target`.
