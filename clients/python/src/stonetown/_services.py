@@ -10,15 +10,16 @@ from stonetown._calls import Calls
 # Which calls are repeated when the server is away, and how: only those that may be.
 SERVICE_CONFIG = (
     '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.'
-    'DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service"'
-    ':"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"Complet'
-    'eTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","me'
-    'thod":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.'
-    'PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals'
-    '"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalSe'
-    'rvice","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"}],"retryPolicy":{"m'
-    'axAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAIL'
-    'ABLE"]}}]}'
+    'AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"st'
+    'onetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGra'
+    'nt"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","m'
+    'ethod":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.Gran'
+    'tService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"serv'
+    'ice":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","me'
+    'thod":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stoneto'
+    'wn.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"}],"r'
+    'etryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusC'
+    'odes":["UNAVAILABLE"]}}]}'
 )
 
 
@@ -41,6 +42,26 @@ class AdminService:
         """Proves that everything stored agrees with itself, at the state of one moment, while reads and writes go
         on."""
         return self._calls.stream("/stonetown.v1.AdminService/Scrub", request, v1.ScrubResponse, timeout)
+
+
+class AttributesService:
+    """Attributes of objects: values that caveats trust, because no request and no relationship can give them."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def put(self, request: v1.PutAttributesRequest, *, timeout: float | None = None) -> v1.PutAttributesResponse:
+        """Sets attributes, all of them at once or none. One that is there already gets the new value and the new
+        expiry."""
+        return self._calls.unary("/stonetown.v1.AttributesService/Put", request, v1.PutAttributesResponse, timeout)
+
+    def delete(self, request: v1.DeleteAttributesRequest, *, timeout: float | None = None) -> v1.DeleteAttributesResponse:
+        """Removes attributes of one object, all at once. Those that are not there are passed over."""
+        return self._calls.unary("/stonetown.v1.AttributesService/Delete", request, v1.DeleteAttributesResponse, timeout)
+
+    def list(self, request: v1.ListAttributesRequest, *, timeout: float | None = None) -> Iterator[v1.ListAttributesResponse]:
+        """Lists attributes that have not expired, in a stable order."""
+        return self._calls.stream("/stonetown.v1.AttributesService/List", request, v1.ListAttributesResponse, timeout)
 
 
 class DecisionService:
@@ -185,11 +206,29 @@ class PrincipalService:
         return self._calls.unary("/stonetown.v1.PrincipalService/WhoAmI", request, v1.WhoAmIResponse, timeout)
 
 
+class RelationshipsService:
+    """Relationships with all that is stored of them: also when they begin, which authzed.api.v1 has no field for."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def write(self, request: v1.WriteRelationshipsRequest, *, timeout: float | None = None) -> v1.WriteRelationshipsResponse:
+        """Changes relationships, all of them at once or none."""
+        return self._calls.unary("/stonetown.v1.RelationshipsService/Write", request, v1.WriteRelationshipsResponse, timeout)
+
+    def list(self, request: v1.ListRelationshipsRequest, *, timeout: float | None = None) -> Iterator[v1.ListRelationshipsResponse]:
+        """Lists relationships that have not expired, in a stable order; those that have yet to begin, too, where asked
+        for."""
+        return self._calls.stream("/stonetown.v1.RelationshipsService/List", request, v1.ListRelationshipsResponse, timeout)
+
+
 class Services:
     """One attribute for each service."""
 
     def __init__(self, calls: Calls) -> None:
         self.admin = AdminService(calls)
+        self.attributes = AttributesService(calls)
         self.decision = DecisionService(calls)
         self.grant = GrantService(calls)
         self.principal = PrincipalService(calls)
+        self.relationships = RelationshipsService(calls)

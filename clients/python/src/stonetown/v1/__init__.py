@@ -11,6 +11,15 @@ from stonetown.v1.admin_pb2 import (
     ScrubReport,
     Difference,
 )
+from stonetown.v1.attributes_pb2 import (
+    Attribute,
+    PutAttributesRequest,
+    PutAttributesResponse,
+    DeleteAttributesRequest,
+    DeleteAttributesResponse,
+    ListAttributesRequest,
+    ListAttributesResponse,
+)
 from stonetown.v1.core_pb2 import (
     ObjectRef,
     SubjectRef,
@@ -124,8 +133,17 @@ from stonetown.v1.principal_pb2 import (
     PRINCIPAL_STATE_QUARANTINED,
     PRINCIPAL_STATE_RETIRED,
 )
+from stonetown.v1.relationships_pb2 import (
+    Relationship,
+    RelationshipUpdate,
+    WriteRelationshipsRequest,
+    WriteRelationshipsResponse,
+    ListRelationshipsRequest,
+    ListRelationshipsResponse,
+)
 
 __all__ = [
+    "Attribute",
     "CheckRequest",
     "CheckResponse",
     "CheckpointDone",
@@ -138,6 +156,8 @@ __all__ = [
     "Credential",
     "DecideGrantRequest",
     "DecideGrantResponse",
+    "DeleteAttributesRequest",
+    "DeleteAttributesResponse",
     "DeleteTemplateRequest",
     "DeleteTemplateResponse",
     "Difference",
@@ -167,6 +187,8 @@ __all__ = [
     "Holder",
     "IssueCredentialRequest",
     "IssueCredentialResponse",
+    "ListAttributesRequest",
+    "ListAttributesResponse",
     "ListCredentialsRequest",
     "ListCredentialsResponse",
     "ListGrantsRequest",
@@ -175,6 +197,8 @@ __all__ = [
     "ListPowersResponse",
     "ListPrincipalsRequest",
     "ListPrincipalsResponse",
+    "ListRelationshipsRequest",
+    "ListRelationshipsResponse",
     "ListTemplatesRequest",
     "ListTemplatesResponse",
     "Narrowing",
@@ -200,10 +224,14 @@ __all__ = [
     "Principal",
     "PrincipalKind",
     "PrincipalState",
+    "PutAttributesRequest",
+    "PutAttributesResponse",
     "PutTemplateRequest",
     "PutTemplateResponse",
     "QuarantinePrincipalRequest",
     "QuarantinePrincipalResponse",
+    "Relationship",
+    "RelationshipUpdate",
     "ReleasePrincipalRequest",
     "ReleasePrincipalResponse",
     "ReplaceSubjectRequest",
@@ -240,4 +268,6 @@ __all__ = [
     "WhoAmIRequest",
     "WhoAmIResponse",
     "Why",
+    "WriteRelationshipsRequest",
+    "WriteRelationshipsResponse",
 ]
