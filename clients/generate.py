@@ -14,7 +14,9 @@ import grpc_tools
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
+import generate_go
 import generate_python
+import generate_typescript
 
 HERE = pathlib.Path(__file__).parent
 PROTO = HERE.parent / "proto"
@@ -129,13 +131,13 @@ def write(root, plugins):
     with tempfile.NamedTemporaryFile() as described:
         run_protoc("--include_source_info", f"--descriptor_set_out={described.name}", *files)
         protos = Protos(FileDescriptorSet.FromString(described.read()).file)
-    for language in (generate_python,):
+    for language in (generate_python, generate_typescript, generate_go):
         language.write(protos, files, root, run_protoc, plugins)
     (root / "protos.sha256").write_text(digests(files))
 
 
 # The folders and files that are generated, all of them and nothing else.
-GENERATED = [*generate_python.GENERATED, "protos.sha256"]
+GENERATED = [*generate_python.GENERATED, *generate_typescript.GENERATED, *generate_go.GENERATED, "protos.sha256"]
 
 
 def differences(one, other):

@@ -1,8 +1,10 @@
 """Fails where something that a client brings along has a licence that deny.toml does not allow. Run in the environment of the
 Python client's tests, with the packages of the others installed."""
 import importlib.metadata
+import json
 import pathlib
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -11,6 +13,12 @@ ALLOWED = set(tomllib.loads((HERE.parent / "deny.toml").read_text())["licenses"]
 # Python's own licence, of what Python's own authors publish beside it: permissive.
 ALLOWED.add("PSF-2.0")
 
+# The words of a licence that Go modules, which name none, have in their files.
+TEXTS = {
+    "Apache-2.0": "Apache License",
+    "BSD-3-Clause": "Redistribution and use in source and binary forms",
+    "MIT": "Permission is hereby granted, free of charge",
+}
 # How packages spell it that are older than names for licences.
 SPELLED = {
     "3-Clause BSD License": "BSD-3-Clause",
@@ -36,9 +44,26 @@ def python():
         yield name, metadata["License-Expression"] or next((SPELLED[word] for word in spelled if word in SPELLED), None)
 
 
+def typescript():
+    packages = json.loads((HERE / "typescript" / "package-lock.json").read_text())["packages"]
+    for path, package in packages.items():
+        if path and not package.get("dev"):
+            yield path.rsplit("node_modules/", 1)[1], package.get("license")
+
+
+def go():
+    listed = subprocess.run(
+        ["go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Dir}}{{end}}{{end}}", "./..."],
+        cwd=HERE / "go", check=True, capture_output=True, text=True).stdout
+    for line in sorted(set(listed.split("\n")) - {""}):
+        module, folder = line.split("\t")
+        texts = [file.read_text() for file in pathlib.Path(folder).glob("LICENSE*")]
+        yield module, next((name for name, words in TEXTS.items() if any(words in text for text in texts)), None)
+
+
 def main():
     refused = []
-    for language in (python,):
+    for language in (python, typescript, go):
         found = dict(language())
         print(f"{language.__name__}: " + ", ".join(f"{name} ({licence})" for name, licence in sorted(found.items())))
         if not found:

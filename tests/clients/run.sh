@@ -48,9 +48,11 @@ examples python python3 "Debian: apt-get install python3-venv"
 own python python3 "Debian: apt-get install python3-venv"
 suite "node: @authzed/authzed-node" npm "Debian: apt-get install nodejs npm" node_client
 examples node npm "Debian: apt-get install nodejs npm"
+own typescript npm "Debian: apt-get install nodejs npm"
 suite "go: authzed-go" go "https://go.dev/dl" go_client
 examples go go "https://go.dev/dl"
-if [ -n "$examples" ] && true; then
+own go go "https://go.dev/dl"
+if [ -n "$examples" ] && command -v python3 >/dev/null && command -v npm >/dev/null; then
   suite "our own clients: generated code and licences" go "https://go.dev/dl" ../../clients/test.sh all
 fi
 if [ -n "${STONETOWN_TESTING_ENDPOINT:-}" ]; then
