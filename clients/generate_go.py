@@ -1,5 +1,6 @@
 """What the Go client has by the protos."""
 import subprocess
+import textwrap
 
 MODULE = "github.com/stonetown/stonetown/clients/go"
 GENERATED = ["go/v1", "go/services.go", "go/reason.go"]
@@ -45,7 +46,7 @@ def field_name(service):
 
 
 def field(service):
-    comment = f"\t// {service.comment}\n" if service.comment else ""
+    comment = "".join(f"\t// {line}\n" for line in textwrap.wrap(service.comment, 120))
     return f"{comment}\t{field_name(service)} v1.{service.name}Client\n"
 
 

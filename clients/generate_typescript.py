@@ -1,5 +1,6 @@
 """What the TypeScript client has by the protos."""
 import pathlib
+import textwrap
 
 import google.rpc
 
@@ -51,7 +52,9 @@ def name(service):
 
 
 def field(service):
-    comment = f"  /** {service.comment} */\n" if service.comment else ""
+    lines = textwrap.wrap(service.comment, 120)
+    comment = "".join(f"   * {line}\n" for line in lines)
+    comment = f"  /**\n{comment}   */\n" if lines else ""
     return f"{comment}  readonly {name(service)}: Service<typeof v1.{service.name}>;\n"
 
 

@@ -72,8 +72,14 @@ func TestAStreamHasNoDeadlineAndEnds(t *testing.T) {
 	if fake.calls[0].secondsLeft != 0 {
 		t.Error("there is a deadline")
 	}
+}
+
+func TestTheTokenOfSomethingElseIsNoState(t *testing.T) {
+	fake, client := serve(t)
+	fake.answers["IssueCredential"] = &v1.IssueCredentialResponse{Token: "secret"}
+	must[*v1.IssueCredentialResponse](t)(client.Principal.IssueCredential(t.Context(), &v1.IssueCredentialRequest{}))
 	if client.ZedToken() != "" {
-		t.Error("the token of something else became a state")
+		t.Error("a credential became a state")
 	}
 }
 
@@ -210,7 +216,8 @@ func TestNoSecretIsShown(t *testing.T) {
 	_, err := may(t, client)
 	shown := []string{fmt.Sprint(client), fmt.Sprintf("%+v", client), fmt.Sprintf("%#v", client), err.Error(), fmt.Sprintf("%+v", err)}
 	for _, token := range []string{"secret-0815\n", " secret-0815", "secret-0815é", ""} {
-		_, client := serve(t, WithToken(token))
+		fake, client := serve(t, WithToken(token))
+		fake.answers["Check"] = yes
 		_, err := may(t, client)
 		if err == nil {
 			t.Errorf("%q was sent", token)

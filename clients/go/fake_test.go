@@ -21,6 +21,7 @@ import (
 type fake struct {
 	v1.UnimplementedDecisionServiceServer
 	v1.UnimplementedGrantServiceServer
+	v1.UnimplementedPrincipalServiceServer
 
 	address string
 	// What is answered, by the name of the call: those of turns first, one a call.
@@ -63,6 +64,7 @@ func serve(t *testing.T, options ...Option) (*fake, *Client) {
 	server := grpc.NewServer()
 	v1.RegisterDecisionServiceServer(server, found)
 	v1.RegisterGrantServiceServer(server, found)
+	v1.RegisterPrincipalServiceServer(server, found)
 	go server.Serve(listener)
 	t.Cleanup(server.Stop)
 	client, err := New(found.address, append([]Option{WithToken("secret-0815")}, options...)...)
@@ -127,6 +129,10 @@ func (f *fake) CompleteTask(ctx context.Context, request *v1.CompleteTaskRequest
 
 func (f *fake) PutTemplate(ctx context.Context, request *v1.PutTemplateRequest) (*v1.PutTemplateResponse, error) {
 	return answer[v1.PutTemplateResponse](f, ctx, "PutTemplate", request)
+}
+
+func (f *fake) IssueCredential(ctx context.Context, request *v1.IssueCredentialRequest) (*v1.IssueCredentialResponse, error) {
+	return answer[v1.IssueCredentialResponse](f, ctx, "IssueCredential", request)
 }
 
 func (f *fake) WatchGrants(request *v1.WatchGrantsRequest, stream v1.GrantService_WatchGrantsServer) error {

@@ -115,7 +115,8 @@ type CheckResponse struct {
 	JudgedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=judged_at,json=judgedAt,proto3" json:"judged_at,omitempty"`
 	// Until when (exclusively) the answer stays allowed if nothing is written; not set if for ever, or if it is not allowed.
 	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
-	// Where the answer is denied: what the caller could ask for, to be allowed it.
+	// Where the answer is denied: what the caller could ask for, or the principal that the
+	// subject stands for, to be allowed it.
 	Requestable   []*Requestable `protobuf:"bytes,10,rep,name=requestable,proto3" json:"requestable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

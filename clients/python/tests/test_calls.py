@@ -108,8 +108,10 @@ class Calls(unittest.TestCase):
             client.may(*QUESTION, at=datetime(2026, 1, 2))
 
     def test_the_token_of_something_else_is_no_state(self):
-        _, client = self.serve(WatchGrants=[v1.WatchGrantsResponse(token="1")])
+        _, client = self.serve(WatchGrants=[v1.WatchGrantsResponse(token="1")],
+                               IssueCredential=v1.IssueCredentialResponse(token=SECRET))
         list(client.grant.watch_grants(v1.WatchGrantsRequest()))
+        client.principal.issue_credential(v1.IssueCredentialRequest())
         self.assertIsNone(client.zedtoken)
 
     def test_an_error_says_code_reason_and_values(self):

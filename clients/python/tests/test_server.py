@@ -40,14 +40,18 @@ def stonetown_cli(*arguments):
     return printed.strip()
 
 
+def with_schema():
+    with tempfile.NamedTemporaryFile("w", suffix=".zed") as schema:
+        schema.write(SCHEMA)
+        schema.flush()
+        stonetown_cli("schema", "write", schema.name)
+
+
 @unittest.skipUnless("STONETOWN_ENDPOINT" in os.environ, "no server: STONETOWN_ENDPOINT")
 class Server(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        with tempfile.NamedTemporaryFile("w", suffix=".zed") as schema:
-            schema.write(SCHEMA)
-            schema.flush()
-            stonetown_cli("schema", "write", schema.name)
+        with_schema()
         stonetown_cli("relationship", "touch", "container:staging-1", "restarter", "agent:fixer")
         cls.client = cls.enterClassContext(stonetown.Client.from_env())
 

@@ -5,20 +5,32 @@ import * as v1 from "./gen/v1.js";
 
 /** Which calls are repeated when the server is away, and how: only those that may be. */
 export const SERVICE_CONFIG =
-  '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}';
+  '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}';
 
 /** One property for each service of stonetown.v1. */
 export class Services {
-  /** What an operator asks of a running server. Every call needs a key, as all others do. */
+  /**
+   * What an operator asks of a running server. Every call needs a key, as all others do.
+   */
   readonly admin: Service<typeof v1.AdminService>;
-  /** Who may do what, and why. */
+  /**
+   * Who may do what, and why.
+   */
   readonly decision: Service<typeof v1.DecisionService>;
-  /** Access just in time: what can be asked for, requests and votes, and what comes of them. */
+  /**
+   * Access just in time: what can be asked for, requests and votes, and what comes of them.
+   */
   readonly grant: Service<typeof v1.GrantService>;
+  /**
+   * Who can call the server, with what credentials, and what each may do with the server itself. What subjects may do with
+   * resources is in the relationships of stores; this is about calls.
+   */
+  readonly principal: Service<typeof v1.PrincipalService>;
 
   constructor(calls: Calls) {
     this.admin = calls.service(v1.AdminService);
     this.decision = calls.service(v1.DecisionService);
     this.grant = calls.service(v1.GrantService);
+    this.principal = calls.service(v1.PrincipalService);
   }
 }

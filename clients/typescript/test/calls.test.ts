@@ -51,8 +51,12 @@ describe("calls", () => {
       }
       assert.equal(fake.calls[0]!.secondsLeft, Infinity);
       assert.ok(fake.calls[1]!.secondsLeft < 6);
-      assert.equal(client.zedtoken, undefined, "the token of something else became a state");
     }));
+
+  it("whose token is something else name no state", withFake({ IssueCredential: { token: "secret" } }, async (_, client) => {
+    await client.principal.issueCredential({});
+    assert.equal(client.zedtoken, undefined, "a credential became a state");
+  }));
 
   it("that stream end early without harm", withFake({ WatchGrants: { token: "1" } }, async (_, client) => {
     for await (const _answer of client.grant.watchGrants({})) {

@@ -46,7 +46,7 @@ export class Fake {
   readonly #server = new Server();
 
   constructor(readonly answers: Record<string, Answer>) {
-    for (const service of [v1.DecisionService, v1.GrantService] as DescService[]) {
+    for (const service of [v1.DecisionService, v1.GrantService, v1.PrincipalService] as DescService[]) {
       const definition = service.methods.map((method) => [method.localName, wire(method)]);
       const handlers = service.methods.map((method) => [
         method.localName,

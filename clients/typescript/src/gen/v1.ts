@@ -4,3 +4,4 @@ export * from "./stonetown/v1/admin_pb.js";
 export * from "./stonetown/v1/core_pb.js";
 export * from "./stonetown/v1/decision_pb.js";
 export * from "./stonetown/v1/grant_pb.js";
+export * from "./stonetown/v1/principal_pb.js";

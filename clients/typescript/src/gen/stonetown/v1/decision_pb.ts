@@ -99,7 +99,8 @@ export type CheckResponse = Message<"stonetown.v1.CheckResponse"> & {
   until?: Timestamp;
 
   /**
-   * Where the answer is denied: what the caller could ask for, to be allowed it.
+   * Where the answer is denied: what the caller could ask for, or the principal that the
+   * subject stands for, to be allowed it.
    *
    * @generated from field: repeated stonetown.v1.Requestable requestable = 10;
    */
