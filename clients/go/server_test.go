@@ -44,6 +44,7 @@ func run(t *testing.T, arguments ...string) {
 	}
 }
 
+// real is a client of the server, whose schema is written.
 func real(t *testing.T) *Client {
 	t.Helper()
 	if os.Getenv("STONETOWN_ENDPOINT") == "" {

@@ -4,42 +4,17 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 
 import { Client, status } from "../src/index.js";
+import { ENDPOINT, env, run, writeSchema } from "./server.js";
 
-const env = process.env as Record<string, string>;
-const SCHEMA = `
-use expiration
-
-caveat within_budget(spent int, budget int) {
-  spent < budget
-}
-
-definition agent {}
-definition container {
-  relation restarter: agent
-  permission restart = restarter
-}
-definition cluster {
-  relation scaler: agent with expiration | agent with within_budget
-  permission scale = scaler
-}
-`;
-
-const run = (...command: string[]) => execFileSync(env["STONETOWN_BIN"]!, command, { encoding: "utf8" });
-
-describe("a server", { skip: !env["STONETOWN_ENDPOINT"] && "no server: STONETOWN_ENDPOINT" }, () => {
+describe("a server", { skip: !ENDPOINT && "no server: STONETOWN_ENDPOINT" }, () => {
   let client: Client;
 
   before(() => {
-    const folder = mkdtempSync(join(tmpdir(), "stonetown-"));
-    writeFileSync(join(folder, "schema.zed"), SCHEMA);
-    run("schema", "write", join(folder, "schema.zed"));
-    rmSync(folder, { recursive: true });
+    writeSchema();
     run("relationship", "touch", "container:staging-1", "restarter", "agent:fixer");
     client = Client.fromEnv();
   });
@@ -75,7 +50,7 @@ describe("a server", { skip: !env["STONETOWN_ENDPOINT"] && "no server: STONETOWN
     await assert.rejects(client.may("agent:fixer", "restart", "cat:tom"), (error: any) =>
       error.code === status.FAILED_PRECONDITION && error.reason === "UNKNOWN_DEFINITION" && error.metadata.definition_name === "cat" && Boolean(error.requestId));
     await assert.rejects(client.may(...question, { at: new Date(Date.now() + 86_400_000) }), { code: status.OUT_OF_RANGE });
-    const stranger = new Client(env["STONETOWN_ENDPOINT"]!, { token: "wrong" });
+    const stranger = new Client(ENDPOINT!, { token: "wrong" });
     await assert.rejects(stranger.may(...question), (error: any) => [status.UNAUTHENTICATED, status.PERMISSION_DENIED].includes(error.code));
     stranger.close();
   });
