@@ -12,6 +12,8 @@ import (
 type Services struct {
 	// What an operator asks of a running server. Every call needs a key, as all others do.
 	Admin v1.AdminServiceClient
+	// Attributes of objects: values that caveats trust, because no request and no relationship can give them.
+	Attributes v1.AttributesServiceClient
 	// Who may do what, and why.
 	Decision v1.DecisionServiceClient
 	// Access just in time: what can be asked for, requests and votes, and what comes of them.
@@ -19,16 +21,20 @@ type Services struct {
 	// Who can call the server, with what credentials, and what each may do with the server itself. What subjects may do with
 	// resources is in the relationships of stores; this is about calls.
 	Principal v1.PrincipalServiceClient
+	// Relationships with all that is stored of them: also when they begin, which authzed.api.v1 has no field for.
+	Relationships v1.RelationshipsServiceClient
 }
 
 func servicesOn(connection grpc.ClientConnInterface) Services {
 	return Services{
-		Admin:     v1.NewAdminServiceClient(connection),
-		Decision:  v1.NewDecisionServiceClient(connection),
-		Grant:     v1.NewGrantServiceClient(connection),
-		Principal: v1.NewPrincipalServiceClient(connection),
+		Admin:         v1.NewAdminServiceClient(connection),
+		Attributes:    v1.NewAttributesServiceClient(connection),
+		Decision:      v1.NewDecisionServiceClient(connection),
+		Grant:         v1.NewGrantServiceClient(connection),
+		Principal:     v1.NewPrincipalServiceClient(connection),
+		Relationships: v1.NewRelationshipsServiceClient(connection),
 	}
 }
 
 // Which calls are repeated when the server is away, and how: only those that may be.
-const serviceConfig = `{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
+const serviceConfig = `{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`

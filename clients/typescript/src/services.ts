@@ -5,7 +5,7 @@ import * as v1 from "./gen/v1.js";
 
 /** Which calls are repeated when the server is away, and how: only those that may be. */
 export const SERVICE_CONFIG =
-  '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}';
+  '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}';
 
 /** One property for each service of stonetown.v1. */
 export class Services {
@@ -13,6 +13,10 @@ export class Services {
    * What an operator asks of a running server. Every call needs a key, as all others do.
    */
   readonly admin: Service<typeof v1.AdminService>;
+  /**
+   * Attributes of objects: values that caveats trust, because no request and no relationship can give them.
+   */
+  readonly attributes: Service<typeof v1.AttributesService>;
   /**
    * Who may do what, and why.
    */
@@ -26,11 +30,17 @@ export class Services {
    * resources is in the relationships of stores; this is about calls.
    */
   readonly principal: Service<typeof v1.PrincipalService>;
+  /**
+   * Relationships with all that is stored of them: also when they begin, which authzed.api.v1 has no field for.
+   */
+  readonly relationships: Service<typeof v1.RelationshipsService>;
 
   constructor(calls: Calls) {
     this.admin = calls.service(v1.AdminService);
+    this.attributes = calls.service(v1.AttributesService);
     this.decision = calls.service(v1.DecisionService);
     this.grant = calls.service(v1.GrantService);
     this.principal = calls.service(v1.PrincipalService);
+    this.relationships = calls.service(v1.RelationshipsService);
   }
 }
