@@ -99,6 +99,25 @@ func TestServerSeesAWriteElsewhere(t *testing.T) {
 	}
 }
 
+func TestServerShowsWhatTheClientWrites(t *testing.T) {
+	client := real(t)
+	written := must[*v1.WriteRelationshipsResponse](t)(client.Relationships.Write(t.Context(), &v1.WriteRelationshipsRequest{
+		Updates: []*v1.RelationshipUpdate{{
+			Operation: v1.RelationshipUpdate_OPERATION_TOUCH,
+			Relationship: &v1.Relationship{
+				Resource: &v1.ObjectRef{Type: "container", Id: "go-2"}, Relation: "restarter",
+				Subject: &v1.SubjectRef{Type: "agent", Id: "fixer"},
+			},
+		}},
+	}))
+	if client.ZedToken() != written.GetToken() {
+		t.Error(client.ZedToken())
+	}
+	if !must[Decision](t)(client.May(t.Context(), "agent:fixer", "restart", "container:go-2")).Allowed {
+		t.Error("the write is not seen")
+	}
+}
+
 func TestServerSaysWhy(t *testing.T) {
 	client := real(t)
 	_, err := client.May(t.Context(), "agent:fixer", "restart", "cat:tom")

@@ -47,7 +47,10 @@ class Grants(unittest.TestCase):
     def decide(self, approve):
         """Sam votes on what waits for a vote."""
         def vote():
+            until = time.monotonic() + 60
             while not (waiting := self.sam.grant.list_grants(v1.ListGrantsRequest(inbox=True)).grants):
+                if time.monotonic() > until:
+                    return
                 time.sleep(0.05)
             self.sam.grant.decide_grant(v1.DecideGrantRequest(id=waiting[0].id, approve=approve, comment="not now"))
         voter = threading.Thread(target=vote)

@@ -81,6 +81,17 @@ class Server(unittest.TestCase):
                 subject=v1.SubjectRef(type="agent", id="fixer"), freshness=v1.Freshness(at_exactly=first)))
             self.assertEqual(answer.outcome, v1.OUTCOME_DENIED)
 
+    def test_what_the_client_writes_is_seen(self):
+        with stonetown.Client.from_env() as client:
+            written = client.relationships.write(v1.WriteRelationshipsRequest(updates=[v1.RelationshipUpdate(
+                operation=v1.RelationshipUpdate.OPERATION_TOUCH, relationship=v1.Relationship(
+                    resource=v1.ObjectRef(type="container", id="staging-3"), relation="restarter",
+                    subject=v1.SubjectRef(type="agent", id="fixer")))]))
+            self.assertEqual(client.zedtoken, written.token)
+            self.assertTrue(client.may("agent:fixer", "restart", "container:staging-3"))
+            found = client.relationships.list(v1.ListRelationshipsRequest(resource_type="container", resource_id="staging-3"))
+            self.assertEqual([row.relationship.subject.id for row in found], ["fixer"])
+
     def test_reasons(self):
         with self.assertRaises(stonetown.FailedPrecondition) as caught:
             self.client.may("agent:fixer", "restart", "cat:tom")

@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 
-import { Client, status } from "../src/index.js";
+import { Client, status, v1 } from "../src/index.js";
 import { ENDPOINT, env, run, writeSchema } from "./server.js";
 
 describe("a server", { skip: !ENDPOINT && "no server: STONETOWN_ENDPOINT" }, () => {
@@ -43,6 +43,15 @@ describe("a server", { skip: !ENDPOINT && "no server: STONETOWN_ENDPOINT" }, () 
     assert.deepEqual([first.allowed, second.allowed], [false, true]);
     assert.equal(client.zedtoken, second.zedtoken);
     assert.notEqual(first.zedtoken, second.zedtoken);
+  });
+
+  it("shows what the client writes", async () => {
+    const relationship = { resource: { type: "container", id: "node-2" }, relation: "restarter", subject: { type: "agent", id: "fixer" } };
+    const { token } = await client.relationships.write({
+      updates: [{ operation: v1.RelationshipUpdate_Operation.TOUCH, relationship }],
+    });
+    assert.equal(client.zedtoken, token);
+    assert.ok((await client.may("agent:fixer", "restart", "container:node-2")).allowed);
   });
 
   it("says why it refuses", async () => {
