@@ -79,8 +79,10 @@ fn call(metadata: &MetadataMap, extensions: &mut Extensions) -> Result<Call, Sta
     let shorter = asked.into_iter().chain(max).min();
     let deadline = shorter.and_then(|timeout| Instant::now().checked_add(timeout));
     let notes = extensions.remove::<Arc<Notes>>();
+    // Whoever authenticates calls has looked up the store that this one is in.
+    let store = extensions.remove::<StoreId>().unwrap_or(StoreId::DEFAULT);
     let given = Given::Call { peer_ip: extensions.remove::<PeerIp>().map(|peer| peer.0) };
-    Ok(Call { caller, store: StoreId::DEFAULT, given, deadline, cancelled: None, notes })
+    Ok(Call { caller, store, given, deadline, cancelled: None, notes })
 }
 
 /// The timeout of a gRPC call, such as `100m`: up to eight digits and a unit. What is malformed is no timeout.

@@ -61,6 +61,7 @@ use crate::proto::stonetown::v1::decision_service_server::DecisionServiceServer;
 use crate::proto::stonetown::v1::grant_service_server::GrantServiceServer;
 use crate::proto::stonetown::v1::principal_service_server::PrincipalServiceServer;
 use crate::proto::stonetown::v1::relationships_service_server::RelationshipsServiceServer as StonetownRelationshipsServer;
+use crate::proto::stonetown::v1::store_service_server::StoreServiceServer;
 use crate::trailers::WithTrailers;
 
 /// The four services of `authzed.api.v1`, the three of `authzed.api.materialize.v0` and those of `stonetown.v1`. A request
@@ -94,6 +95,7 @@ pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
         .add_service(service!(DecisionServiceServer))
         .add_service(service!(GrantServiceServer))
         .add_service(service!(PrincipalServiceServer))
+        .add_service(service!(StoreServiceServer))
         .add_service(service!(WatchPermissionsServiceServer))
         .add_service(service!(WatchPermissionSetsServiceServer))
         .add_service(service!(RelationshipsServiceServer))

@@ -77,6 +77,7 @@ fn code(error: &Error) -> Code {
         | Error::WritesOverloaded
         | Error::TooManyCounters { .. }
         | Error::TooManyCalls { .. }
+        | Error::AboveQuota { .. }
         | Error::TooManyStreams { .. }
         | Error::MemoryPressure { .. } => Code::ResourceExhausted,
         Error::Denied { .. } => Code::PermissionDenied,
@@ -191,6 +192,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::Invalid(_)
         | Error::WritesOverloaded
         | Error::TooManyCalls { .. }
+        | Error::AboveQuota { .. }
         | Error::Denied { .. }
         | Error::TooManyStreams { .. }
         | Error::MemoryPressure { .. }

@@ -9,6 +9,7 @@ mod decision;
 mod grant;
 mod principal;
 pub(crate) mod relationships;
+mod store;
 
 #[cfg(test)]
 mod tests;

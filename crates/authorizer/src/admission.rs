@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
+use stonetown_tuple::StoreId;
+
 use crate::{Caller, Error, Limits};
 
 /// How much a call can ask of the server.
@@ -25,6 +27,8 @@ pub struct Admission {
 
 struct Shared {
     callers: Mutex<HashMap<Caller, Running>>,
+    /// Calls in stores that have a bound of their own.
+    stores: Mutex<HashMap<StoreId, u32>>,
     calls_max: u32,
     heavy_calls_max: u32,
     memory_used: AtomicU64,
@@ -58,6 +62,8 @@ struct Running {
 pub struct Permit {
     shared: Arc<Shared>,
     caller: Caller,
+    /// Where it is counted there.
+    store: Option<StoreId>,
     weight: Weight,
 }
 
@@ -66,6 +72,7 @@ impl Admission {
         Admission {
             shared: Arc::new(Shared {
                 callers: Mutex::default(),
+                stores: Mutex::default(),
                 calls_max: limits.calls_per_caller_max,
                 heavy_calls_max: limits.heavy_calls_per_caller_max,
                 memory_used: AtomicU64::new(0),
@@ -78,13 +85,14 @@ impl Admission {
         }
     }
 
-    /// Lets a call in, for as long as the permit lives. What the server asks itself, to answer somebody whom it has let in, is
+    /// Lets a call in, for as long as the permit lives. A store with a bound has no more calls than that (0 for none). What the server asks itself, to answer somebody whom it has let in, is
     /// never kept out.
     ///
     /// # Errors
     /// [`Error::TooManyCalls`] or [`Error::MemoryPressure`]; both are worth a retry, later.
-    pub fn admit(&self, caller: &Caller, weight: Weight) -> Result<Permit, Error> {
+    pub fn admit(&self, caller: &Caller, weight: Weight, (store, calls_max): (StoreId, u32)) -> Result<Permit, Error> {
         let shared = &self.shared;
+        let store = (calls_max > 0 && !caller.is_internal()).then_some(store);
         if shared.memory_max > 0 && !caller.is_internal() {
             let used = shared.memory_used.load(Ordering::Relaxed);
             let percent = if weight == Weight::Heavy { 75 } else { 85 };
@@ -103,12 +111,21 @@ impl Admission {
                 shared.refused_for_calls.fetch_add(1, Ordering::Relaxed);
                 return Err(Error::TooManyCalls { limit });
             }
+            if let Some(store) = store {
+                let mut stores = shared.stores.lock();
+                let in_store = stores.entry(store).or_default();
+                if *in_store >= calls_max {
+                    shared.refused_for_calls.fetch_add(1, Ordering::Relaxed);
+                    return Err(Error::AboveQuota { what: "calls at the same time", limit: calls_max.into() });
+                }
+                *in_store += 1;
+            }
             running.calls += 1;
             running.heavy += heavy;
         }
         shared.running.fetch_add(1, Ordering::Relaxed);
         shared.running_heavy.fetch_add(u64::from(weight == Weight::Heavy), Ordering::Relaxed);
-        Ok(Permit { shared: Arc::clone(shared), caller: caller.clone(), weight })
+        Ok(Permit { shared: Arc::clone(shared), caller: caller.clone(), store, weight })
     }
 
     /// Tells the gate how much memory the process uses, in bytes.
@@ -134,6 +151,15 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.running.fetch_sub(1, Ordering::Relaxed);
         self.shared.running_heavy.fetch_sub(u64::from(self.weight == Weight::Heavy), Ordering::Relaxed);
+        if let Some(store) = self.store {
+            let mut stores = self.shared.stores.lock();
+            if let Some(running) = stores.get_mut(&store) {
+                *running -= 1;
+                if *running == 0 {
+                    stores.remove(&store);
+                }
+            }
+        }
         let mut callers = self.shared.callers.lock();
         if let Some(running) = callers.get_mut(&self.caller) {
             running.calls -= 1;
@@ -157,23 +183,32 @@ mod tests {
     #[test]
     fn one_callers_calls_are_bounded_and_anothers_are_not_touched() {
         let admission = Admission::new(&Limits { calls_per_caller_max: 2, ..Limits::default() });
-        let first = admission.admit(&caller("a"), Weight::Light).unwrap();
-        let _second = admission.admit(&caller("a"), Weight::Light).unwrap();
-        assert!(matches!(admission.admit(&caller("a"), Weight::Light), Err(Error::TooManyCalls { limit: 2 })));
-        assert!(admission.admit(&caller("b"), Weight::Light).is_ok());
+        let first = admission.admit(&caller("a"), Weight::Light, (StoreId::DEFAULT, 0)).unwrap();
+        let _second = admission.admit(&caller("a"), Weight::Light, (StoreId::DEFAULT, 0)).unwrap();
+        assert!(matches!(
+            admission.admit(&caller("a"), Weight::Light, (StoreId::DEFAULT, 0)),
+            Err(Error::TooManyCalls { limit: 2 })
+        ));
+        assert!(admission.admit(&caller("b"), Weight::Light, (StoreId::DEFAULT, 0)).is_ok());
         let one = Counts { running: 2, refused_for_calls: 1, ..Counts::default() };
         assert_eq!(admission.counts(), one);
         drop(first);
-        assert!(admission.admit(&caller("a"), Weight::Light).is_ok());
+        assert!(admission.admit(&caller("a"), Weight::Light, (StoreId::DEFAULT, 0)).is_ok());
     }
 
     #[test]
     fn heavy_calls_are_shed_before_light_ones() {
         let admission = Admission::new(&Limits { memory_bytes_max: 1000, ..Limits::default() });
         admission.set_memory_used(800);
-        assert!(matches!(admission.admit(&caller("a"), Weight::Heavy), Err(Error::MemoryPressure { .. })));
-        assert!(admission.admit(&caller("a"), Weight::Light).is_ok());
+        assert!(matches!(
+            admission.admit(&caller("a"), Weight::Heavy, (StoreId::DEFAULT, 0)),
+            Err(Error::MemoryPressure { .. })
+        ));
+        assert!(admission.admit(&caller("a"), Weight::Light, (StoreId::DEFAULT, 0)).is_ok());
         admission.set_memory_used(900);
-        assert!(matches!(admission.admit(&caller("a"), Weight::Light), Err(Error::MemoryPressure { .. })));
+        assert!(matches!(
+            admission.admit(&caller("a"), Weight::Light, (StoreId::DEFAULT, 0)),
+            Err(Error::MemoryPressure { .. })
+        ));
     }
 }

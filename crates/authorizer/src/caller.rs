@@ -33,6 +33,8 @@ pub struct Proof {
     pub scope: Option<Scope>,
     /// When it ends, exclusively; `None` for as long as it is known.
     pub expires_at: Option<Timestamp>,
+    /// The one store that it is for; `None` for every store.
+    pub store: Option<Arc<str>>,
     /// The claims of a token that somebody else issued.
     pub claims: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -161,7 +163,7 @@ impl Scope {
             Act::Write { resource_type, .. } => self.of_type(resource_type).next().is_some(),
             Act::Revoke { resource_type: Some(resource_type), .. } => self.of_type(resource_type).next().is_some(),
             Act::Enumerate(None) | Act::Revoke { resource_type: None, .. } => false,
-            Act::ReadSchema | Act::WriteSchema | Act::Operate => false,
+            Act::ReadSchema | Act::WriteSchema | Act::Operate | Act::OperateServer => false,
         }
     }
 

@@ -27,6 +27,8 @@ use crate::{Authorizer, Call, Error};
 
 /// Under which name the datastore keeps the counters of a store.
 const KEPT_AS: &str = "counters";
+/// The counter of all relationships of a store, which no other can be named like.
+const ALL: &str = "*";
 /// Revisions after which counts are kept anew, so that a restart has not much to catch up with.
 const KEEP_EVERY: u64 = 10_000;
 /// Steps of the log that are followed before others may have the counters.
@@ -75,7 +77,7 @@ impl Authorizer {
             return Err(Error::CounterRegistered { name: name.to_string(), filter });
         }
         let limit = self.options.limits.counters_max;
-        if set.counters.len() >= limit {
+        if set.counters.keys().filter(|name| *name != ALL).count() >= limit {
             return Err(Error::TooManyCounters { limit });
         }
         set.registered += 1;
@@ -222,6 +224,31 @@ impl Authorizer {
         Ok(())
     }
 
+    /// How many relationships a store holds. Counted once, and kept from then on; not over restarts.
+    pub(crate) fn relationships_in(&self, store: StoreId) -> Result<u64, Error> {
+        let set = self.counters_of(store)?;
+        loop {
+            let number = {
+                let mut set = set.lock();
+                if !set.counters.contains_key(ALL) {
+                    set.registered += 1;
+                    let number = set.registered;
+                    let filter = RelationshipFilter::default();
+                    set.counters.insert(ALL.to_owned(), Counter { number, filter, counted: None, under_way: 0 });
+                }
+                self.advance(&mut set)?;
+                match set.counters.get(ALL) {
+                    Some(Counter { counted: Some(counted), .. }) if set.reached >= self.datastore.head() => {
+                        return Ok(counted.relationships);
+                    }
+                    Some(Counter { counted: None, number, .. }) => *number,
+                    _ => continue,
+                }
+            };
+            self.count_first(&set, ALL, number, &RelationshipFilter::default())?;
+        }
+    }
+
     /// Follows the log for some steps.
     fn advance(&self, set: &mut CounterSet) -> Result<(), Error> {
         let Some(from) = set.counters.values().filter_map(|counter| Some(counter.counted?.at)).min() else {
@@ -279,7 +306,8 @@ impl Authorizer {
     }
 
     fn keep(&self, set: &CounterSet) -> Result<(), Error> {
-        let counters = set.counters.iter().map(|(name, counter)| counter.to_kept(name)).collect();
+        let named = set.counters.iter().filter(|(name, _)| *name != ALL);
+        let counters = named.map(|(name, counter)| counter.to_kept(name)).collect();
         let kept = Kept { instance: self.datastore.instance().0, counters };
         let bytes = serde_json::to_vec(&kept).map_err(|error| Error::Internal(error.to_string()))?;
         Ok(self.datastore.keep(set.store, KEPT_AS, Some(bytes))?)

@@ -275,6 +275,14 @@ pub enum Error {
         /// The limit.
         limit: u32,
     },
+    /// The store holds or asks as much as it may.
+    #[error("the store's quota is {limit} {what}: have it raised, or delete what is not needed")]
+    AboveQuota {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
     /// Too many streams that stay open.
     #[error("too many streams at once: `{limit}` is {max}")]
     TooManyStreams {
@@ -421,6 +429,7 @@ impl Error {
             Error::ReadOnly(_) => "read_only",
             Error::WritesOverloaded => "writes_overloaded",
             Error::TooManyCalls { .. } => "too_many_calls",
+            Error::AboveQuota { .. } => "above_quota",
             Error::MemoryPressure { .. } => "memory_pressure",
             Error::Unrecorded => "unrecorded",
             Error::Refused(_) => "refused",

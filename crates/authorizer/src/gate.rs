@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use stonetown_tuple::{ObjectRef, RelationshipFilter, StoreId, SubjectId, SubjectRef};
 
 use crate::admission::{Permit, Weight};
@@ -34,8 +35,24 @@ pub enum Act<'a> {
     ReadSchema,
     /// To replace the schema.
     WriteSchema,
-    /// To run the server: copies, scrubs, counters.
+    /// To look after the store: its counters.
     Operate,
+    /// To look after the whole server: copies, scrubs.
+    OperateServer,
+}
+
+/// How much a store may hold and ask; 0 where nothing bounds it but the server itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Relationships. What is written at the same moment may go beyond it.
+    #[serde(default)]
+    pub relationships_max: u64,
+    /// Bytes of the schema.
+    #[serde(default)]
+    pub schema_bytes_max: u64,
+    /// Calls that run at the same time.
+    #[serde(default)]
+    pub calls_max: u32,
 }
 
 /// Judges callers. Must be quick: every call asks it.
@@ -55,6 +72,12 @@ pub trait Gate: Send + Sync {
         let _ = store;
         Ok(None)
     }
+
+    /// How much a store may hold and ask.
+    fn quota(&self, store: StoreId) -> Quota {
+        let _ = store;
+        Quota::default()
+    }
 }
 
 /// Objects that are cut off, each as a subject itself and not as a group of others.
@@ -72,7 +95,21 @@ impl Authorizer {
     /// Lets a call in that may do all of `acts`, while there is room for it.
     pub(crate) fn admit(&self, call: &Call, weight: Weight, acts: &[Act<'_>]) -> Result<Permit, Error> {
         acts.iter().try_for_each(|act| self.judge(call, *act))?;
-        self.admission.admit(&call.caller, weight)
+        self.admission.admit(&call.caller, weight, (call.store, self.quota(call.store).calls_max))
+    }
+
+    /// How much a store may hold and ask.
+    pub(crate) fn quota(&self, store: StoreId) -> Quota {
+        self.gate.get().map(|gate| gate.quota(store)).unwrap_or_default()
+    }
+
+    /// Refuses to write `more` relationships into a store that would hold more than it may then.
+    pub(crate) fn within_quota(&self, store: StoreId, more: usize) -> Result<(), Error> {
+        let Quota { relationships_max: limit, .. } = self.quota(store);
+        if limit > 0 && more > 0 && self.relationships_in(store)?.saturating_add(more as u64) > limit {
+            return Err(Error::AboveQuota { what: "relationships", limit });
+        }
+        Ok(())
     }
 
     /// Asks the gate whether a caller may do something, for calls that are built on others.
@@ -131,7 +168,8 @@ impl std::fmt::Display for Act<'_> {
             }
             Act::ReadSchema => f.write_str("read the schema"),
             Act::WriteSchema => f.write_str("write the schema"),
-            Act::Operate => f.write_str("operate the server"),
+            Act::Operate => f.write_str("operate the store"),
+            Act::OperateServer => f.write_str("operate the server"),
         }
     }
 }

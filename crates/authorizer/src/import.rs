@@ -17,6 +17,8 @@ pub struct Import<'a> {
     world: World,
     schema_at: Option<Revision>,
     call: Call,
+    /// Relationships taken so far.
+    taken: usize,
     _permit: Permit,
 }
 
@@ -42,7 +44,7 @@ impl Authorizer {
         let world = self.world(call, Consistency::FullyConsistent)?;
         let writer = self.datastore.bulk(call.store, mode, world.now)?;
         let schema_at = world.snapshot.schema()?.map(|schema| schema.revision);
-        Ok(Import { authorizer: self, writer, world, schema_at, call: call.clone(), _permit: permit })
+        Ok(Import { authorizer: self, writer, world, schema_at, call: call.clone(), taken: 0, _permit: permit })
     }
 }
 
@@ -63,6 +65,8 @@ impl Import<'_> {
             self.authorizer.check_scope(&self.call, &relationship.resource, &relationship.relation)?;
             self.authorizer.check_relationship(self.world.schema(), relationship, Purpose::Write)?;
         }
+        self.taken += relationships.len();
+        self.authorizer.within_quota(self.call.store, self.taken)?;
         Ok(self.writer.push(relationships)?)
     }
 
@@ -71,7 +75,7 @@ impl Import<'_> {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn finish(self) -> Result<(ZedToken, u64), Error> {
-        let Import { authorizer, writer, world, schema_at, call, _permit } = self;
+        let Import { authorizer, writer, world, schema_at, call, taken: _, _permit } = self;
         authorizer.recorded(&call, Asked::write("import"), |recording| {
             recording.see(&world);
             let committed = writer.publish(schema_at, Some(call.caller.name.to_string()), None)?;

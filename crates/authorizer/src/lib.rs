@@ -61,7 +61,7 @@ pub use admission::Admission;
 pub use caller::{Caller, Narrowing, Proof, Scope};
 pub use clock::Clock;
 pub use error::Error;
-pub use gate::{Act, Gate};
+pub use gate::{Act, Gate, Quota};
 pub use limits::Limits;
 pub use notes::Notes;
 /// The graph's answers, as they leave the front door.

@@ -44,6 +44,10 @@ impl Authorizer {
 
     fn replace_schema(&self, call: &Call, text: &str, recording: &mut Recording<'_>) -> Result<ZedToken, Error> {
         let _permit = self.admit(call, Weight::Heavy, &[Act::WriteSchema])?;
+        let limit = self.quota(call.store).schema_bytes_max;
+        if limit > 0 && text.len() as u64 > limit {
+            return Err(Error::AboveQuota { what: "bytes of schema", limit });
+        }
         let options =
             CompileOptions { prefixes_required: self.options.schema_prefixes_required, ..CompileOptions::default() };
         let schema = Schema::compile(text, &options).map_err(Error::Schema)?;

@@ -112,7 +112,7 @@ impl Authorizer {
     /// when other upkeep is running.
     pub fn checkpoint(&self, call: &Call, name: Option<&str>) -> Result<Checkpoint, Error> {
         self.recorded(call, Asked::of("checkpoint"), |_| {
-            let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
+            let _permit = self.admit(call, Weight::Heavy, &[Act::OperateServer])?;
             let begun = Instant::now();
             let outcome = self.make_checkpoint(call, name);
             self.upkeep.checkpoints.count(begun, self.clock.now(), &outcome);
@@ -149,7 +149,7 @@ impl Authorizer {
     /// [`Error::Deadline`] when the caller has gone. What does not agree is in the report.
     pub fn scrub(&self, call: &Call, progress: &mut dyn FnMut(u64) -> ControlFlow<()>) -> Result<Scrubbed, Error> {
         self.recorded(call, Asked::of("scrub"), |_| {
-            let _permit = self.admit(call, Weight::Heavy, &[Act::Operate])?;
+            let _permit = self.admit(call, Weight::Heavy, &[Act::OperateServer])?;
             let begun = Instant::now();
             let outcome = self.look_at_all(call, progress);
             self.upkeep.scrubs.count(begun, self.clock.now(), &outcome);

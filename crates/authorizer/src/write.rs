@@ -93,6 +93,8 @@ impl Authorizer {
         above(RequestLimit::Updates, request.updates.len(), self.options.limits.updates_max)?;
         self.check_extras(&request.preconditions, request.metadata.as_deref())?;
         refuse_duplicates(&request.updates)?;
+        let more = request.updates.iter().filter(|update| update.operation != Operation::Delete).count();
+        self.within_quota(call.store, more)?;
         let request_id = request.request_id.clone().map(|id| RequestId { id, fingerprint: write_fingerprint(request) });
         let committed = self.commit(call, request_id, recording, |world, transaction| {
             let schema = world.schema();

@@ -16,6 +16,7 @@ use stonetown_api::proto::stonetown::v1::attributes_service_client::AttributesSe
 use stonetown_api::proto::stonetown::v1::grant_service_client::GrantServiceClient;
 use stonetown_api::proto::stonetown::v1::principal_service_client::PrincipalServiceClient;
 use stonetown_api::proto::stonetown::v1::relationships_service_client::RelationshipsServiceClient;
+use stonetown_api::proto::stonetown::v1::store_service_client::StoreServiceClient;
 use stonetown_server::config::LogFormat;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -107,6 +108,10 @@ pub(crate) struct Connection {
     #[arg(long, global = true, env = "STONETOWN_REQUEST_ID", value_name = "ID", help_heading = HEADING)]
     request_id: Option<String>,
 
+    /// The store that the call is in; the one that the key is for, or else the default one, without it.
+    #[arg(long, global = true, env = "STONETOWN_STORE", value_name = "NAME", help_heading = HEADING)]
+    store: Option<String>,
+
     /// How often a call is repeated when the server is away or busy for a moment.
     #[arg(long, global = true, env = "STONETOWN_MAX_RETRIES", default_value_t = 10, value_name = "N", help_heading = HEADING)]
     max_retries: u32,
@@ -166,17 +171,19 @@ pub(crate) struct Client {
     pub(crate) principals: PrincipalServiceClient<Transport>,
     pub(crate) relationships: RelationshipsServiceClient<Transport>,
     pub(crate) schema: SchemaServiceClient<Transport>,
+    pub(crate) stores: StoreServiceClient<Transport>,
     pub(crate) watch: WatchServiceClient<Transport>,
 }
 
 /// A connection that repeats calls and puts key and id into each.
 pub(crate) type Transport = InterceptedService<Retry<Channel>, Bearer>;
 
-/// Puts the key into each call, and the id where one was given.
+/// Puts the key into each call, and id and store where they were given.
 #[derive(Clone)]
 pub(crate) struct Bearer {
     key: MetadataValue<Ascii>,
     request_id: Option<MetadataValue<Ascii>>,
+    store: Option<MetadataValue<Ascii>>,
 }
 
 impl Interceptor for Bearer {
@@ -184,6 +191,9 @@ impl Interceptor for Bearer {
         request.metadata_mut().insert("authorization", self.key.clone());
         if let Some(id) = &self.request_id {
             request.metadata_mut().insert("x-request-id", id.clone());
+        }
+        if let Some(store) = &self.store {
+            request.metadata_mut().insert("stonetown-store", store.clone());
         }
         Ok(request)
     }
@@ -340,7 +350,9 @@ pub(crate) async fn connect(connection: Connection) -> anyhow::Result<Client> {
     let request_id = connection.request_id.as_deref().map(str::parse).transpose();
     let request_id = request_id.context("the request id has characters that a header cannot carry")?;
     let channel = Retry::new(target.connect().await?, connection.max_retries);
-    let bearer = Bearer { key, request_id };
+    let store = connection.store.as_deref().map(str::parse).transpose();
+    let store = store.context("the store's name has characters that a header cannot carry")?;
+    let bearer = Bearer { key, request_id, store };
     let bytes_max = connection.max_message_size;
     macro_rules! service {
         ($client:ident) => {
@@ -354,6 +366,7 @@ pub(crate) async fn connect(connection: Connection) -> anyhow::Result<Client> {
         permissions: service!(PermissionsServiceClient),
         principals: service!(PrincipalServiceClient),
         relationships: service!(RelationshipsServiceClient),
+        stores: service!(StoreServiceClient),
         schema: service!(SchemaServiceClient),
         watch: service!(WatchServiceClient),
     })

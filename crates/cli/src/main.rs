@@ -28,6 +28,7 @@ mod scrub;
 mod serve;
 mod serve_testing;
 mod shell;
+mod store;
 mod validate;
 mod version;
 mod wire;
@@ -87,6 +88,9 @@ enum Command {
     /// Hand out, rotate and take back credentials.
     #[command(subcommand)]
     Credential(principal::CredentialCommand),
+    /// Make, bound and delete stores.
+    #[command(subcommand)]
+    Store(store::Command),
     /// Show who one is to the server, and what one may do.
     Whoami,
     /// Back up what a server holds.
@@ -181,6 +185,7 @@ fn main() -> ExitCode {
         Command::Credential(command) => {
             client::run(cli.connection, |client| principal::run_credential(client, command, output))
         }
+        Command::Store(command) => client::run(cli.connection, |client| store::run(client, command, output)),
         Command::Whoami => client::run(cli.connection, |client| principal::whoami(client, output)),
         Command::Attribute(command) => client::run(cli.connection, |client| attribute::run(client, command, output)),
         Command::Permission(command) => client::run(cli.connection, |client| permission::run(client, command, output)),

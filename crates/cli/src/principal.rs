@@ -265,12 +265,12 @@ impl Power {
 }
 
 impl Why {
-    fn into_wire(self) -> pb::Why {
+    pub(crate) fn into_wire(self) -> pb::Why {
         pb::Why { reason: self.reason, ticket: self.ticket }
     }
 }
 
-fn holder(text: &str) -> Result<pb::Holder, String> {
+pub(crate) fn holder(text: &str) -> Result<pb::Holder, String> {
     use pb::holder::Holder;
     let holder = match text.split_once(':') {
         Some(("group", id)) => Holder::Group(id.to_owned()),

@@ -13,7 +13,7 @@ use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart}
 use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Act, Call, Caller, StoredUpdate};
 use stonetown_identity::principal::stand_ins;
-use stonetown_identity::{Change, Kind, System, store_name};
+use stonetown_identity::{Change, Kind, System};
 use stonetown_tuple::{
     CaveatContext, ObjectRef, Operation, Relationship, RelationshipFilter, StoreId, Timestamp, ZedToken,
 };
@@ -104,9 +104,9 @@ struct Books {
 
 impl Books {
     /// The templates of a store, by name.
-    fn templates_of(&self, store: StoreId) -> Result<impl Iterator<Item = (&String, &Arc<Template>)>, Error> {
-        let prefix = template_id(store, "")?;
-        Ok(self.templates.range(prefix.clone()..).take_while(move |(id, _)| id.starts_with(&prefix)))
+    fn templates_of(&self, system: &System, store: StoreId) -> impl Iterator<Item = (&String, &Arc<Template>)> {
+        let prefix = template_id(system, store, "");
+        self.templates.range(prefix.clone()..).take_while(move |(id, _)| id.starts_with(&prefix))
     }
 
     fn enter(&mut self, grant: &Grant) {
@@ -499,7 +499,7 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Grant, Error> {
         let (is_new, grant) = (grant.version == 0, Grant { version: grant.version + 1, ..grant });
-        write_grant(&mut change, &grant, is_new)?;
+        write_grant(&self.system, &mut change, &grant, is_new)?;
         let (store, metadata) = (StoreId(grant.store), describing(&grant));
         if updates.is_empty() {
             change.commit(caller, metadata)?;
@@ -533,7 +533,7 @@ impl Desk {
 
     /// Whether a principal may vote in a stage now: it is an approver, and neither asked nor benefits.
     fn may_vote(&self, grant: &Grant, stage: &str, who: &str) -> Result<bool, Error> {
-        let id = template_id(StoreId(grant.store), &grant.template)?;
+        let id = template_id(&self.system, StoreId(grant.store), &grant.template);
         let stage: ObjectRef = parsed(&format!("sys/stage:{id}|{stage}"))?;
         let voter = Call::new(who);
         Ok(self.holds(&voter, &stage, "vote")?
@@ -577,11 +577,11 @@ impl std::fmt::Debug for Desk {
 }
 
 /// A grant's document and, when it is new, the relationships that say whose it is.
-fn write_grant(change: &mut Change<'_>, grant: &Grant, is_new: bool) -> Result<(), Error> {
+fn write_grant(system: &System, change: &mut Change<'_>, grant: &Grant, is_new: bool) -> Result<(), Error> {
     change.put(Kind::Grant, &grant.id, grant)?;
     if is_new {
         let Grant { id, store, template, requester, beneficiary, .. } = grant;
-        let template = template_id(StoreId(*store), template)?;
+        let template = template_id(system, StoreId(*store), template);
         change.touch(&format!("sys/grant:{id}#template@sys/template:{template}"))?;
         change.touch(&format!("sys/grant:{id}#requester@sys/principal:{requester}"))?;
         change.touch(&format!("sys/grant:{id}#beneficiary@sys/principal:{beneficiary}"))?;
@@ -647,12 +647,8 @@ fn after(time: Timestamp, seconds: u64) -> Result<Timestamp, Error> {
         .map_err(|_| Error::invalid("ttl", "ends after the last day there is"))
 }
 
-fn template_id(store: StoreId, name: &str) -> Result<String, Error> {
-    Ok(format!("{}|{name}", store_name(store)?))
-}
-
-fn store_object(store: StoreId) -> Result<ObjectRef, Error> {
-    Ok(Kind::Store.object(store_name(store)?)?)
+fn template_id(system: &System, store: StoreId, name: &str) -> String {
+    format!("{}|{name}", system.store_name(store))
 }
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Error> {

@@ -122,7 +122,7 @@ impl Identity {
         let name = self.by_name(&name)?.ok_or(Refusal::Unknown)?;
         self.is_active(&name)?;
         let (expires_at, claims) = (Some(verified.expires_at), Some(verified.claims.clone()));
-        Ok(Caller::proved(&name, Proof { credential: JWT.into(), scope: None, expires_at, claims }))
+        Ok(Caller::proved(&name, Proof { credential: JWT.into(), expires_at, claims, ..Proof::default() }))
     }
 
     /// Whether tokens of issuers are accepted.
@@ -201,6 +201,7 @@ impl Identity {
             credential: format!("{OWN}{id}").into(),
             scope: credential.scope(),
             expires_at: Some(credential.expires_at),
+            store: credential.store.as_deref().map(Arc::from),
             claims: None,
         };
         let caller = Caller::proved(&credential.principal, proof);

@@ -50,6 +50,9 @@ pub struct Credential {
     /// What its holder called with when making it, as a proof names it: it is revoked with that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// The one store that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
 }
 
 /// One alternative of a stored scope.
@@ -111,6 +114,7 @@ impl Credential {
             revoked: false,
             scope: None,
             parent: None,
+            store: None,
         })
     }
 

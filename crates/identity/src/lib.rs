@@ -33,7 +33,7 @@ pub use credential::{Credential, Issued, Token};
 pub use powers::Powers;
 pub use principal::{Holder, Principal, PrincipalKind, State};
 pub use start::{PRESHARED, ROOT, Start};
-pub use stores::{DEFAULT_STORE, store_name};
+pub use stores::{DEFAULT_STORE, NO_STORE, Store};
 pub use system::{Change, Kind, System};
 
 use crate::authenticate::Known;

@@ -2,11 +2,12 @@
 //! nothing to those who may not ask; each change is kept with who made it and why.
 //!
 //! Reading order: this file (what all have in common), then `principals`, `leases` (credentials), `assign` (powers),
-//! `subjects` (what stands for a principal in stores), `whoami`.
+//! `stores`, `subjects` (what stands for a principal in stores), `whoami`.
 
 mod assign;
 mod leases;
 mod principals;
+mod stores;
 mod subjects;
 mod whoami;
 
@@ -15,8 +16,9 @@ use stonetown_authorizer::{Caller, Error};
 use stonetown_tuple::{CaveatContext, ObjectId, ObjectRef, SubjectRef};
 
 pub use assign::{Over, Power};
-pub use leases::{CREDENTIALS_MAX, Lease, SCOPE_ENTRIES_MAX};
+pub use leases::{CREDENTIALS_MAX, Lease, SCOPE_ENTRIES_MAX, Terms};
 pub use principals::{ALIASES_MAX, Described, ID_BYTES_MAX, LABELS_MAX, Retired, TEXT_BYTES_MAX, Wanted};
+pub use stores::{Named, STORE_NAME_BYTES_MAX, STORES_MAX};
 pub use subjects::{MOVED_MAX, Replaced};
 pub use whoami::WhoAmI;
 

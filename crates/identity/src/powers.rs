@@ -11,12 +11,11 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use hashbrown::Equivalent;
 use stonetown_authorizer::gate::CutOff;
-use stonetown_authorizer::{Act, Call, Error, Gate, Membership};
+use stonetown_authorizer::{Act, Call, Error, Gate, Membership, Quota};
 use stonetown_tuple::{CaveatContext, ObjectRef, Revision, StoreId, SubjectRef, Timestamp};
 
 use crate::memo::Memo;
 use crate::principal;
-use crate::stores::store_name;
 use crate::system::{Changed, Kind, System, parsed};
 
 /// How long a refusal is known at most: a power may begin by the passing of time.
@@ -58,6 +57,7 @@ enum Power {
     ReadSchema,
     WriteSchema,
     Operate,
+    OperateServer,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -109,10 +109,17 @@ impl Gate for Powers {
             Act::ReadSchema => (Power::ReadSchema, "", ""),
             Act::WriteSchema => (Power::WriteSchema, "", ""),
             Act::Operate => (Power::Operate, "", ""),
+            Act::OperateServer => (Power::OperateServer, "", ""),
         };
         let asked = Asked { store: call.store, caller: &*call.caller.name, power, resource_type, relation };
         // Nothing of the system store is done or seen through ordinary calls.
         if call.store != StoreId::SYSTEM && self.allows(asked)? { Ok(()) } else { Err(call.caller.denied(&act)) }
+    }
+
+    fn quota(&self, store: StoreId) -> Quota {
+        // The default store has none, and is not looked up.
+        let system = if store == StoreId::DEFAULT { None } else { self.system.upgrade() };
+        system.map(|system| system.quota(store)).unwrap_or_default()
     }
 
     fn cut_off(&self, store: StoreId) -> Result<Option<Arc<CutOff>>, Error> {
@@ -137,7 +144,7 @@ fn find_out(system: &System, asked: Asked<&str>) -> Result<(Revision, Verdict), 
         return Ok(refused(Revision::default()));
     };
     let mut oldest = None;
-    for (object, permission) in questions(asked)? {
+    for (object, permission) in questions(system, asked)? {
         let answer = system.ask(&object, permission, &caller, CaveatContext::new())?;
         let at = *oldest.get_or_insert(answer.at.revision);
         if answer.membership == Membership::Member {
@@ -148,9 +155,9 @@ fn find_out(system: &System, asked: Asked<&str>) -> Result<(Revision, Verdict), 
 }
 
 /// Where a power can come from.
-fn questions(asked: Asked<&str>) -> Result<Vec<(ObjectRef, &'static str)>, Error> {
+fn questions(system: &System, asked: Asked<&str>) -> Result<Vec<(ObjectRef, &'static str)>, Error> {
     let Asked { store, power, resource_type, relation, .. } = asked;
-    let store = store_name(store)?;
+    let store = system.store_name(store);
     let of_type = || parsed(&format!("sys/type:{store}|{resource_type}"));
     let of_relation = || parsed(&format!("sys/rel:{store}|{resource_type}|{relation}"));
     let (own, everywhere) = match power {
@@ -163,8 +170,9 @@ fn questions(asked: Asked<&str>) -> Result<Vec<(ObjectRef, &'static str)>, Error
         Power::ReadSchema => (None, "read_schema"),
         Power::WriteSchema => (None, "write_schema"),
         Power::Operate => (None, "operate"),
+        Power::OperateServer => return Ok(vec![(parsed("sys/root:self")?, "administer")]),
     };
-    Ok(own.into_iter().chain([(Kind::Store.object(store)?, everywhere)]).collect())
+    Ok(own.into_iter().chain([(Kind::Store.object(&store)?, everywhere)]).collect())
 }
 
 impl Asked<&str> {

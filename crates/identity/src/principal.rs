@@ -9,7 +9,6 @@ use stonetown_authorizer::gate::CutOff;
 use stonetown_tuple::{ObjectRef, RelationshipFilter, Revision, StoreId, SubjectRef, Timestamp};
 
 use crate::credential::sha256;
-use crate::stores::{store_id, store_name};
 use crate::system::{Kind, System, parsed};
 
 /// What sort of caller a principal is.
@@ -160,10 +159,10 @@ pub(crate) fn by_alias(system: &System, alias: &str) -> Result<Option<String>, E
 /// # Errors
 /// When the system store cannot be read.
 pub fn stand_ins(system: &System, id: &str, store: StoreId) -> Result<Vec<String>, Error> {
-    let store = store_name(store)?;
+    let store = system.store_name(store);
     let principal = system.document::<Principal>(Kind::Principal, id)?;
     let subjects = principal.into_iter().flat_map(|principal| principal.subjects);
-    Ok(subjects.filter(|stand_in| stand_in.store == store).map(|stand_in| stand_in.subject).collect())
+    Ok(subjects.filter(|stand_in| *stand_in.store == *store).map(|stand_in| stand_in.subject).collect())
 }
 
 /// The principal that a subject of a store stands for, `None` if it is nobody's.
@@ -171,7 +170,7 @@ pub fn stand_ins(system: &System, id: &str, store: StoreId) -> Result<Vec<String
 /// # Errors
 /// When the system store cannot be read.
 pub fn behind(system: &System, subject: &SubjectRef, store: StoreId) -> Result<Option<String>, Error> {
-    let stand_in = StandIn { store: store_name(store)?.to_owned(), subject: subject.to_string() };
+    let stand_in = StandIn { store: system.store_name(store).to_string(), subject: subject.to_string() };
     by_alias(system, &stand_in.alias())
 }
 
@@ -208,7 +207,7 @@ pub(crate) fn cut_off(system: &System) -> Result<(Revision, HashMap<StoreId, Arc
         let document = system.document::<Principal>(Kind::Principal, principal.object_id.as_str())?;
         for StandIn { store, subject } in document.into_iter().flat_map(|document| document.subjects) {
             // A store that is gone has nobody in it.
-            if let Some(store) = store_id(&store) {
+            if let Some(store) = system.store_id(&store) {
                 found.entry(store).or_default().insert(parsed::<ObjectRef>(&subject)?);
             }
         }

@@ -17,8 +17,9 @@ use crate::system::{Change, Kind, System};
 pub const PRESHARED: &str = "preshared";
 /// The principal that a server without preshared keys begins with.
 pub const ROOT: &str = "root";
-/// What whoever holds a preshared key may do with the default store, until somebody takes it away.
-const POWERS: [&str; 8] = ["admin", "checker", "lister", "writer", "revoker", "auditor", "author", "chain_asserter"];
+/// What whoever holds a preshared key may do with the default store, until somebody takes it away; and the holder that a store is made for.
+pub(crate) const POWERS: [&str; 8] =
+    ["admin", "checker", "lister", "writer", "revoker", "auditor", "author", "chain_asserter"];
 
 /// How a server is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +19,7 @@ use stonetown_tuple::{
 };
 
 use crate::lockout;
+use crate::stores::Catalog;
 
 /// The schema of the system store.
 pub const SCHEMA: &str = include_str!("system.zed");
@@ -71,6 +73,7 @@ pub struct System {
     authorizer: Arc<Authorizer>,
     changing: Mutex<()>,
     changed: Changed,
+    stores: ArcSwap<Catalog>,
 }
 
 /// The newest revision that changed the system store: what was found out at an older one is not known any more.
@@ -105,7 +108,7 @@ impl System {
             }
         });
         authorizer.keep_resident(StoreId::SYSTEM)?;
-        let system = System { authorizer, changing: Mutex::default(), changed };
+        let system = System { authorizer, changing: Mutex::default(), changed, stores: ArcSwap::default() };
         let call = system.call(&Caller::internal());
         let written = match system.authorizer.read_schema(&call) {
             Ok((_, text)) => Some(text),
@@ -121,7 +124,25 @@ impl System {
                 outcome => drop(outcome?),
             }
         }
+        system.read_catalog()?;
         Ok(system)
+    }
+
+    /// The stores that there are.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.stores.load_full()
+    }
+
+    /// Reads anew which stores there are, and has their relationships in memory.
+    pub(crate) fn read_catalog(&self) -> Result<(), Error> {
+        // One after the other, or an older one could come last.
+        let _alone = self.changing.lock();
+        let catalog = Catalog::read(self)?;
+        for (_, store) in catalog.stores() {
+            self.authorizer.keep_resident(StoreId(store.id))?;
+        }
+        self.stores.store(Arc::new(catalog));
+        Ok(())
     }
 
     pub(crate) fn changed(&self) -> &Changed {

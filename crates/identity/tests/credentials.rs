@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_authorizer::{Authorizer, Caller, Error, Narrowing, Options, Scope};
-use stonetown_identity::manage::{Wanted, Why};
+use stonetown_identity::manage::{Terms, Wanted, Why};
 use stonetown_identity::{Holder, Identity, Issued, PrincipalKind, Refusal, Start};
 use stonetown_storage::MemoryDatastore;
 use stonetown_tuple::Timestamp;
@@ -44,7 +44,7 @@ fn issue(
     ttl: Option<Duration>,
     scope: Option<Scope>,
 ) -> Result<Issued, Error> {
-    identity.issue_credential(caller, principal, ttl, scope, &Why::default())
+    identity.issue_credential(caller, principal, Terms { ttl, scope, store: None }, &Why::default())
 }
 
 fn shown(identity: &Identity, issued: &Issued) -> Result<Caller, Refusal> {

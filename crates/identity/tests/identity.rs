@@ -160,7 +160,7 @@ fn one_power_is_one_power() {
         ("sys/store:default#author", &["read schema", "write schema"]),
         ("sys/store:default#reader", &["read schema"]),
         ("sys/store:default#auditor", &[]),
-        ("sys/store:default#admin", &["check doc", "check secret", "read schema", "write schema", "checkpoint"]),
+        ("sys/store:default#admin", &["check doc", "check secret", "read schema", "write schema"]),
         ("sys/type:default|doc#checker", &["check doc"]),
         ("sys/type:default|secret#lister", &["read secret"]),
         ("sys/rel:default|doc|viewer#writer", &["write doc", "revoke doc"]),

@@ -11,7 +11,8 @@ use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use stonetown_audit::Recorder;
 use stonetown_authorizer::{Caller, Notes};
 use stonetown_identity::jwt::JwtError;
-use stonetown_identity::{Identity, Refusal, credential};
+use stonetown_identity::{DEFAULT_STORE, Identity, NO_STORE, Refusal, credential};
+use stonetown_tuple::StoreId;
 use subtle::{Choice, ConstantTimeEq};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -23,6 +24,9 @@ use guard::Guard;
 /// Paths that need no key: health and reflection.
 const OPEN_PREFIXES: [&str; 3] =
     ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+
+/// Names the store that a call is in.
+const STORE: &str = "stonetown-store";
 
 /// Whether a path needs no key.
 pub(crate) fn is_open(path: &str) -> bool {
@@ -92,6 +96,28 @@ impl Authentication {
         }
     }
 
+    /// The store that a call is in: the one that it names, or that its credential is for, or else the default one. A name that no
+    /// store has leads to where nobody may do anything.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED` for another store than the credential's.
+    #[allow(clippy::result_large_err)]
+    fn store(&self, headers: &HeaderMap, caller: &Caller) -> Result<StoreId, Status> {
+        let own = caller.proof.as_ref().and_then(|proof| proof.store.as_deref());
+        let named = headers.get(STORE).map(|name| name.to_str().unwrap_or_default());
+        if let (Some(named), Some(own)) = (named, own)
+            && named != own
+        {
+            return Err(Status::permission_denied(format!("this credential is for store `{own}` alone")));
+        }
+        match (named.or(own), &self.0.identity) {
+            (None, _) => Ok(StoreId::DEFAULT),
+            (Some(name), Some(identity)) => Ok(identity.system().store_id(name).unwrap_or(NO_STORE)),
+            (Some(DEFAULT_STORE), None) => Ok(StoreId::DEFAULT),
+            (Some(_), None) => Err(Status::permission_denied("this server keeps no other store than the default one")),
+        }
+    }
+
     /// The number of a preshared key, counted from 1. Callers are told apart by it, never by the key.
     fn key_of(&self, token: &[u8]) -> Option<usize> {
         // Every key is compared, so that the time does not tell which one was close.
@@ -152,13 +178,16 @@ where
         let path = request.uri().path();
         let mut guard = None;
         if !is_open(path) {
-            match self.layer.authentication.authenticate(request.headers()) {
-                Ok(caller) => {
+            let authentication = &self.layer.authentication;
+            let caller = authentication.authenticate(request.headers());
+            match caller.and_then(|caller| Ok((caller.clone(), authentication.store(request.headers(), &caller)?))) {
+                Ok((caller, store)) => {
                     if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
                         notes.set_caller(&caller);
                     }
                     guard = self.layer.authentication.guard(path, &caller);
                     request.extensions_mut().insert(caller);
+                    request.extensions_mut().insert(store);
                 }
                 Err(status) => {
                     if let Some(recorder) = &self.layer.recorder {

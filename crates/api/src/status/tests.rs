@@ -146,6 +146,7 @@ fn errors_without_a_reason_have_their_code() {
         (Error::ForeignToken, Code::InvalidArgument),
         (Error::WorkLimit { limit: "edges_max_check", max: 5 }, Code::ResourceExhausted),
         (Error::TooManyCalls { limit: 5 }, Code::ResourceExhausted),
+        (Error::AboveQuota { what: "relationships", limit: 5 }, Code::ResourceExhausted),
         (Error::Denied { caller: "key-1".into(), act: "write the schema".to_owned() }, Code::PermissionDenied),
         (Error::TooManyStreams { limit: "watchers_max", max: 5 }, Code::ResourceExhausted),
         (limit(RequestLimit::RequestContextBytes), Code::InvalidArgument),

@@ -1,12 +1,13 @@
 //! PrincipalService: who can call, with what, and what they may do.
 
-mod convert;
+pub(super) mod convert;
 
 use std::sync::Arc;
 
 use stonetown_authorizer::{Caller, Error};
 use stonetown_identity::Identity;
-use stonetown_identity::manage::LIST_MAX;
+use stonetown_identity::manage::{LIST_MAX, Terms};
+use stonetown_tuple::StoreId;
 use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, Pool, Streamed};
@@ -21,7 +22,7 @@ const MESSAGES_AHEAD: usize = 64;
 
 impl Calls {
     /// Reads a message and does what it asks on a thread that may block. The identity crate judges the caller.
-    async fn managed<M, A: Send + 'static, R: Send + 'static>(
+    pub(super) async fn managed<M, A: Send + 'static, R: Send + 'static>(
         &self,
         request: Request<M>,
         parse: impl FnOnce(M) -> Result<A, FieldError>,
@@ -166,10 +167,12 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::IssueCredentialRequest| {
             let principal = convert::id(message.principal).at("principal")?;
             let ttl = message.ttl.map(convert::duration).transpose().at("ttl")?;
-            Ok((principal, ttl, convert::scope(message.scope), convert::why(message.why)))
+            let store = Some(message.store).filter(|store| !store.is_empty());
+            let terms = Terms { ttl, scope: convert::scope(message.scope), store };
+            Ok((principal, terms, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (principal, ttl, scope, why)| {
-            let issued = identity.issue_credential(caller, &principal, ttl, scope, &why)?;
+        let answer = self.managed(request, parse, |identity, caller, (principal, terms, why)| {
+            let issued = identity.issue_credential(caller, &principal, terms, &why)?;
             let (token, expires_at) = (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
             Ok(wire::IssueCredentialResponse { id: issued.id, token, expires_at })
         });
@@ -287,8 +290,9 @@ impl wire::principal_service_server::PrincipalService for Calls {
     }
 
     async fn who_am_i(&self, request: Request<wire::WhoAmIRequest>) -> Result<Response<wire::WhoAmIResponse>, Status> {
-        let answer = self.managed(request, Ok, |identity, caller, _| {
-            let found = identity.who_am_i(caller)?;
+        let store = request.extensions().get::<StoreId>().copied().unwrap_or(StoreId::DEFAULT);
+        let answer = self.managed(request, Ok, move |identity, caller, _| {
+            let found = identity.who_am_i(caller, store)?;
             let proof = caller.proof.as_deref();
             Ok(wire::WhoAmIResponse {
                 principal: Some(convert::principal(found.described)?),

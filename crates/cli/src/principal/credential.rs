@@ -56,6 +56,9 @@ pub(crate) struct Issue {
     /// (`document:plan,memo` or `document:plan#view`). Repeat the flag for alternatives.
     #[arg(long, value_name = "SCOPE", value_parser = narrowing)]
     scope: Vec<pb::Narrowing>,
+    /// The one store that it is for; every store without it.
+    #[arg(long, default_value = "", value_name = "STORE", hide_default_value = true)]
+    for_store: String,
     #[command(flatten)]
     why: Why,
 }
@@ -63,9 +66,9 @@ pub(crate) struct Issue {
 pub(crate) async fn run(mut client: Client, command: Command, output: Output) -> anyhow::Result<Outcome> {
     let service = &mut client.principals;
     match command {
-        Command::Issue(Issue { principal, ttl, scope, why }) => {
+        Command::Issue(Issue { principal, ttl, scope, for_store: store, why }) => {
             let ttl = ttl.map(period).transpose()?;
-            let request = pb::IssueCredentialRequest { principal, ttl, scope, why: Some(why.into_wire()) };
+            let request = pb::IssueCredentialRequest { principal, ttl, scope, store, why: Some(why.into_wire()) };
             let issued = service.issue_credential(request).await?.into_inner();
             print::issued(&issued.id, &issued.token, issued.expires_at, output);
         }

@@ -97,7 +97,7 @@ impl Desk {
     /// A template that the caller may ask for. Whether another exists is not told.
     fn template_to_request(&self, call: &Call, name: &str) -> Result<Arc<Template>, Error> {
         let not_found = || Error::NotFound { kind: "template", id: name.to_owned() };
-        let id = template_id(call.store, name)?;
+        let id = template_id(&self.system, call.store, name);
         let object = Kind::Template.object(&id).map_err(|_| not_found())?;
         if !self.holds(call, &object, "request")? {
             return Err(not_found());

@@ -9,7 +9,7 @@ use stonetown_identity::principal::behind;
 use stonetown_identity::{Change, Kind};
 use stonetown_tuple::{ObjectRef, Operation, Relationship, RelationshipFilter, Source, StoreId, SubjectRef, ZedToken};
 
-use super::{Desk, metadata, parsed, store_object, template_id};
+use super::{Desk, metadata, parsed, template_id};
 use crate::{Error, Grant, Template};
 
 /// What to ask for, where a permission was denied.
@@ -29,15 +29,16 @@ impl Desk {
     pub fn put_template(&self, call: &Call, template: &Template, why: &str) -> Result<Template, Error> {
         template.check()?;
         let mut change = self.system.change();
-        let id = template_id(call.store, &template.name)?;
+        let id = template_id(&self.system, call.store, &template.name);
+        let store = Kind::Store.object(&self.system.store_name(call.store))?;
         let old = self.template(&id);
         let what = format!("manage template `{}`", template.name);
         match &old {
             Some(_) => self.demand(call, &Kind::Template.object(&id)?, "manage", &what)?,
-            None => self.demand(call, &store_object(call.store)?, "administer", &what)?,
+            None => self.demand(call, &store, "administer", &what)?,
         }
         if old.is_none() {
-            let count = self.books.lock().templates_of(call.store)?.count();
+            let count = self.books.lock().templates_of(&self.system, call.store).count();
             self.bound("templates of a store", count as u64 + 1, self.limits.templates_max, "delete one first")?;
         }
         self.check_edges(call, template)?;
@@ -48,7 +49,7 @@ impl Desk {
         for stage in old.iter().flat_map(|old| &old.stages) {
             self.remove_relationships_of(&mut change, &format!("sys/stage:{id}|{}", stage.name))?;
         }
-        change.touch(&format!("{object}#store@{}", store_object(call.store)?))?;
+        change.touch(&format!("{object}#store@{store}"))?;
         change.touch(&format!("{object}#owner@sys/principal:{}", template.owner))?;
         for requester in &template.requesters {
             change.touch(&format!("{object}#requester@{requester}"))?;
@@ -75,7 +76,7 @@ impl Desk {
     /// See [`Error`].
     pub fn delete_template(&self, call: &Call, name: &str, why: &str) -> Result<ZedToken, Error> {
         let mut change = self.system.change();
-        let id = template_id(call.store, name)?;
+        let id = template_id(&self.system, call.store, name);
         let not_found = || Error::NotFound { kind: "template", id: name.to_owned() };
         let object = Kind::Template.object(&id).map_err(|_| not_found())?;
         let template = self.template(&id).ok_or_else(not_found)?;
@@ -99,7 +100,7 @@ impl Desk {
     /// When the system store cannot be read.
     pub fn templates(&self, call: &Call) -> Result<Vec<Arc<Template>>, Error> {
         let mut seen = Vec::new();
-        for (id, template) in self.templates_of(call.store)? {
+        for (id, template) in self.templates_of(call.store) {
             if self.holds(call, &Kind::Template.object(&id)?, "see")? {
                 seen.push(template);
             }
@@ -108,11 +109,9 @@ impl Desk {
     }
 
     /// Whether a store has any template.
-    ///
-    /// # Errors
-    /// When the store has no name.
-    pub fn has_templates(&self, store: StoreId) -> Result<bool, Error> {
-        Ok(self.books.lock().templates_of(store)?.next().is_some())
+    #[must_use]
+    pub fn has_templates(&self, store: StoreId) -> bool {
+        self.books.lock().templates_of(&self.system, store).next().is_some()
     }
 
     /// What the caller could ask for, or the principal that `subject` stands for, to be allowed `permission` on an object:
@@ -130,7 +129,7 @@ impl Desk {
         let behind = subject.map(|subject| behind(&self.system, subject, call.store)).transpose()?.flatten();
         let behind = behind.map(|principal| Call { store: call.store, ..Call::new(&principal) });
         let mut found = Vec::new();
-        for (id, template) in self.templates_of(call.store)? {
+        for (id, template) in self.templates_of(call.store) {
             let answer = template.answer(object.object_type.as_str(), object.object_id.as_str(), permission);
             if let Some(parameters) = answer
                 && self.may_request(call, behind.as_ref(), &id)?
@@ -167,7 +166,7 @@ impl Desk {
 
     /// The template of a grant, if it is still as it was asked for.
     pub(super) fn template_of(&self, grant: &Grant) -> Option<Arc<Template>> {
-        let id = template_id(StoreId(grant.store), &grant.template).ok()?;
+        let id = template_id(&self.system, StoreId(grant.store), &grant.template);
         self.template(&id).filter(|template| template.version == grant.template_version)
     }
 
@@ -176,9 +175,10 @@ impl Desk {
     }
 
     /// The templates of a store, by name.
-    pub(super) fn templates_of(&self, store: StoreId) -> Result<Vec<(String, Arc<Template>)>, Error> {
+    pub(super) fn templates_of(&self, store: StoreId) -> Vec<(String, Arc<Template>)> {
         let books = self.books.lock();
-        Ok(books.templates_of(store)?.map(|(id, template)| (id.clone(), Arc::clone(template))).collect())
+        let templates = books.templates_of(&self.system, store);
+        templates.map(|(id, template)| (id.clone(), Arc::clone(template))).collect()
     }
 
     /// Deletes what an object of the system store has beside its document.

@@ -7,8 +7,7 @@ use super::{Why, root, valid_id};
 use crate::Identity;
 use crate::principal::Holder;
 use crate::start::PRESHARED;
-use crate::stores::store_id;
-use crate::system::{Kind, parsed};
+use crate::system::{Kind, System, parsed};
 
 /// Relations of each type of the system store that are powers.
 const POWERS: [(&str, &[&str]); 5] = [
@@ -48,8 +47,8 @@ pub struct Power {
 
 impl Over {
     /// The object of the system store, and what else has to be written so that its store's powers reach it.
-    fn object(&self) -> Result<(ObjectRef, Vec<String>), Error> {
-        let known = |store: &str| match store_id(store) {
+    fn object(&self, system: &System) -> Result<(ObjectRef, Vec<String>), Error> {
+        let known = |store: &str| match system.store_id(store) {
             Some(_) => Ok(()),
             None => Err(Error::NoSuch(format!("store `{store}`"))),
         };
@@ -121,7 +120,7 @@ impl Identity {
     /// there, [`Error::Invalid`] for a power that nobody can have.
     pub fn give_power(&self, caller: &Caller, holder: &Holder, power: &Power, why: &Why) -> Result<ZedToken, Error> {
         self.require_power_over(caller, &power.over, "give")?;
-        let (object, edges) = power.over.object()?;
+        let (object, edges) = power.over.object(self.system())?;
         power.check(&object)?;
         let mut change = self.system().change();
         self.holder_exists(holder)?;
@@ -138,7 +137,7 @@ impl Identity {
     /// As [`Identity::give_power`]; [`Error::Refused`] when nobody could administer any more.
     pub fn take_power(&self, caller: &Caller, holder: &Holder, power: &Power, why: &Why) -> Result<ZedToken, Error> {
         self.require_power_over(caller, &power.over, "take away")?;
-        let (object, _) = power.over.object()?;
+        let (object, _) = power.over.object(self.system())?;
         power.check(&object)?;
         let (Holder::Principal(id) | Holder::Group(id)) = holder;
         valid_id(id)?;

@@ -34,23 +34,30 @@ pub struct Lease {
     pub revoked: bool,
     /// What it is narrowed to.
     pub scope: Option<Scope>,
+    /// The one store that it is for.
+    pub store: Option<String>,
+}
+
+/// What a credential is to be like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How long it lasts; [`TTL_DEFAULT`] where it is not given.
+    pub ttl: Option<Duration>,
+    /// What it is narrowed to.
+    pub scope: Option<Scope>,
+    /// The one store that it is for; every store where it is not given.
+    pub store: Option<String>,
 }
 
 impl Identity {
-    /// Hands out a credential. `ttl` is [`TTL_DEFAULT`] where it is not given. A principal may hand out to itself what is narrower
+    /// Hands out a credential. A principal may hand out to itself what is narrower
     /// than what it calls with, and ends no later.
     ///
     /// # Errors
     /// [`Error::Denied`] for who neither manages the principal nor narrows its own, [`Error::NoSuch`], [`Error::Refused`] for a
     /// principal that may not call or has too many, [`Error::Invalid`] for a `ttl` above the server's.
-    pub fn issue_credential(
-        &self,
-        caller: &Caller,
-        principal: &str,
-        ttl: Option<Duration>,
-        scope: Option<Scope>,
-        why: &Why,
-    ) -> Result<Issued, Error> {
+    pub fn issue_credential(&self, caller: &Caller, principal: &str, terms: Terms, why: &Why) -> Result<Issued, Error> {
+        let Terms { ttl, scope, store } = terms;
         let managed = self.require_manager(caller, "hand out credentials of principal", principal);
         let parent = match (managed, &scope, caller.proof.as_deref()) {
             (Err(Error::Denied { .. }), Some(scope), Some(proof))
@@ -61,6 +68,13 @@ impl Identity {
             (managed, ..) => managed.map(|()| None)?,
         };
         check_scope(scope.as_ref())?;
+        let bound = parent.and_then(|proof| proof.store.as_deref());
+        let store = store.or_else(|| bound.map(str::to_owned));
+        if let Some(name) = &store
+            && (bound.is_some_and(|bound| bound != name) || self.system().store_id(name).is_none())
+        {
+            return Err(Error::NoSuch(format!("store `{name}`")));
+        }
         let mut change = self.system().change();
         if self.described(principal)?.state != State::Active {
             return Err(Error::Refused(format!("principal `{principal}` is quarantined or retired")));
@@ -70,6 +84,7 @@ impl Identity {
         let lease = Wanted {
             ttl: ttl.unwrap_or(TTL_DEFAULT).min(left),
             scope,
+            store,
             parent: parent.map(|p| p.credential.to_string()),
         };
         let issued = self.add_credential(&mut change, principal, lease)?;
@@ -100,7 +115,7 @@ impl Identity {
             return Err(Error::Refused("its holder made it from another credential: make another".to_owned()));
         }
         let same = old.expires_at.duration_since(old.issued_at).unsigned_abs();
-        let lease = Wanted { ttl: ttl.unwrap_or(same), scope: old.scope(), parent: None };
+        let lease = Wanted { ttl: ttl.unwrap_or(same), scope: old.scope(), store: old.store.clone(), parent: None };
         let issued = self.add_credential(&mut change, &old.principal, lease)?;
         let ends = now.checked_add(overlap).unwrap_or(old.expires_at);
         old.expires_at = old.expires_at.min(ends);
@@ -154,6 +169,7 @@ impl Identity {
         self.described(principal)?;
         let lease = |(id, credential): (String, Credential)| Lease {
             id,
+            store: credential.store.clone(),
             scope: credential.scope(),
             principal: credential.principal,
             issued_at: credential.issued_at,
@@ -213,7 +229,7 @@ impl Identity {
     }
 
     fn add_credential(&self, change: &mut Change<'_>, principal: &str, wanted: Wanted) -> Result<Issued, Error> {
-        let Wanted { ttl, scope, parent } = wanted;
+        let Wanted { ttl, scope, store, parent } = wanted;
         if ttl.is_zero() || ttl > self.ttl_max {
             return Err(Error::Invalid(format!(
                 "a credential lasts at most {} s, and longer than 0",
@@ -234,7 +250,7 @@ impl Identity {
             return Err(Error::Refused(format!("principal `{principal}` has {CREDENTIALS_MAX} credentials already")));
         }
         let (id, token) = Token::new()?;
-        let mut credential = Credential { parent, ..Credential::new(principal, &token, now, ttl)? };
+        let mut credential = Credential { parent, store, ..Credential::new(principal, &token, now, ttl)? };
         if let Some(scope) = scope {
             credential.narrow(scope);
         }
@@ -244,10 +260,11 @@ impl Identity {
     }
 }
 
-/// A credential as it is to be.
+/// A credential as it is to be, once all of it has been looked at.
 struct Wanted {
     ttl: Duration,
     scope: Option<Scope>,
+    store: Option<String>,
     parent: Option<String>,
 }
 

@@ -8,7 +8,6 @@ use stonetown_tuple::{ObjectRef, RelationshipFilter, SubjectFilter, SubjectId, S
 use super::{LIST_MAX, Why, valid_id};
 use crate::Identity;
 use crate::principal::{self, External, Holder, Principal, PrincipalKind, StandIn, State};
-use crate::stores::store_id;
 use crate::system::{Change, Kind, parsed};
 
 /// Bytes of a principal's id at most.
@@ -251,7 +250,7 @@ impl Identity {
             return Err(Error::Invalid(format!("more than {ALIASES_MAX} subjects or other names")));
         }
         for stand_in in &subjects {
-            if store_id(&stand_in.store).is_none() {
+            if self.system().store_id(&stand_in.store).is_none() {
                 return Err(Error::NoSuch(format!("store `{}`", stand_in.store)));
             }
             stand_in.subject.parse::<ObjectRef>().map_err(|error| Error::Invalid(error.to_string()))?;

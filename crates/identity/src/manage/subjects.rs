@@ -13,7 +13,6 @@ use stonetown_tuple::{
 use super::Why;
 use crate::Identity;
 use crate::principal::StandIn;
-use crate::stores::store_id;
 use crate::system::parsed;
 
 /// Relationships that one call moves at most, as it does all of them or none.
@@ -100,7 +99,7 @@ impl Identity {
 
     /// A call of the caller's own in a store, judged as any other.
     fn call_in(&self, caller: &Caller, store: &str) -> Result<Call, Error> {
-        let store = store_id(store).ok_or_else(|| caller.denied(&format!("use store `{store}`")))?;
+        let store = self.system().store_id(store).ok_or_else(|| caller.denied(&format!("use store `{store}`")))?;
         Ok(Call { store, caller: caller.clone(), ..Call::new("") })
     }
 }

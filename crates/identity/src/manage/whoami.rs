@@ -1,12 +1,11 @@
 //! Who one is to the server, and what one may do, as it is now.
 
 use stonetown_authorizer::{Caller, Error};
-use stonetown_tuple::{CaveatContext, ObjectRef, SubjectRef};
+use stonetown_tuple::{CaveatContext, ObjectRef, StoreId, SubjectRef};
 
 use super::principals::Described;
 use super::root;
 use crate::Identity;
-use crate::stores::DEFAULT_STORE;
 use crate::system::Kind;
 
 /// What is asked of the whole server and of a store.
@@ -31,7 +30,7 @@ pub struct WhoAmI {
     pub described: Described,
     /// What it may do with the whole server.
     pub server: Vec<String>,
-    /// What it may do with all of the default store, through groups, too.
+    /// What it may do with all of the store that it asks in, through groups, too.
     pub store: Vec<String>,
 }
 
@@ -40,7 +39,7 @@ impl Identity {
     ///
     /// # Errors
     /// When it cannot be known.
-    pub fn who_am_i(&self, caller: &Caller) -> Result<WhoAmI, Error> {
+    pub fn who_am_i(&self, caller: &Caller, store: StoreId) -> Result<WhoAmI, Error> {
         let described = self.described(&caller.name)?;
         let subject = SubjectRef::object(Kind::Principal.object(&caller.name)?);
         let held = |object: ObjectRef, permissions: &[&str]| {
@@ -53,7 +52,7 @@ impl Identity {
             Ok::<_, Error>(held)
         };
         let server = held(root()?, &OF_SERVER)?;
-        let store = held(Kind::Store.object(DEFAULT_STORE)?, &OF_STORE)?;
+        let store = held(Kind::Store.object(&self.system().store_name(store))?, &OF_STORE)?;
         Ok(WhoAmI { described, server, store })
     }
 }

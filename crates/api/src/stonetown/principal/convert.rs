@@ -12,26 +12,26 @@ use crate::convert::{At, FieldError, each, required, timestamp_to_wire};
 use crate::proto::stonetown::v1 as wire;
 use crate::stonetown::core;
 
-pub(super) fn why(why: Option<wire::Why>) -> Why {
+pub(in crate::stonetown) fn why(why: Option<wire::Why>) -> Why {
     let wire::Why { reason, ticket } = why.unwrap_or_default();
     Why { reason, ticket }
 }
 
 /// An id of a principal, credential or group.
-pub(super) fn id(id: String) -> Result<String, FieldError> {
+pub(in crate::stonetown) fn id(id: String) -> Result<String, FieldError> {
     Ok(ObjectId::new(id)?.to_string())
 }
 
 /// The name of a store.
-pub(super) fn store(name: String) -> String {
+pub(in crate::stonetown) fn store(name: String) -> String {
     if name.is_empty() { DEFAULT_STORE.to_owned() } else { name }
 }
 
-pub(super) fn duration(duration: prost_types::Duration) -> Result<Duration, FieldError> {
+pub(in crate::stonetown) fn duration(duration: prost_types::Duration) -> Result<Duration, FieldError> {
     Duration::try_from(duration).map_err(|_| FieldError::new("expected a length of time that is not negative"))
 }
 
-pub(super) fn holder(holder: Option<wire::Holder>) -> Result<Holder, FieldError> {
+pub(in crate::stonetown) fn holder(holder: Option<wire::Holder>) -> Result<Holder, FieldError> {
     match required(holder)?.holder {
         Some(wire::holder::Holder::Principal(name)) => Ok(Holder::Principal(id(name).at("principal")?)),
         Some(wire::holder::Holder::Group(name)) => Ok(Holder::Group(id(name).at("group")?)),
@@ -39,7 +39,7 @@ pub(super) fn holder(holder: Option<wire::Holder>) -> Result<Holder, FieldError>
     }
 }
 
-pub(super) fn wanted(principal: Option<wire::Principal>) -> Result<(String, Wanted), FieldError> {
+pub(in crate::stonetown) fn wanted(principal: Option<wire::Principal>) -> Result<(String, Wanted), FieldError> {
     let principal = required(principal)?;
     let kind = match principal.kind() {
         wire::PrincipalKind::Service => PrincipalKind::Service,
@@ -73,7 +73,7 @@ fn external(name: wire::ExternalId) -> Result<External, FieldError> {
     })
 }
 
-pub(super) fn principal(described: Described) -> Result<wire::Principal, Error> {
+pub(in crate::stonetown) fn principal(described: Described) -> Result<wire::Principal, Error> {
     use wire::external_id::{Id, Oidc};
     let Described { id, principal, state } = described;
     let kind = match principal.kind {
@@ -123,7 +123,7 @@ fn holder_to_wire(holder: Holder) -> wire::Holder {
 }
 
 /// A scope; none of its alternatives set is none at all.
-pub(super) fn scope(entries: Vec<wire::Narrowing>) -> Option<Scope> {
+pub(in crate::stonetown) fn scope(entries: Vec<wire::Narrowing>) -> Option<Scope> {
     let narrowing = |entry: wire::Narrowing| Narrowing {
         resource_type: entry.resource_type,
         permissions: entry.permissions,
@@ -132,7 +132,7 @@ pub(super) fn scope(entries: Vec<wire::Narrowing>) -> Option<Scope> {
     (!entries.is_empty()).then(|| Scope(entries.into_iter().map(narrowing).collect()))
 }
 
-pub(super) fn scope_to_wire(scope: Option<&Scope>) -> Vec<wire::Narrowing> {
+pub(in crate::stonetown) fn scope_to_wire(scope: Option<&Scope>) -> Vec<wire::Narrowing> {
     let narrowing = |entry: &Narrowing| wire::Narrowing {
         resource_type: entry.resource_type.clone(),
         permissions: entry.permissions.clone(),
@@ -141,7 +141,7 @@ pub(super) fn scope_to_wire(scope: Option<&Scope>) -> Vec<wire::Narrowing> {
     scope.map(|scope| scope.0.iter().map(narrowing).collect()).unwrap_or_default()
 }
 
-pub(super) fn lease(lease: Lease) -> wire::Credential {
+pub(in crate::stonetown) fn lease(lease: Lease) -> wire::Credential {
     wire::Credential {
         scope: scope_to_wire(lease.scope.as_ref()),
         id: lease.id,
@@ -149,10 +149,11 @@ pub(super) fn lease(lease: Lease) -> wire::Credential {
         issued_at: Some(timestamp_to_wire(lease.issued_at)),
         expires_at: Some(timestamp_to_wire(lease.expires_at)),
         revoked: lease.revoked,
+        store: lease.store.unwrap_or_default(),
     }
 }
 
-pub(super) fn power(power: Option<wire::Power>) -> Result<Power, FieldError> {
+pub(in crate::stonetown) fn power(power: Option<wire::Power>) -> Result<Power, FieldError> {
     use wire::power::Over as WireOver;
     let power = required(power)?;
     let over = match power.over {
@@ -179,7 +180,7 @@ fn over_store(over: wire::PowerOverStore) -> Result<Over, FieldError> {
     }
 }
 
-pub(super) fn power_to_wire(power: Power) -> wire::Power {
+pub(in crate::stonetown) fn power_to_wire(power: Power) -> wire::Power {
     use wire::power::Over as WireOver;
     let of_store =
         |store, resource_type, relation| WireOver::Store(wire::PowerOverStore { store, resource_type, relation });
