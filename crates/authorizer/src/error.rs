@@ -464,7 +464,7 @@ impl std::fmt::Display for RequestLimit {
 fn not_materialized(permission: Option<&crate::materialize::Watched>) -> String {
     let hint = "name it with --materialize-permission";
     match permission {
-        None => format!("no permission is materialized: {hint}"),
+        None => format!("no permission of this store is materialized: {hint}"),
         Some(permission) => format!("`{permission}` is not materialized: {hint}"),
     }
 }

@@ -121,9 +121,10 @@ impl Authorizer {
     }
 
     /// Refuses calls about sets where no permission is materialized, or not this one.
-    pub(crate) fn check_materialized(&self, permissions: &[Watched]) -> Result<(), Error> {
+    pub(crate) fn check_materialized(&self, store: StoreId, permissions: &[Watched]) -> Result<(), Error> {
         let named = &self.options.materialize;
-        if named.is_empty() {
+        // The settings name permissions of the default store.
+        if named.is_empty() || store != StoreId::DEFAULT {
             return Err(Error::NotMaterialized(None));
         }
         match permissions.iter().find(|permission| !named.contains(permission)) {

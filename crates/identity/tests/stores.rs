@@ -211,6 +211,9 @@ fn what_is_kept_beside_relationships_is_of_one_store() {
         read.map(|_| found)
     };
     assert_eq!([read(one).unwrap(), read(other).unwrap()], [1, 1]);
+    // Sets, and the files of them, are of the default store.
+    let sets = server.authorizer.moment_of_sets(&server.in_store(one), None);
+    assert!(matches!(sets, Err(Error::NotMaterialized(None))), "{sets:?}");
 }
 
 #[test]

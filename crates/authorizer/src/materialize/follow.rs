@@ -108,7 +108,7 @@ impl Authorizer {
 
     /// As [`Authorizer::follow_sets`], for the server itself: takes no place.
     pub(crate) fn follow_own_sets(&self, call: &Call, start: Start) -> Result<Follower, Error> {
-        self.check_materialized(&[])?;
+        self.check_materialized(call.store, &[])?;
         self.follower(call, self.options.materialize.clone(), Form::Shared, start)
     }
 
@@ -125,7 +125,7 @@ impl Authorizer {
 
     fn stream(&self, call: &Call, watched: Arc<[Watched]>, form: Form, start: Start) -> Result<Follower, Error> {
         drop(self.admit(call, Weight::Heavy, &Authorizer::enumerating_all(&watched))?);
-        self.check_materialized(&watched)?;
+        self.check_materialized(call.store, &watched)?;
         let mut follower = self.follower(call, watched, form, start)?;
         let limits = &self.options.limits;
         let max = PlacesMax {

@@ -68,7 +68,7 @@ impl Authorizer {
         visit: &mut dyn FnMut(SetRef, SetChild, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<SetsListed, Error> {
         let _permit = self.admit(call, Weight::Heavy, &Authorizer::enumerating_all(self.materialized()))?;
-        self.check_materialized(&[])?;
+        self.check_materialized(call.store, &[])?;
         let moment = self.moment_of_request(call, request)?;
         let scene = self.scene(call.store, moment, &self.options.materialize, Form::Shared)?;
         recording.see(&scene.world);
@@ -121,7 +121,7 @@ impl Authorizer {
     /// As [`Authorizer::lookup_permission_sets`].
     pub fn moment_of_sets(&self, call: &Call, at: Option<ZedToken>) -> Result<(ZedToken, Timestamp), Error> {
         let _permit = self.admit(call, Weight::Light, &Authorizer::enumerating_all(self.materialized()))?;
-        self.check_materialized(&[])?;
+        self.check_materialized(call.store, &[])?;
         let moment = self.moment_of_request(call, &LookupSetsRequest { at, ..LookupSetsRequest::default() })?;
         Ok((self.token(moment.revision), moment.now))
     }
