@@ -18,15 +18,15 @@ async fn a_call_is_in_the_store_that_it_names_or_that_its_credential_is_for() {
     }
     good(&["--store", "one", "relationship", "create", "doc:a", "viewer", "agent:x"]).await;
     let check = ["permission", "check", "doc:a", "viewer", "agent:x"];
-    assert_eq!(good(&[&["--store", "one"], &check[..]].concat()).await.trim(), "allowed");
-    assert_eq!(good(&[&["--store", "other"], &check[..]].concat()).await.trim(), "denied");
+    assert_eq!(good(&[&["--store", "one"], &check[..]].concat()).await.trim(), "true");
+    assert_eq!(good(&[&["--store", "other"], &check[..]].concat()).await.trim(), "false");
     assert!(bad(&check).await.contains("doc"), "the default store has no schema");
     assert!(bad(&[&["--store", "nothing"], &check[..]].concat()).await.contains("may not check"));
 
     // A credential for one store is in it without a word, and in no other.
     let token = good(&["credential", "issue", "key-1", "--for-store", "one"]).await;
     let with = async |args: &[&str]| home.at(&server, &[&["--token", token.trim()], args].concat()).await;
-    assert_eq!(out(&with(&check).await).trim(), "allowed");
+    assert_eq!(out(&with(&check).await).trim(), "true");
     for other in ["other", "default", "nothing"] {
         let refused = with(&[&["--store", other], &check[..]].concat()).await;
         assert!(err(&refused).contains("for store `one` alone"), "{refused:?}");

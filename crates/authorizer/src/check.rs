@@ -103,8 +103,11 @@ impl Authorizer {
         match answered {
             Ok((mut answer, mut trace)) => {
                 call.note_work(&answer.work);
-                let counter = if resident { &self.counters.checks_resident } else { &self.counters.checks_stored };
-                counter.fetch_add(1, Ordering::Relaxed);
+                // What the server asks itself is nobody's check.
+                if !call.caller.is_internal() {
+                    let counter = if resident { &self.counters.checks_resident } else { &self.counters.checks_stored };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
                 // A question about the past is answered as it was then.
                 let of_now = matches!(request.freshness, Freshness::Of(_));
                 if of_now && self.is_cut_off(call.store, subject)? {

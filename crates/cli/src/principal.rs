@@ -61,13 +61,11 @@ pub(crate) enum Command {
     },
     /// Give all relationships of one subject to another, all at once or none.
     ReplaceSubject {
-        /// The one that loses them, such as `agent:7`.
-        from: ObjectRef,
+        /// The one that loses them: `agent:7` in the default store, or `STORE//agent:7`.
+        #[arg(value_parser = stand_in)]
+        from: pb::StandIn,
         /// The one that gets them.
         to: ObjectRef,
-        /// The store; the default one without it.
-        #[arg(long, default_value = "", value_name = "STORE", hide_default_value = true)]
-        store: String,
         #[command(flatten)]
         why: Why,
     },
@@ -120,11 +118,9 @@ pub(crate) struct Power {
     holder: pb::Holder,
     /// Such as `checker`; see docs/identity.md.
     power: String,
-    /// What it is over: `server`, `group:ID`, `store:NAME`, or a type (`document`) or relation (`document#viewer`) of the store.
+    /// What it is over: `server`, `group:ID`, `store:NAME`, or a type (`document`) or relation (`document#viewer`) of the default
+    /// store, or of another (`STORE//document`).
     over: String,
-    /// The store; the default one without it.
-    #[arg(long, default_value = "", value_name = "STORE", hide_default_value = true)]
-    store: String,
     #[command(flatten)]
     why: Why,
 }
@@ -199,12 +195,9 @@ pub(crate) async fn run(mut client: Client, command: Command, output: Output) ->
             let answer = service.list_powers(pb::ListPowersRequest { principal: id }).await?.into_inner();
             answer.powers.iter().for_each(|power| print::power(power, output));
         }
-        Command::ReplaceSubject { from, to, store, why } => {
-            let object = |object: ObjectRef| pb::ObjectRef {
-                r#type: object.object_type.to_string(),
-                id: object.object_id.to_string(),
-            };
-            let (from, to, why) = (Some(object(from)), Some(object(to)), Some(why.into_wire()));
+        Command::ReplaceSubject { from: pb::StandIn { store, subject: from }, to, why } => {
+            let to = Some(pb::ObjectRef { r#type: to.object_type.to_string(), id: to.object_id.to_string() });
+            let why = Some(why.into_wire());
             let request = pb::ReplaceSubjectRequest { store, from, to, why };
             let answer = service.replace_subject(request).await?.into_inner();
             let text = format!("{} relationships moved", answer.moved);
@@ -252,13 +245,15 @@ impl Power {
             let (resource_type, relation) = (resource_type.to_owned(), relation.to_owned());
             Over::Store(pb::PowerOverStore { store, resource_type, relation })
         };
-        let over = match (self.over.split_once(':'), self.over.split_once('#')) {
-            _ if self.over == "server" => Over::Server(true),
+        let (store, over) = self.over.split_once("//").unwrap_or(("", &self.over));
+        let store = store.to_owned();
+        let over = match (over.split_once(':'), over.split_once('#')) {
+            _ if over == "server" => Over::Server(true),
             (Some(("group", id)), _) => Over::Group(id.to_owned()),
             (Some(("store", name)), _) => of_store(name.to_owned(), "", ""),
             (Some(_), _) => bail!("`{}` is nothing that a power can be over: see --help", self.over),
-            (None, Some((resource_type, relation))) => of_store(self.store, resource_type, relation),
-            (None, None) => of_store(self.store, &self.over, ""),
+            (None, Some((resource_type, relation))) => of_store(store, resource_type, relation),
+            (None, None) => of_store(store, over, ""),
         };
         Ok((self.holder, pb::Power { name: self.power, over: Some(over) }, self.why.into_wire()))
     }
