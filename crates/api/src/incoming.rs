@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Extensions;
-use stonetown_authorizer::{BulkMode, Call, Caller, Given, Notes};
-use stonetown_tuple::StoreId;
+use stonetown_authorizer::{BulkMode, Call, Caller, Chain, Given, Notes};
+use stonetown_tuple::{StoreId, SubjectRef};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
@@ -17,6 +17,8 @@ use crate::trailers::Cost;
 
 /// Chosen by a client so that a write that is sent again is not done again.
 const WRITE_ID: &str = "stonetown-request-id";
+/// Names those who act for the subject of a check.
+const CHAIN: &str = "stonetown-chain";
 /// How an import treats relationships that exist already: `create`, as the interface has it, or `touch`.
 const IMPORT_MODE: &str = "stonetown-import-mode";
 /// Longest id of a write, in bytes.
@@ -42,8 +44,27 @@ impl Incoming {
     /// Takes a request apart. Whoever authenticates calls has put a [`Caller`] among its extensions.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` when there is none.
+    /// `UNAUTHENTICATED` when there is none, `INVALID_ARGUMENT` for a chain, which only checks take.
     pub(crate) fn open<T>(request: Request<T>) -> Result<(Incoming, MetadataMap, T), Status> {
+        if request.metadata().contains_key(CHAIN) {
+            return Err(FieldError::new("only checks take a chain of those who act for another").within(CHAIN).into());
+        }
+        Incoming::parts(request)
+    }
+
+    /// The same for a check, whose metadata may name those who act for its subject: `agent:7, agent:9`, the nearest to the
+    /// subject first.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` when nobody calls, `INVALID_ARGUMENT` for what is no chain.
+    pub(crate) fn open_check<T>(request: Request<T>) -> Result<(Incoming, MetadataMap, T), Status> {
+        let named = chain(request.metadata())?;
+        let (mut incoming, metadata, message) = Incoming::parts(request)?;
+        incoming.call.chain = named;
+        Ok((incoming, metadata, message))
+    }
+
+    fn parts<T>(request: Request<T>) -> Result<(Incoming, MetadataMap, T), Status> {
         let (metadata, mut extensions, message) = request.into_parts();
         let call = call(&metadata, &mut extensions)?;
         let cost = extensions.remove::<Arc<Cost>>().unwrap_or_default();
@@ -82,7 +103,20 @@ fn call(metadata: &MetadataMap, extensions: &mut Extensions) -> Result<Call, Sta
     // Whoever authenticates calls has looked up the store that this one is in.
     let store = extensions.remove::<StoreId>().unwrap_or(StoreId::DEFAULT);
     let given = Given::Call { peer_ip: extensions.remove::<PeerIp>().map(|peer| peer.0) };
-    Ok(Call { caller, store, given, deadline, cancelled: None, notes })
+    Ok(Call { caller, store, chain: Chain::default(), given, deadline, cancelled: None, notes })
+}
+
+/// Those who act for the subject of a check.
+fn chain(metadata: &MetadataMap) -> Result<Chain, Status> {
+    let mut actors = Vec::new();
+    for value in metadata.get_all(CHAIN) {
+        let text = value.to_str().map_err(|_| FieldError::new("has characters that no name has").within(CHAIN))?;
+        for name in text.split(',') {
+            let actor = name.trim().parse::<SubjectRef>();
+            actors.push(actor.map_err(|error| FieldError::new(error.to_string()).within(CHAIN))?);
+        }
+    }
+    Chain::new(actors).map_err(|error| status::status(&error))
 }
 
 /// The timeout of a gRPC call, such as `100m`: up to eight digits and a unit. What is malformed is no timeout.

@@ -8,6 +8,7 @@ use stonetown_graph::{Answer, Membership, Trace};
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, SubjectRef, ZedToken};
 
 use crate::admission::Weight;
+use crate::chain::earliest;
 use crate::check::{above, refuse_wildcard, until};
 use crate::error::RequestLimit;
 use crate::gate::Act;
@@ -70,7 +71,7 @@ impl Authorizer {
     fn answer_bulk(&self, call: &Call, request: &BulkCheckRequest) -> Result<BulkCheckAnswer, Error> {
         let types: HashSet<&str> = request.items.iter().map(|item| item.resource.object_type.as_ref()).collect();
         let acts: Vec<Act<'_>> = types.into_iter().map(Act::Check).collect();
-        let _permit = self.admit(call, Weight::Heavy, &acts)?;
+        let _permit = self.admit_with_chain(call, Weight::Heavy, &acts)?;
         request.items.iter().try_for_each(|item| self.check_scope(call, &item.resource, &item.permission))?;
         above(RequestLimit::BulkChecks, request.items.len(), self.options.limits.bulk_checks_max)?;
         let world = self.world(call, request.consistency)?;
@@ -103,24 +104,38 @@ impl Authorizer {
     ) -> Result<(Answer, Option<Trace>), Error> {
         self.refuse_large_context(&item.context)?;
         refuse_wildcard(&item.subject, "subject.object_id")?;
+        let chain = self.chain_of(call, &item.subject)?;
+        recording.chain(&chain);
+        let question = (&item.resource, &item.permission, &item.subject);
         let evaluation = world.evaluation(call, &item.context, None, &self.options.limits.graph)?;
         if trace {
-            let (answer, mut trace) =
+            let (mut answer, mut trace) =
                 stonetown_graph::explain(&evaluation, &item.resource, &item.permission, &item.subject)?;
             call.note_work(&answer.work);
             if self.is_cut_off(call.store, &item.subject)? {
                 recording.decided(&Membership::NotMember, None);
                 return Ok((Answer { membership: Membership::NotMember, ..answer }, None));
             }
-            trace.until = until(&evaluation, &item.resource, &item.permission, &item.subject, &answer);
+            let own_until = until(&evaluation, &item.resource, &item.permission, &item.subject, &answer);
+            let through = self.through_chain(call, &chain, world, &evaluation, question, true, &mut answer)?;
             recording.decided(&answer.membership, Some(&trace));
+            if let Some(why) = through.refused_by {
+                recording.refused_in_chain(why);
+                return Ok((answer, None));
+            }
+            trace.until = earliest(own_until, through.until).filter(|_| answer.membership == Membership::Member);
             return Ok((answer, Some(trace)));
         }
-        let answer = stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?;
+        let mut answer = stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?;
         call.note_work(&answer.work);
-        let membership =
-            if self.is_cut_off(call.store, &item.subject)? { Membership::NotMember } else { answer.membership };
-        recording.decided(&membership, None);
-        Ok((Answer { membership, ..answer }, None))
+        if self.is_cut_off(call.store, &item.subject)? {
+            answer.membership = Membership::NotMember;
+        }
+        let through = self.through_chain(call, &chain, world, &evaluation, question, true, &mut answer)?;
+        recording.decided(&answer.membership, None);
+        if let Some(why) = through.refused_by {
+            recording.refused_in_chain(why);
+        }
+        Ok((answer, None))
     }
 }

@@ -18,8 +18,6 @@ pub struct Caller {
     pub name: Arc<str>,
     /// What proved it; `None` for those that nobody had to prove.
     pub proof: Option<Arc<Proof>>,
-    /// Those through whom it calls, the nearest first, for records.
-    actors: Option<Arc<[Arc<str>]>>,
     /// Whether it is the server itself, which no gate judges.
     internal: bool,
 }
@@ -35,6 +33,8 @@ pub struct Proof {
     pub expires_at: Option<Timestamp>,
     /// The one store that it is for; `None` for every store.
     pub store: Option<Arc<str>>,
+    /// The principals that the caller acts for, as a token proves: who it is about first, the caller itself not among them.
+    pub acting_for: Vec<Arc<str>>,
     /// The claims of a token that somebody else issued.
     pub claims: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -59,37 +59,26 @@ impl Caller {
     /// A caller of that name, with nothing known of its proof.
     #[must_use]
     pub fn named(name: &str) -> Caller {
-        Caller { name: name.into(), proof: None, actors: None, internal: false }
+        Caller { name: name.into(), proof: None, internal: false }
     }
 
     /// A caller of that name, as authentication has it.
     #[must_use]
     pub fn proved(name: &str, proof: Proof) -> Caller {
-        Caller { name: name.into(), proof: Some(Arc::new(proof)), actors: None, internal: false }
+        Caller { name: name.into(), proof: Some(Arc::new(proof)), internal: false }
     }
 
     /// The server itself: what it asks on nobody's behalf is not judged by the gate. Never made from anything that a request
     /// holds.
     #[must_use]
     pub fn internal() -> Caller {
-        Caller { name: OWN_NAME.into(), proof: None, actors: None, internal: true }
+        Caller { name: OWN_NAME.into(), proof: None, internal: true }
     }
 
     /// The server itself on behalf of a caller that it has judged: what it does is put down to that caller.
     #[must_use]
     pub fn on_behalf_of(caller: &Caller) -> Caller {
         Caller { internal: true, ..caller.clone() }
-    }
-
-    /// The caller, calling through others, the nearest first.
-    #[must_use]
-    pub fn through(self, actors: Arc<[Arc<str>]>) -> Caller {
-        Caller { actors: Some(actors), ..self }
-    }
-
-    /// Those through whom it calls.
-    pub fn actors(&self) -> impl Iterator<Item = &str> {
-        self.actors.iter().flat_map(|actors| actors.iter()).map(AsRef::as_ref)
     }
 
     /// Whether it is the server itself.

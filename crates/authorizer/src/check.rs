@@ -6,6 +6,7 @@ use stonetown_graph::{Answer as CheckedAnswer, Evaluation, Limits as GraphLimits
 use stonetown_tuple::{CaveatContext, ObjectRef, RelationName, Relationship, SubjectRef, Timestamp, ZedToken};
 
 use crate::admission::Weight;
+use crate::chain::earliest;
 use crate::error::RequestLimit;
 use crate::gate::Act;
 use crate::limits::encoded_bytes;
@@ -72,14 +73,18 @@ impl Authorizer {
         effort: Effort,
         recording: &mut Recording<'_>,
     ) -> Result<CheckAnswer, Error> {
-        let _permit = self.admit(call, Weight::Light, &[Act::Check(request.resource.object_type.as_ref())])?;
+        let _permit =
+            self.admit_with_chain(call, Weight::Light, &[Act::Check(request.resource.object_type.as_ref())])?;
         self.check_scope(call, &request.resource, &request.permission)?;
         self.refuse_large_context(&request.context)?;
         refuse_wildcard(&request.subject, "subject.object_id")?;
+        let chain = self.chain_of(call, &request.subject)?;
+        recording.chain(&chain);
         let world = self.world_of(call, request.freshness)?;
         recording.see_page(&world, matches!(request.freshness, Freshness::At(_)));
         let resident = world.index.is_some();
-        let may_block = !resident || recording.is_strict() || request.trace || !request.with.is_empty();
+        let is_long = request.trace || !request.with.is_empty() || !chain.is_empty();
+        let may_block = !resident || recording.is_strict() || is_long;
         if effort == Effort::Inline && may_block {
             self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
             return Err(Error::NeedsPool);
@@ -113,9 +118,16 @@ impl Authorizer {
                 if of_now && self.is_cut_off(call.store, subject)? {
                     (answer.membership, trace) = (Membership::NotMember, None);
                 }
+                let own_until = until(&evaluation, resource, permission, subject, &answer);
+                let question = (resource, permission, subject);
+                let through = self.through_chain(call, &chain, &world, &evaluation, question, of_now, &mut answer)?;
                 recording.decided(&answer.membership, trace.as_ref());
+                if let Some(why) = through.refused_by {
+                    recording.refused_in_chain(why);
+                    trace = None;
+                }
+                let until = earliest(own_until, through.until).filter(|_| answer.membership == Membership::Member);
                 let schema = trace.is_some().then(|| world.schema().text());
-                let until = until(&evaluation, resource, permission, subject, &answer);
                 if let Some(trace) = &mut trace {
                     trace.until = until;
                 }

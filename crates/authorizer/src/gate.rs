@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use stonetown_tuple::{ObjectRef, RelationshipFilter, StoreId, SubjectId, SubjectRef};
 
 use crate::admission::{Permit, Weight};
-use crate::{Authorizer, Call, Error};
+use crate::{Acting, Authorizer, Call, Chain, Delegated, Error};
 
 /// One power that a call needs. Types and relations are as the caller wrote them: there may be none of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +73,32 @@ pub trait Gate: Send + Sync {
         Ok(None)
     }
 
+    /// Lets a call name those who act for `subject` in its chain: who is the last of them, or may say such a thing.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], and whatever stands in the way of knowing.
+    fn assert_chain(&self, call: &Call, subject: &SubjectRef) -> Result<(), Error> {
+        let _ = subject;
+        Err(call.caller.denied(&"say who acts for whom"))
+    }
+
+    /// The chain that the caller's proof itself says for a subject; empty where it says none.
+    ///
+    /// # Errors
+    /// When it cannot be known.
+    fn proven_chain(&self, call: &Call, subject: &SubjectRef) -> Result<Chain, Error> {
+        let _ = (call, subject);
+        Ok(Chain::default())
+    }
+
+    /// Whether each of a chain may act for the one before it, at one state and one time.
+    ///
+    /// # Errors
+    /// When it cannot be known.
+    fn acting(&self, delegated: &Delegated<'_>) -> Result<Acting, Error> {
+        Ok(Acting { missing: Some(delegated.subject.clone()), until: None })
+    }
+
     /// How much a store may hold and ask.
     fn quota(&self, store: StoreId) -> Quota {
         let _ = store;
@@ -94,6 +120,14 @@ impl Authorizer {
 
     /// Lets a call in that may do all of `acts`, while there is room for it.
     pub(crate) fn admit(&self, call: &Call, weight: Weight, acts: &[Act<'_>]) -> Result<Permit, Error> {
+        if !call.chain.is_empty() {
+            return Err(Error::Invalid("only checks take a chain of those who act for another".to_owned()));
+        }
+        self.admit_with_chain(call, weight, acts)
+    }
+
+    /// As [`Authorizer::admit`], for the calls that ask everybody in the chain.
+    pub(crate) fn admit_with_chain(&self, call: &Call, weight: Weight, acts: &[Act<'_>]) -> Result<Permit, Error> {
         acts.iter().try_for_each(|act| self.judge(call, *act))?;
         self.admission.admit(&call.caller, weight, (call.store, self.quota(call.store).calls_max))
     }

@@ -12,6 +12,7 @@ pub mod admission;
 pub mod attributes;
 pub mod bulk;
 pub mod caller;
+mod chain;
 pub mod check;
 pub mod clock;
 pub mod computable;
@@ -59,6 +60,7 @@ use stonetown_tuple::{InstanceId, Revision, StoreId, Timestamp, ZedToken};
 
 pub use admission::Admission;
 pub use caller::{Caller, Narrowing, Proof, Scope};
+pub use chain::{ACTORS_MAX, Acting, Chain, Delegated};
 pub use clock::Clock;
 pub use error::Error;
 pub use gate::{Act, Gate, Quota};
@@ -91,6 +93,8 @@ pub struct Call {
     pub store: StoreId,
     /// What the server gives to caveats: above all the address that the call came from.
     pub given: Given,
+    /// Those who act for the subject of the question. Only checks take one.
+    pub chain: Chain,
     /// When the caller stops waiting.
     pub deadline: Option<Instant>,
     /// Set when the caller has left. The work then ends at the next look.
@@ -342,6 +346,7 @@ impl Call {
             caller: Caller::named(caller),
             store: StoreId::DEFAULT,
             given: Given::Call { peer_ip: None },
+            chain: Chain::default(),
             deadline: None,
             cancelled: None,
             notes: None,

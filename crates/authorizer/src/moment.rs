@@ -1,6 +1,6 @@
 //! The state of a moment: what was stored then, and the time by which it is judged.
 
-use stonetown_tuple::{Consistency, Timestamp};
+use stonetown_tuple::{Consistency, Revision, Timestamp};
 
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
@@ -13,6 +13,8 @@ pub enum Freshness {
     /// The newest state at this moment, by the clock of those who wrote; what begins and expires is judged at the moment as
     /// well, so the answer is the one that a check gave then.
     At(Timestamp),
+    /// This state, judged at this time: how a part of an answer is asked for that has to be of one world with the others.
+    Exactly(Revision, Timestamp),
 }
 
 impl From<Consistency> for Freshness {
@@ -30,6 +32,7 @@ impl Authorizer {
     pub(crate) fn world_of(&self, call: &Call, freshness: Freshness) -> Result<World, Error> {
         match freshness {
             Freshness::Of(consistency) => self.world(call, consistency),
+            Freshness::Exactly(revision, now) => self.world_at(call.store, revision, now),
             Freshness::At(moment) => {
                 let now = self.clock.now();
                 if moment > now {

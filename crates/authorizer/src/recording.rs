@@ -11,7 +11,7 @@ use stonetown_tuple::{
 };
 
 use crate::world::World;
-use crate::{Authorizer, Call, Error};
+use crate::{Authorizer, Call, Chain, Error};
 
 /// Longest detail of a reason, in bytes: a path, missing parameters, the text of an error.
 const DETAIL_BYTES_MAX: usize = 2048;
@@ -105,6 +105,7 @@ pub(crate) struct Recording<'a> {
     outcome: Outcome,
     reason: &'static str,
     detail: Cow<'a, str>,
+    chain: Chain,
     results: Option<ResultDigest>,
 }
 
@@ -143,6 +144,7 @@ impl Authorizer {
             outcome: Outcome::Answered,
             reason: "answered",
             detail: Cow::Borrowed(""),
+            chain: Chain::default(),
             results: None,
         }
     }
@@ -211,6 +213,18 @@ impl Recording<'_> {
         };
     }
 
+    /// Notes who acts for the subject.
+    pub(crate) fn chain(&mut self, chain: &Chain) {
+        self.chain = chain.clone();
+    }
+
+    /// Notes that the yes to the subject was taken back by one of those who act for it.
+    pub(crate) fn refused_in_chain(&mut self, why: String) {
+        if self.recorder.is_some() {
+            (self.outcome, self.reason, self.detail) = (Outcome::Denied, "chain", why.into());
+        }
+    }
+
     /// Prepares for results that are handed out one after the other. Where the answer has to wait for the disk, none is handed
     /// out before a record says that it is about to be.
     pub(crate) fn begin_results(&mut self, authorizer: &Authorizer) -> Result<(), Error> {
@@ -258,6 +272,7 @@ impl Recording<'_> {
         let (count, digest) = results.map(ResultDigest::finish).map_or((0, None), |(n, hash)| (n, Some(hash)));
         let context = self.asked.context.map(|context| recorder.context(context)).unwrap_or_default();
         let asked = &self.asked;
+        let actors: Vec<String> = self.chain.actors().iter().map(ToString::to_string).collect();
         let decision = Decision {
             time: self.time.unwrap_or_else(|| authorizer.clock.now()),
             start: 0,
@@ -279,7 +294,7 @@ impl Recording<'_> {
             subject_id: asked.subject_id,
             context: &context,
             judged_at: self.judged_at,
-            actors: self.call.caller.actors().collect(),
+            actors: actors.iter().map(String::as_str).collect(),
             detail: &self.detail[..self.detail.floor_char_boundary(DETAIL_BYTES_MAX)],
         };
         recorder.record(decision, strict).map_err(|_| Error::Unrecorded)

@@ -59,6 +59,22 @@ pub(crate) enum Command {
         /// Its id.
         id: String,
     },
+    /// Let a principal act for another, in the place of what it was let before.
+    Delegate(Delegate),
+    /// Take back that a principal may act for another.
+    Undelegate {
+        /// For whom.
+        principal: String,
+        /// Who may act no longer.
+        actor: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Show who may act for a principal.
+    Delegations {
+        /// Its id.
+        principal: String,
+    },
     /// Give all relationships of one subject to another, all at once or none.
     ReplaceSubject {
         /// The one that loses them: `agent:7` in the default store, or `STORE//agent:7`.
@@ -121,6 +137,26 @@ pub(crate) struct Power {
     /// What it is over: `server`, `group:ID`, `store:NAME`, or a type (`document`) or relation (`document#viewer`) of the default
     /// store, or of another (`STORE//document`).
     over: String,
+    #[command(flatten)]
+    why: Why,
+}
+
+/// Who may act for whom.
+#[derive(Args)]
+pub(crate) struct Delegate {
+    /// For whom.
+    principal: String,
+    /// Who may act.
+    actor: String,
+    /// Types of resources that it covers; `*` for all. Repeat the flag for several.
+    #[arg(long = "type", value_name = "TYPE", required = true)]
+    types: Vec<String>,
+    /// Permissions that it covers; `*` for all. Repeat the flag for several.
+    #[arg(long = "permission", value_name = "PERMISSION", required = true)]
+    permissions: Vec<String>,
+    /// How long it lasts; until it is taken back without it.
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<stonetown_server::config::Period>,
     #[command(flatten)]
     why: Why,
 }
@@ -194,6 +230,20 @@ pub(crate) async fn run(mut client: Client, command: Command, output: Output) ->
         Command::Powers { id } => {
             let answer = service.list_powers(pb::ListPowersRequest { principal: id }).await?.into_inner();
             answer.powers.iter().for_each(|power| print::power(power, output));
+        }
+        Command::Delegate(Delegate { principal, actor, types, permissions, ttl, why }) => {
+            let ttl = ttl.map(period).transpose()?;
+            let why = Some(why.into_wire());
+            let request = pb::DelegateRequest { principal, actor, types, permissions, ttl, why };
+            print::delegation(service.delegate(request).await?.into_inner().delegation, output);
+        }
+        Command::Undelegate { principal, actor, why } => {
+            let request = pb::UndelegateRequest { principal, actor, why: Some(why.into_wire()) };
+            print::token(&service.undelegate(request).await?.into_inner().token, output);
+        }
+        Command::Delegations { principal } => {
+            let answer = service.list_delegations(pb::ListDelegationsRequest { principal }).await?.into_inner();
+            answer.delegations.into_iter().for_each(|delegation| print::delegation(Some(delegation), output));
         }
         Command::ReplaceSubject { from: pb::StandIn { store, subject: from }, to, why } => {
             let to = Some(pb::ObjectRef { r#type: to.object_type.to_string(), id: to.object_id.to_string() });

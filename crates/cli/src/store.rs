@@ -20,7 +20,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "HOLDER", value_parser = holder)]
         holder: Option<pb::Holder>,
         #[command(flatten)]
-        quota: Quota,
+        bounds: Bounds,
         #[command(flatten)]
         why: Why,
     },
@@ -31,7 +31,7 @@ pub(crate) enum Command {
         /// Its name.
         name: String,
         #[command(flatten)]
-        quota: Quota,
+        bounds: Bounds,
         #[command(flatten)]
         why: Why,
     },
@@ -46,7 +46,7 @@ pub(crate) enum Command {
 
 /// How much a store may hold and ask.
 #[derive(Args)]
-pub(crate) struct Quota {
+pub(crate) struct Bounds {
     /// Relationships at most; 0 for no bound.
     #[arg(long, default_value_t = 0, value_name = "N")]
     relationships_max: u64,
@@ -61,17 +61,17 @@ pub(crate) struct Quota {
 pub(crate) async fn run(mut client: Client, command: Command, output: Output) -> anyhow::Result<Outcome> {
     let service = &mut client.stores;
     match command {
-        Command::Create { name, holder, quota, why } => {
+        Command::Create { name, holder, bounds, why } => {
             let request =
-                pb::CreateStoreRequest { name, holder, quota: Some(quota.into_wire()), why: Some(why.into_wire()) };
+                pb::CreateStoreRequest { name, holder, quota: Some(bounds.into_wire()), why: Some(why.into_wire()) };
             print(service.create_store(request).await?.into_inner().store, output);
         }
         Command::List => {
             let answer = service.list_stores(pb::ListStoresRequest {}).await?.into_inner();
             answer.stores.into_iter().for_each(|store| print(Some(store), output));
         }
-        Command::Quota { name, quota, why } => {
-            let request = pb::SetQuotaRequest { name, quota: Some(quota.into_wire()), why: Some(why.into_wire()) };
+        Command::Quota { name, bounds, why } => {
+            let request = pb::SetQuotaRequest { name, quota: Some(bounds.into_wire()), why: Some(why.into_wire()) };
             print(service.set_quota(request).await?.into_inner().store, output);
         }
         Command::Delete { name, why } => {
@@ -83,9 +83,9 @@ pub(crate) async fn run(mut client: Client, command: Command, output: Output) ->
     Ok(Outcome::Done)
 }
 
-impl Quota {
+impl Bounds {
     fn into_wire(self) -> pb::Quota {
-        let Quota { relationships_max, schema_bytes_max, calls_max } = self;
+        let Bounds { relationships_max, schema_bytes_max, calls_max } = self;
         pb::Quota { relationships_max, schema_bytes_max, calls_max }
     }
 }

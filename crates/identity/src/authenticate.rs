@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use stonetown_authorizer::{Caller, Error, Proof};
+use serde_json::{Map, Value};
+use stonetown_authorizer::{ACTORS_MAX, Caller, Error, Proof};
 use stonetown_tuple::Timestamp;
 
 use crate::Identity;
@@ -118,11 +119,19 @@ impl Identity {
         let claimed = jwt::claimed_issuer(text).ok_or(Refusal::Unknown)?;
         let issuer = self.issuers.iter().find(|issuer| issuer.name() == claimed).ok_or(Refusal::Unknown)?;
         let verified = issuer.verify(text, self.system().now())?;
-        let name = External::Oidc { issuer: claimed, subject: verified.subject.clone() };
-        let name = self.by_name(&name)?.ok_or(Refusal::Unknown)?;
-        self.is_active(&name)?;
+        let mut parties = vec![External::Oidc { issuer: claimed.clone(), subject: verified.subject.clone() }];
+        parties.extend(actors(&claimed, &verified.claims)?);
+        let mut names = Vec::new();
+        for party in &parties {
+            let name = self.by_name(party)?.ok_or(Refusal::Unknown)?;
+            self.is_active(&name)?;
+            names.push(name);
+        }
+        // Who is current is who calls: the powers are its own, whomever it acts for.
+        let name = names.pop().ok_or(Refusal::Unknown)?;
         let (expires_at, claims) = (Some(verified.expires_at), Some(verified.claims.clone()));
-        Ok(Caller::proved(&name, Proof { credential: JWT.into(), expires_at, claims, ..Proof::default() }))
+        let proof = Proof { credential: JWT.into(), expires_at, claims, acting_for: names, ..Proof::default() };
+        Ok(Caller::proved(&name, proof))
     }
 
     /// Whether tokens of issuers are accepted.
@@ -202,6 +211,7 @@ impl Identity {
             scope: credential.scope(),
             expires_at: Some(credential.expires_at),
             store: credential.store.as_deref().map(Arc::from),
+            acting_for: Vec::new(),
             claims: None,
         };
         let caller = Caller::proved(&credential.principal, proof);
@@ -209,6 +219,22 @@ impl Identity {
         self.credentials.put(id.into(), at, Arc::clone(&known));
         Ok(Some(known))
     }
+}
+
+/// Those who act for whom a token is about, the nearest first: its claim `act` nests them the other way round (RFC 8693, 4.1).
+fn actors(issuer: &str, claims: &Map<String, Value>) -> Result<Vec<External>, JwtError> {
+    let mut found = Vec::new();
+    let mut outer = claims;
+    while let Some(act) = outer.get("act") {
+        let act = act.as_object().filter(|_| found.len() < ACTORS_MAX).ok_or(JwtError::Unknown)?;
+        let named = |name: &str| act.get(name).map(|value| value.as_str().ok_or(JwtError::Unknown)).transpose();
+        let subject = named("sub")?.ok_or(JwtError::Unknown)?.to_owned();
+        let issuer = named("iss")?.unwrap_or(issuer).to_owned();
+        found.push(External::Oidc { issuer, subject });
+        outer = act;
+    }
+    found.reverse();
+    Ok(found)
 }
 
 /// The principal of the preshared key of that number, counted from 1.

@@ -5,12 +5,13 @@
 //! store is beside its relationships is a *document*: JSON in the caveat context of a relationship of its own, so that it has
 //! versions, a history and provenance, and is written in one transaction with the relationships that it explains.
 //!
-//! Reading order: `system.zed`, [`system`], `powers` (what a caller may do), `authenticate` (who a caller is), [`principal`],
+//! Reading order: `system.zed`, [`system`], `powers` (what a caller may do), `authenticate` (who a caller is), `chain` (who acts for whom), [`principal`],
 //! [`credential`], `start` (what the first start writes), `lockout`, then [`manage`] (changing all of it).
 //!
 //! [`StoreId::SYSTEM`]: stonetown_tuple::StoreId::SYSTEM
 
 mod authenticate;
+mod chain;
 pub mod credential;
 pub mod jwt;
 mod lockout;

@@ -1,10 +1,11 @@
 //! Changing who can call and what they may do. Each call is judged here, by the relationships of the system store, and says
 //! nothing to those who may not ask; each change is kept with who made it and why.
 //!
-//! Reading order: this file (what all have in common), then `principals`, `leases` (credentials), `assign` (powers),
+//! Reading order: this file (what all have in common), then `principals`, `leases` (credentials), `assign` (powers), `delegations`,
 //! `stores`, `subjects` (what stands for a principal in stores), `whoami`.
 
 mod assign;
+mod delegations;
 mod leases;
 mod principals;
 mod stores;
@@ -16,6 +17,7 @@ use stonetown_authorizer::{Caller, Error};
 use stonetown_tuple::{CaveatContext, ObjectId, ObjectRef, SubjectRef};
 
 pub use assign::{Over, Power};
+pub use delegations::{DELEGATED_NAMES_MAX, DELEGATIONS_MAX, Delegation, Mandate};
 pub use leases::{CREDENTIALS_MAX, Lease, SCOPE_ENTRIES_MAX, Terms};
 pub use principals::{ALIASES_MAX, Described, ID_BYTES_MAX, LABELS_MAX, Retired, TEXT_BYTES_MAX, Wanted};
 pub use stores::{Named, STORE_NAME_BYTES_MAX, STORES_MAX};

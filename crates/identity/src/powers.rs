@@ -11,9 +11,10 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use hashbrown::Equivalent;
 use stonetown_authorizer::gate::CutOff;
-use stonetown_authorizer::{Act, Call, Error, Gate, Membership, Quota};
+use stonetown_authorizer::{Act, Acting, Call, Chain, Delegated, Error, Gate, Membership, Quota};
 use stonetown_tuple::{CaveatContext, ObjectRef, Revision, StoreId, SubjectRef, Timestamp};
 
+use crate::chain;
 use crate::memo::Memo;
 use crate::principal;
 use crate::system::{Changed, Kind, System, parsed};
@@ -114,6 +115,18 @@ impl Gate for Powers {
         let asked = Asked { store: call.store, caller: &*call.caller.name, power, resource_type, relation };
         // Nothing of the system store is done or seen through ordinary calls.
         if call.store != StoreId::SYSTEM && self.allows(asked)? { Ok(()) } else { Err(call.caller.denied(&act)) }
+    }
+
+    fn assert_chain(&self, call: &Call, subject: &SubjectRef) -> Result<(), Error> {
+        chain::assert(&*self.system()?, call, subject)
+    }
+
+    fn proven_chain(&self, call: &Call, subject: &SubjectRef) -> Result<Chain, Error> {
+        chain::proven(&*self.system()?, call, subject)
+    }
+
+    fn acting(&self, delegated: &Delegated<'_>) -> Result<Acting, Error> {
+        chain::acting(&*self.system()?, delegated)
     }
 
     fn quota(&self, store: StoreId) -> Quota {

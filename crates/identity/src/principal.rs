@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stonetown_authorizer::Error;
 use stonetown_authorizer::gate::CutOff;
-use stonetown_tuple::{ObjectRef, RelationshipFilter, Revision, StoreId, SubjectRef, Timestamp};
+use stonetown_tuple::{
+    Consistency, ObjectRef, Relationship, RelationshipFilter, Revision, StoreId, SubjectRef, Timestamp,
+};
 
 use crate::credential::sha256;
 use crate::system::{Kind, System, parsed};
@@ -144,13 +146,18 @@ impl Principal {
 
 /// The principal with another name, `None` if there is none.
 pub(crate) fn by_alias(system: &System, alias: &str) -> Result<Option<String>, Error> {
+    by_alias_at(system, alias, Consistency::FullyConsistent)
+}
+
+fn by_alias_at(system: &System, alias: &str, consistency: Consistency) -> Result<Option<String>, Error> {
     let filter = RelationshipFilter {
         resource_type: Some(parsed("sys/alias")?),
         resource_id: Some(parsed(alias)?),
         ..RelationshipFilter::default()
     };
     let mut found = None;
-    system.read(&filter, &mut |relationship| found = Some(relationship.subject.object_id().as_str().to_owned()))?;
+    let mut visit = |relationship: &Relationship| found = Some(relationship.subject.object_id().as_str().to_owned());
+    system.read_at(&filter, consistency, &mut visit)?;
     Ok(found)
 }
 
@@ -170,8 +177,18 @@ pub fn stand_ins(system: &System, id: &str, store: StoreId) -> Result<Vec<String
 /// # Errors
 /// When the system store cannot be read.
 pub fn behind(system: &System, subject: &SubjectRef, store: StoreId) -> Result<Option<String>, Error> {
+    behind_at(system, subject, store, Consistency::FullyConsistent)
+}
+
+/// As [`behind`], of another state.
+pub(crate) fn behind_at(
+    system: &System,
+    subject: &SubjectRef,
+    store: StoreId,
+    consistency: Consistency,
+) -> Result<Option<String>, Error> {
     let stand_in = StandIn { store: system.store_name(store).to_string(), subject: subject.to_string() };
-    by_alias(system, &stand_in.alias())
+    by_alias_at(system, &stand_in.alias(), consistency)
 }
 
 /// Whether a principal may call.

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stonetown_authorizer::check::{CheckAnswer, CheckRequest};
+use stonetown_authorizer::moment::Freshness;
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::write::{StoreUpdates, WriteRequest};
 use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Error, Membership, StoredUpdate};
@@ -161,6 +162,11 @@ impl System {
         self.authorizer.head()
     }
 
+    /// The token of a revision.
+    pub(crate) fn token(&self, revision: Revision) -> ZedToken {
+        ZedToken { instance: self.authorizer.datastore().instance(), revision }
+    }
+
     /// The time of a call that is made now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -193,8 +199,23 @@ impl System {
         subject: &SubjectRef,
         context: CaveatContext,
     ) -> Result<CheckAnswer, Error> {
+        self.ask_at(object, permission, subject, context, Consistency::FullyConsistent.into())
+    }
+
+    /// As [`System::ask`], of another state.
+    ///
+    /// # Errors
+    /// As [`System::holds`].
+    pub(crate) fn ask_at(
+        &self,
+        object: &ObjectRef,
+        permission: &str,
+        subject: &SubjectRef,
+        context: CaveatContext,
+        freshness: Freshness,
+    ) -> Result<CheckAnswer, Error> {
         let request = CheckRequest {
-            freshness: Consistency::FullyConsistent.into(),
+            freshness,
             resource: object.clone(),
             permission: parsed(permission)?,
             subject: subject.clone(),
@@ -234,8 +255,20 @@ impl System {
     /// # Errors
     /// When the store cannot be read.
     pub fn read(&self, filter: &RelationshipFilter, visit: &mut dyn FnMut(&Relationship)) -> Result<ZedToken, Error> {
-        let request =
-            ReadRequest { consistency: Consistency::FullyConsistent, filter: filter.clone(), ..ReadRequest::default() };
+        self.read_at(filter, Consistency::FullyConsistent, visit)
+    }
+
+    /// As [`System::read`], of another state.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn read_at(
+        &self,
+        filter: &RelationshipFilter,
+        consistency: Consistency,
+        visit: &mut dyn FnMut(&Relationship),
+    ) -> Result<ZedToken, Error> {
+        let request = ReadRequest { consistency, filter: filter.clone(), ..ReadRequest::default() };
         self.authorizer.read(&self.call(&Caller::internal()), &request, &mut |item| {
             visit(&item.relationship);
             ControlFlow::Continue(())

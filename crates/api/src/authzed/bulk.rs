@@ -21,7 +21,7 @@ pub(super) async fn answer(
     calls: &Calls,
     request: Request<wire::CheckBulkPermissionsRequest>,
 ) -> Result<Response<wire::CheckBulkPermissionsResponse>, Status> {
-    let (mut incoming, _, message) = Incoming::open(request)?;
+    let (mut incoming, _, message) = Incoming::open_check(request)?;
     let asked = message.items.clone();
     let question = parse(message)?;
     let _cancel = incoming.cancel_on_drop();

@@ -24,7 +24,7 @@ pub(super) async fn answer(
     calls: &Calls,
     request: Request<wire::CheckPermissionRequest>,
 ) -> Result<Response<wire::CheckPermissionResponse>, Status> {
-    let (mut incoming, metadata, mut message) = Incoming::open(request)?;
+    let (mut incoming, metadata, mut message) = Incoming::open_check(request)?;
     message.with_tracing |= metadata.contains_key(TRACE_ASKED);
     let mut question = parse(message)?;
     question.with = with_relationships(&metadata)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stonetown_authorizer::{Caller, Error};
 use stonetown_identity::Identity;
-use stonetown_identity::manage::{LIST_MAX, Terms};
+use stonetown_identity::manage::{LIST_MAX, Mandate, Terms};
 use stonetown_tuple::StoreId;
 use tonic::{Request, Response, Status};
 
@@ -269,6 +269,52 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let answer = self.managed(request, parse, |identity, caller, principal| {
             let powers = identity.powers_of(caller, &principal)?.into_iter().map(convert::power_to_wire).collect();
             Ok(wire::ListPowersResponse { powers })
+        });
+        answer.await
+    }
+
+    async fn delegate(
+        &self,
+        request: Request<wire::DelegateRequest>,
+    ) -> Result<Response<wire::DelegateResponse>, Status> {
+        let parse = |message: wire::DelegateRequest| {
+            let ttl = message.ttl.map(convert::duration).transpose().at("ttl")?;
+            let mandate = Mandate { types: message.types, permissions: message.permissions, ttl };
+            let (principal, actor) =
+                (convert::id(message.principal).at("principal")?, convert::id(message.actor).at("actor")?);
+            Ok((principal, actor, mandate, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (principal, actor, mandate, why)| {
+            let delegation = identity.delegate(caller, &principal, &actor, &mandate, &why)?;
+            Ok(wire::DelegateResponse { delegation: Some(convert::delegation(delegation)) })
+        });
+        answer.await
+    }
+
+    async fn undelegate(
+        &self,
+        request: Request<wire::UndelegateRequest>,
+    ) -> Result<Response<wire::UndelegateResponse>, Status> {
+        let parse = |message: wire::UndelegateRequest| {
+            let (principal, actor) =
+                (convert::id(message.principal).at("principal")?, convert::id(message.actor).at("actor")?);
+            Ok((principal, actor, convert::why(message.why)))
+        };
+        let answer = self.managed(request, parse, |identity, caller, (principal, actor, why)| {
+            let token = token::encode(identity.undelegate(caller, &principal, &actor, &why)?).token;
+            Ok(wire::UndelegateResponse { token })
+        });
+        answer.await
+    }
+
+    async fn list_delegations(
+        &self,
+        request: Request<wire::ListDelegationsRequest>,
+    ) -> Result<Response<wire::ListDelegationsResponse>, Status> {
+        let parse = |message: wire::ListDelegationsRequest| convert::id(message.principal).at("principal");
+        let answer = self.managed(request, parse, |identity, caller, principal| {
+            let found = identity.delegations(caller, &principal)?;
+            Ok(wire::ListDelegationsResponse { delegations: found.into_iter().map(convert::delegation).collect() })
         });
         answer.await
     }

@@ -11,6 +11,22 @@ pub(super) fn principal(principal: Option<pb::Principal>, output: Output) {
     output.result(principal_text(&principal), || principal_json(&principal));
 }
 
+pub(super) fn delegation(delegation: Option<pb::Delegation>, output: Output) {
+    let pb::Delegation { principal, actor, types, permissions, expires_at } = delegation.unwrap_or_default();
+    let until = expires_at.map(|at| moment(Some(at)));
+    let (of_types, of_permissions) = (types.join(","), permissions.join(","));
+    let ends = until.as_ref().map(|until| format!("\tuntil {until}")).unwrap_or_default();
+    output.result(format!("{actor} for {principal}\t{of_types}#{of_permissions}{ends}"), || {
+        json!({
+            "principal": principal,
+            "actor": actor,
+            "types": types,
+            "permissions": permissions,
+            "expiresAt": until,
+        })
+    });
+}
+
 pub(super) fn token(token: &str, output: Output) {
     output.result(token, || json!({ "token": token }));
 }

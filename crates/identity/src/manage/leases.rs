@@ -179,7 +179,7 @@ impl Identity {
         Ok(self.leases_of(principal)?.into_iter().map(lease).collect())
     }
 
-    fn require_self_or_manager(&self, caller: &Caller, act: &str, principal: &str) -> Result<(), Error> {
+    pub(super) fn require_self_or_manager(&self, caller: &Caller, act: &str, principal: &str) -> Result<(), Error> {
         if *caller.name == *principal && caller.scope().is_none() {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stonetown_authorizer::{Caller, Error};
 use stonetown_tuple::{ObjectRef, RelationshipFilter, SubjectFilter, SubjectId, SubjectRelationFilter, ZedToken};
 
+use super::delegations::edge as delegation_edge;
 use super::{LIST_MAX, Why, valid_id};
 use crate::Identity;
 use crate::principal::{self, External, Holder, Principal, PrincipalKind, StandIn, State};
@@ -182,6 +183,10 @@ impl Identity {
                     retired.powers += 1;
                 }
                 change.update(stonetown_tuple::Operation::Delete, held);
+            }
+            for delegation in self.delegations_to(id)? {
+                retired.powers += 1;
+                change.update(stonetown_tuple::Operation::Delete, delegation_edge(id, &delegation.actor)?);
             }
             if dry_run {
                 for stand_in in &principal.subjects {

@@ -1,12 +1,12 @@
 //! Check. Asked as CheckPermission is: on the spot, and on a thread that may block where that does not suffice.
 
 use stonetown_authorizer::check::{CheckAnswer, CheckRequest};
-use stonetown_authorizer::{Effort, Error};
-use stonetown_tuple::RelationName;
+use stonetown_authorizer::{Chain, Effort, Error};
+use stonetown_tuple::{RelationName, SubjectRef};
 use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, Pool};
-use crate::convert::{At, FieldError, context, timestamp_to_wire};
+use crate::convert::{At, FieldError, context, each, timestamp_to_wire};
 use crate::incoming::Incoming;
 use crate::proto::stonetown::v1 as wire;
 use crate::status::status;
@@ -17,7 +17,15 @@ pub(super) async fn answer(
     calls: &Calls,
     request: Request<wire::CheckRequest>,
 ) -> Result<Response<wire::CheckResponse>, Status> {
-    let (mut incoming, _, message) = Incoming::open(request)?;
+    let (mut incoming, _, mut message) = Incoming::open_check(request)?;
+    if !message.chain.is_empty() {
+        if !incoming.call.chain.is_empty() {
+            return Err(FieldError::new("is named in metadata, too").within("chain").into());
+        }
+        let actor = |actor| Ok(SubjectRef::object(core::object(Some(actor))?));
+        let actors = each("chain", std::mem::take(&mut message.chain), actor)?;
+        incoming.call.chain = Chain::new(actors).map_err(|error| status(&error))?;
+    }
     let question = parse(message)?;
     let (resource, permission, subject) =
         (question.resource.clone(), question.permission.clone(), question.subject.clone());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stonetown_authorizer::{Error, Narrowing, Scope};
 use stonetown_identity::DEFAULT_STORE;
-use stonetown_identity::manage::{Described, Lease, Over, Power, Wanted, Why};
+use stonetown_identity::manage::{Delegation, Described, Lease, Over, Power, Wanted, Why};
 use stonetown_identity::principal::{External, Holder, PrincipalKind, StandIn, State};
 use stonetown_tuple::{ObjectId, ObjectRef, ObjectType, RelationName};
 
@@ -150,6 +150,16 @@ pub(in crate::stonetown) fn lease(lease: Lease) -> wire::Credential {
         expires_at: Some(timestamp_to_wire(lease.expires_at)),
         revoked: lease.revoked,
         store: lease.store.unwrap_or_default(),
+    }
+}
+
+pub(in crate::stonetown) fn delegation(delegation: Delegation) -> wire::Delegation {
+    wire::Delegation {
+        principal: delegation.principal,
+        actor: delegation.actor,
+        types: delegation.types,
+        permissions: delegation.permissions,
+        expires_at: delegation.expires_at.map(timestamp_to_wire),
     }
 }
 
