@@ -23,6 +23,9 @@ type Services struct {
 	Principal v1.PrincipalServiceClient
 	// Relationships with all that is stored of them: also when they begin, which authzed.api.v1 has no field for.
 	Relationships v1.RelationshipsServiceClient
+	// Stores: isolated from each other, each with its schema, its relationships, its grants and its quota. A call is in the
+	// store that its metadata `stonetown-store` names, or that its credential is for, or else in the default one.
+	Store v1.StoreServiceClient
 }
 
 func servicesOn(connection grpc.ClientConnInterface) Services {
@@ -33,8 +36,9 @@ func servicesOn(connection grpc.ClientConnInterface) Services {
 		Grant:         v1.NewGrantServiceClient(connection),
 		Principal:     v1.NewPrincipalServiceClient(connection),
 		Relationships: v1.NewRelationshipsServiceClient(connection),
+		Store:         v1.NewStoreServiceClient(connection),
 	}
 }
 
 // Which calls are repeated when the server is away, and how: only those that may be.
-const serviceConfig = `{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
+const serviceConfig = `{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","method":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`

@@ -33,8 +33,11 @@ type CheckRequest struct {
 	// Who; not a wildcard.
 	Subject *SubjectRef `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Values for conditions.
-	Context       *structpb.Struct `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
-	Freshness     *Freshness       `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	Context   *structpb.Struct `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
+	Freshness *Freshness       `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// Those who act for the subject, the nearest first: the first for the subject, each other one for the one before. Allowed is what is
+	// allowed to all of them, and what each may do for the one before. The caller is the last of them, or holds `chain_asserter`.
+	Chain         []*ObjectRef `protobuf:"bytes,10,rep,name=chain,proto3" json:"chain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -100,6 +103,13 @@ func (x *CheckRequest) GetContext() *structpb.Struct {
 func (x *CheckRequest) GetFreshness() *Freshness {
 	if x != nil {
 		return x.Freshness
+	}
+	return nil
+}
+
+func (x *CheckRequest) GetChain() []*ObjectRef {
+	if x != nil {
+		return x.Chain
 	}
 	return nil
 }
@@ -198,7 +208,7 @@ var File_stonetown_v1_decision_proto protoreflect.FileDescriptor
 
 const file_stonetown_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1bstonetown/v1/decision.proto\x12\fstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stonetown/v1/core.proto\"\x81\x02\n" +
+	"\x1bstonetown/v1/decision.proto\x12\fstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stonetown/v1/core.proto\"\xb0\x02\n" +
 	"\fCheckRequest\x123\n" +
 	"\bresource\x18\x01 \x01(\v2\x17.stonetown.v1.ObjectRefR\bresource\x12\x1e\n" +
 	"\n" +
@@ -206,7 +216,9 @@ const file_stonetown_v1_decision_proto_rawDesc = "" +
 	"permission\x122\n" +
 	"\asubject\x18\x03 \x01(\v2\x18.stonetown.v1.SubjectRefR\asubject\x121\n" +
 	"\acontext\x18\x04 \x01(\v2\x17.google.protobuf.StructR\acontext\x125\n" +
-	"\tfreshness\x18\x05 \x01(\v2\x17.stonetown.v1.FreshnessR\tfreshness\"\xa7\x02\n" +
+	"\tfreshness\x18\x05 \x01(\v2\x17.stonetown.v1.FreshnessR\tfreshness\x12-\n" +
+	"\x05chain\x18\n" +
+	" \x03(\v2\x17.stonetown.v1.ObjectRefR\x05chain\"\xa7\x02\n" +
 	"\rCheckResponse\x12/\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x15.stonetown.v1.OutcomeR\aoutcome\x12'\n" +
 	"\x0fmissing_context\x18\x02 \x03(\tR\x0emissingContext\x12\x14\n" +
@@ -243,21 +255,22 @@ var file_stonetown_v1_decision_proto_goTypes = []any{
 	(*Requestable)(nil),           // 8: stonetown.v1.Requestable
 }
 var file_stonetown_v1_decision_proto_depIdxs = []int32{
-	2, // 0: stonetown.v1.CheckRequest.resource:type_name -> stonetown.v1.ObjectRef
-	3, // 1: stonetown.v1.CheckRequest.subject:type_name -> stonetown.v1.SubjectRef
-	4, // 2: stonetown.v1.CheckRequest.context:type_name -> google.protobuf.Struct
-	5, // 3: stonetown.v1.CheckRequest.freshness:type_name -> stonetown.v1.Freshness
-	6, // 4: stonetown.v1.CheckResponse.outcome:type_name -> stonetown.v1.Outcome
-	7, // 5: stonetown.v1.CheckResponse.judged_at:type_name -> google.protobuf.Timestamp
-	7, // 6: stonetown.v1.CheckResponse.until:type_name -> google.protobuf.Timestamp
-	8, // 7: stonetown.v1.CheckResponse.requestable:type_name -> stonetown.v1.Requestable
-	0, // 8: stonetown.v1.DecisionService.Check:input_type -> stonetown.v1.CheckRequest
-	1, // 9: stonetown.v1.DecisionService.Check:output_type -> stonetown.v1.CheckResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	2,  // 0: stonetown.v1.CheckRequest.resource:type_name -> stonetown.v1.ObjectRef
+	3,  // 1: stonetown.v1.CheckRequest.subject:type_name -> stonetown.v1.SubjectRef
+	4,  // 2: stonetown.v1.CheckRequest.context:type_name -> google.protobuf.Struct
+	5,  // 3: stonetown.v1.CheckRequest.freshness:type_name -> stonetown.v1.Freshness
+	2,  // 4: stonetown.v1.CheckRequest.chain:type_name -> stonetown.v1.ObjectRef
+	6,  // 5: stonetown.v1.CheckResponse.outcome:type_name -> stonetown.v1.Outcome
+	7,  // 6: stonetown.v1.CheckResponse.judged_at:type_name -> google.protobuf.Timestamp
+	7,  // 7: stonetown.v1.CheckResponse.until:type_name -> google.protobuf.Timestamp
+	8,  // 8: stonetown.v1.CheckResponse.requestable:type_name -> stonetown.v1.Requestable
+	0,  // 9: stonetown.v1.DecisionService.Check:input_type -> stonetown.v1.CheckRequest
+	1,  // 10: stonetown.v1.DecisionService.Check:output_type -> stonetown.v1.CheckResponse
+	10, // [10:11] is the sub-list for method output_type
+	9,  // [9:10] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_stonetown_v1_decision_proto_init() }

@@ -1300,8 +1300,10 @@ type IssueCredentialRequest struct {
 	// How long it lasts; 15 minutes where it is not set.
 	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// What it is narrowed to; none for all that the principal may do. It never adds to that.
-	Scope         []*Narrowing `protobuf:"bytes,3,rep,name=scope,proto3" json:"scope,omitempty"`
-	Why           *Why         `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	Scope []*Narrowing `protobuf:"bytes,3,rep,name=scope,proto3" json:"scope,omitempty"`
+	Why   *Why         `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	// The one store that it is for; every store where it is empty.
+	Store         string `protobuf:"bytes,5,opt,name=store,proto3" json:"store,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1362,6 +1364,13 @@ func (x *IssueCredentialRequest) GetWhy() *Why {
 		return x.Why
 	}
 	return nil
+}
+
+func (x *IssueCredentialRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
 }
 
 type IssueCredentialResponse struct {
@@ -1782,13 +1791,15 @@ func (x *ListCredentialsResponse) GetCredentials() []*Credential {
 }
 
 type Credential struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Principal     string                 `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
-	IssuedAt      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	Revoked       bool                   `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`
-	Scope         []*Narrowing           `protobuf:"bytes,6,rep,name=scope,proto3" json:"scope,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Principal string                 `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
+	IssuedAt  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	Revoked   bool                   `protobuf:"varint,5,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	Scope     []*Narrowing           `protobuf:"bytes,6,rep,name=scope,proto3" json:"scope,omitempty"`
+	// The one store that it is for; every store where it is empty.
+	Store         string `protobuf:"bytes,7,opt,name=store,proto3" json:"store,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1863,6 +1874,13 @@ func (x *Credential) GetScope() []*Narrowing {
 		return x.Scope
 	}
 	return nil
+}
+
+func (x *Credential) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
 }
 
 // What somebody may do with the server.
@@ -2332,6 +2350,410 @@ func (x *ListPowersResponse) GetPowers() []*Power {
 	return nil
 }
 
+// That one principal may act for another.
+type Delegation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For whom.
+	Principal string `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Who may act.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Types of resources that it covers; `*` for all.
+	Types []string `protobuf:"bytes,3,rep,name=types,proto3" json:"types,omitempty"`
+	// Permissions that it covers; `*` for all.
+	Permissions []string `protobuf:"bytes,4,rep,name=permissions,proto3" json:"permissions,omitempty"`
+	// When it ends, exclusively; not set for when it is taken back.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delegation) Reset() {
+	*x = Delegation{}
+	mi := &file_stonetown_v1_principal_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delegation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delegation) ProtoMessage() {}
+
+func (x *Delegation) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_principal_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delegation.ProtoReflect.Descriptor instead.
+func (*Delegation) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Delegation) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *Delegation) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Delegation) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *Delegation) GetPermissions() []string {
+	if x != nil {
+		return x.Permissions
+	}
+	return nil
+}
+
+func (x *Delegation) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+type DelegateRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Principal   string                 `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	Actor       string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Types       []string               `protobuf:"bytes,3,rep,name=types,proto3" json:"types,omitempty"`
+	Permissions []string               `protobuf:"bytes,4,rep,name=permissions,proto3" json:"permissions,omitempty"`
+	// How long it lasts; until it is taken back where it is not set.
+	Ttl           *durationpb.Duration `protobuf:"bytes,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Why           *Why                 `protobuf:"bytes,6,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegateRequest) Reset() {
+	*x = DelegateRequest{}
+	mi := &file_stonetown_v1_principal_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateRequest) ProtoMessage() {}
+
+func (x *DelegateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_principal_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateRequest.ProtoReflect.Descriptor instead.
+func (*DelegateRequest) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DelegateRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *DelegateRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DelegateRequest) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *DelegateRequest) GetPermissions() []string {
+	if x != nil {
+		return x.Permissions
+	}
+	return nil
+}
+
+func (x *DelegateRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *DelegateRequest) GetWhy() *Why {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+type DelegateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Delegation    *Delegation            `protobuf:"bytes,1,opt,name=delegation,proto3" json:"delegation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegateResponse) Reset() {
+	*x = DelegateResponse{}
+	mi := &file_stonetown_v1_principal_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateResponse) ProtoMessage() {}
+
+func (x *DelegateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_principal_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateResponse.ProtoReflect.Descriptor instead.
+func (*DelegateResponse) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *DelegateResponse) GetDelegation() *Delegation {
+	if x != nil {
+		return x.Delegation
+	}
+	return nil
+}
+
+type UndelegateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Principal     string                 `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	Actor         string                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	Why           *Why                   `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndelegateRequest) Reset() {
+	*x = UndelegateRequest{}
+	mi := &file_stonetown_v1_principal_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndelegateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndelegateRequest) ProtoMessage() {}
+
+func (x *UndelegateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_principal_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndelegateRequest.ProtoReflect.Descriptor instead.
+func (*UndelegateRequest) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *UndelegateRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *UndelegateRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *UndelegateRequest) GetWhy() *Why {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+type UndelegateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state from which on the actor does not act for the principal.
+	Token         string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndelegateResponse) Reset() {
+	*x = UndelegateResponse{}
+	mi := &file_stonetown_v1_principal_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndelegateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndelegateResponse) ProtoMessage() {}
+
+func (x *UndelegateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_principal_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndelegateResponse.ProtoReflect.Descriptor instead.
+func (*UndelegateResponse) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *UndelegateResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+type ListDelegationsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Principal     string                 `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDelegationsRequest) Reset() {
+	*x = ListDelegationsRequest{}
+	mi := &file_stonetown_v1_principal_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDelegationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDelegationsRequest) ProtoMessage() {}
+
+func (x *ListDelegationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_principal_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDelegationsRequest.ProtoReflect.Descriptor instead.
+func (*ListDelegationsRequest) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListDelegationsRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+type ListDelegationsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Delegations   []*Delegation          `protobuf:"bytes,1,rep,name=delegations,proto3" json:"delegations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDelegationsResponse) Reset() {
+	*x = ListDelegationsResponse{}
+	mi := &file_stonetown_v1_principal_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDelegationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDelegationsResponse) ProtoMessage() {}
+
+func (x *ListDelegationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_principal_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDelegationsResponse.ProtoReflect.Descriptor instead.
+func (*ListDelegationsResponse) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListDelegationsResponse) GetDelegations() []*Delegation {
+	if x != nil {
+		return x.Delegations
+	}
+	return nil
+}
+
 type ReplaceSubjectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The store; empty for the default one.
@@ -2345,7 +2767,7 @@ type ReplaceSubjectRequest struct {
 
 func (x *ReplaceSubjectRequest) Reset() {
 	*x = ReplaceSubjectRequest{}
-	mi := &file_stonetown_v1_principal_proto_msgTypes[37]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2779,7 @@ func (x *ReplaceSubjectRequest) String() string {
 func (*ReplaceSubjectRequest) ProtoMessage() {}
 
 func (x *ReplaceSubjectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stonetown_v1_principal_proto_msgTypes[37]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2792,7 @@ func (x *ReplaceSubjectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceSubjectRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceSubjectRequest) Descriptor() ([]byte, []int) {
-	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{37}
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReplaceSubjectRequest) GetStore() string {
@@ -2412,7 +2834,7 @@ type ReplaceSubjectResponse struct {
 
 func (x *ReplaceSubjectResponse) Reset() {
 	*x = ReplaceSubjectResponse{}
-	mi := &file_stonetown_v1_principal_proto_msgTypes[38]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2846,7 @@ func (x *ReplaceSubjectResponse) String() string {
 func (*ReplaceSubjectResponse) ProtoMessage() {}
 
 func (x *ReplaceSubjectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stonetown_v1_principal_proto_msgTypes[38]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2859,7 @@ func (x *ReplaceSubjectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceSubjectResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceSubjectResponse) Descriptor() ([]byte, []int) {
-	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{38}
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ReplaceSubjectResponse) GetMoved() uint64 {
@@ -2462,7 +2884,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_stonetown_v1_principal_proto_msgTypes[39]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2896,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stonetown_v1_principal_proto_msgTypes[39]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2909,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{39}
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{46}
 }
 
 type WhoAmIResponse struct {
@@ -2499,7 +2921,7 @@ type WhoAmIResponse struct {
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// What the credential is narrowed to.
 	Scope []*Narrowing `protobuf:"bytes,4,rep,name=scope,proto3" json:"scope,omitempty"`
-	// What it may do with the server, and with all of the default store, by the names of the permissions of the system store.
+	// What it may do with the server, and with all of the store that it asks in, by the names of the permissions of the system store.
 	ServerPermissions []string `protobuf:"bytes,5,rep,name=server_permissions,json=serverPermissions,proto3" json:"server_permissions,omitempty"`
 	StorePermissions  []string `protobuf:"bytes,6,rep,name=store_permissions,json=storePermissions,proto3" json:"store_permissions,omitempty"`
 	unknownFields     protoimpl.UnknownFields
@@ -2508,7 +2930,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_stonetown_v1_principal_proto_msgTypes[40]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2520,7 +2942,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stonetown_v1_principal_proto_msgTypes[40]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2533,7 +2955,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{40}
+	return file_stonetown_v1_principal_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WhoAmIResponse) GetPrincipal() *Principal {
@@ -2590,7 +3012,7 @@ type ExternalId_Oidc struct {
 
 func (x *ExternalId_Oidc) Reset() {
 	*x = ExternalId_Oidc{}
-	mi := &file_stonetown_v1_principal_proto_msgTypes[41]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2602,7 +3024,7 @@ func (x *ExternalId_Oidc) String() string {
 func (*ExternalId_Oidc) ProtoMessage() {}
 
 func (x *ExternalId_Oidc) ProtoReflect() protoreflect.Message {
-	mi := &file_stonetown_v1_principal_proto_msgTypes[41]
+	mi := &file_stonetown_v1_principal_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2709,12 +3131,13 @@ const file_stonetown_v1_principal_proto_rawDesc = "" +
 	"\tNarrowing\x12#\n" +
 	"\rresource_type\x18\x01 \x01(\tR\fresourceType\x12 \n" +
 	"\vpermissions\x18\x02 \x03(\tR\vpermissions\x12!\n" +
-	"\fresource_ids\x18\x03 \x03(\tR\vresourceIds\"\xb7\x01\n" +
+	"\fresource_ids\x18\x03 \x03(\tR\vresourceIds\"\xcd\x01\n" +
 	"\x16IssueCredentialRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12+\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12-\n" +
 	"\x05scope\x18\x03 \x03(\v2\x17.stonetown.v1.NarrowingR\x05scope\x12#\n" +
-	"\x03why\x18\x04 \x01(\v2\x11.stonetown.v1.WhyR\x03why\"z\n" +
+	"\x03why\x18\x04 \x01(\v2\x11.stonetown.v1.WhyR\x03why\x12\x14\n" +
+	"\x05store\x18\x05 \x01(\tR\x05store\"z\n" +
 	"\x17IssueCredentialResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x129\n" +
@@ -2740,7 +3163,7 @@ const file_stonetown_v1_principal_proto_rawDesc = "" +
 	"\x16ListCredentialsRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\"U\n" +
 	"\x17ListCredentialsResponse\x12:\n" +
-	"\vcredentials\x18\x01 \x03(\v2\x18.stonetown.v1.CredentialR\vcredentials\"\xf7\x01\n" +
+	"\vcredentials\x18\x01 \x03(\v2\x18.stonetown.v1.CredentialR\vcredentials\"\x8d\x02\n" +
 	"\n" +
 	"Credential\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
@@ -2749,7 +3172,8 @@ const file_stonetown_v1_principal_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x18\n" +
 	"\arevoked\x18\x05 \x01(\bR\arevoked\x12-\n" +
-	"\x05scope\x18\x06 \x03(\v2\x17.stonetown.v1.NarrowingR\x05scope\"\x8b\x01\n" +
+	"\x05scope\x18\x06 \x03(\v2\x17.stonetown.v1.NarrowingR\x05scope\x12\x14\n" +
+	"\x05store\x18\a \x01(\tR\x05store\"\x8b\x01\n" +
 	"\x05Power\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\x06server\x18\x02 \x01(\bH\x00R\x06server\x124\n" +
@@ -2775,7 +3199,36 @@ const file_stonetown_v1_principal_proto_rawDesc = "" +
 	"\x11ListPowersRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\"A\n" +
 	"\x12ListPowersResponse\x12+\n" +
-	"\x06powers\x18\x01 \x03(\v2\x13.stonetown.v1.PowerR\x06powers\"\xa8\x01\n" +
+	"\x06powers\x18\x01 \x03(\v2\x13.stonetown.v1.PowerR\x06powers\"\xb3\x01\n" +
+	"\n" +
+	"Delegation\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x14\n" +
+	"\x05types\x18\x03 \x03(\tR\x05types\x12 \n" +
+	"\vpermissions\x18\x04 \x03(\tR\vpermissions\x129\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xcf\x01\n" +
+	"\x0fDelegateRequest\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x14\n" +
+	"\x05types\x18\x03 \x03(\tR\x05types\x12 \n" +
+	"\vpermissions\x18\x04 \x03(\tR\vpermissions\x12+\n" +
+	"\x03ttl\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12#\n" +
+	"\x03why\x18\x06 \x01(\v2\x11.stonetown.v1.WhyR\x03why\"L\n" +
+	"\x10DelegateResponse\x128\n" +
+	"\n" +
+	"delegation\x18\x01 \x01(\v2\x18.stonetown.v1.DelegationR\n" +
+	"delegation\"l\n" +
+	"\x11UndelegateRequest\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12#\n" +
+	"\x03why\x18\x03 \x01(\v2\x11.stonetown.v1.WhyR\x03why\"*\n" +
+	"\x12UndelegateResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"6\n" +
+	"\x16ListDelegationsRequest\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\"U\n" +
+	"\x17ListDelegationsResponse\x12:\n" +
+	"\vdelegations\x18\x01 \x03(\v2\x18.stonetown.v1.DelegationR\vdelegations\"\xa8\x01\n" +
 	"\x15ReplaceSubjectRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12+\n" +
 	"\x04from\x18\x02 \x01(\v2\x17.stonetown.v1.ObjectRefR\x04from\x12'\n" +
@@ -2804,7 +3257,7 @@ const file_stonetown_v1_principal_proto_rawDesc = "" +
 	"\x1bPRINCIPAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16PRINCIPAL_STATE_ACTIVE\x10\x01\x12\x1f\n" +
 	"\x1bPRINCIPAL_STATE_QUARANTINED\x10\x02\x12\x1b\n" +
-	"\x17PRINCIPAL_STATE_RETIRED\x10\x032\xcc\v\n" +
+	"\x17PRINCIPAL_STATE_RETIRED\x10\x032\xc8\r\n" +
 	"\x10PrincipalService\x12^\n" +
 	"\x0fCreatePrincipal\x12$.stonetown.v1.CreatePrincipalRequest\x1a%.stonetown.v1.CreatePrincipalResponse\x12^\n" +
 	"\x0fUpdatePrincipal\x12$.stonetown.v1.UpdatePrincipalRequest\x1a%.stonetown.v1.UpdatePrincipalResponse\x12U\n" +
@@ -2820,7 +3273,11 @@ const file_stonetown_v1_principal_proto_rawDesc = "" +
 	"\tGivePower\x12\x1e.stonetown.v1.GivePowerRequest\x1a\x1f.stonetown.v1.GivePowerResponse\x12L\n" +
 	"\tTakePower\x12\x1e.stonetown.v1.TakePowerRequest\x1a\x1f.stonetown.v1.TakePowerResponse\x12O\n" +
 	"\n" +
-	"ListPowers\x12\x1f.stonetown.v1.ListPowersRequest\x1a .stonetown.v1.ListPowersResponse\x12[\n" +
+	"ListPowers\x12\x1f.stonetown.v1.ListPowersRequest\x1a .stonetown.v1.ListPowersResponse\x12I\n" +
+	"\bDelegate\x12\x1d.stonetown.v1.DelegateRequest\x1a\x1e.stonetown.v1.DelegateResponse\x12O\n" +
+	"\n" +
+	"Undelegate\x12\x1f.stonetown.v1.UndelegateRequest\x1a .stonetown.v1.UndelegateResponse\x12^\n" +
+	"\x0fListDelegations\x12$.stonetown.v1.ListDelegationsRequest\x1a%.stonetown.v1.ListDelegationsResponse\x12[\n" +
 	"\x0eReplaceSubject\x12#.stonetown.v1.ReplaceSubjectRequest\x1a$.stonetown.v1.ReplaceSubjectResponse\x12C\n" +
 	"\x06WhoAmI\x12\x1b.stonetown.v1.WhoAmIRequest\x1a\x1c.stonetown.v1.WhoAmIResponseb\x06proto3"
 
@@ -2837,7 +3294,7 @@ func file_stonetown_v1_principal_proto_rawDescGZIP() []byte {
 }
 
 var file_stonetown_v1_principal_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_stonetown_v1_principal_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_stonetown_v1_principal_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_stonetown_v1_principal_proto_goTypes = []any{
 	(PrincipalKind)(0),                  // 0: stonetown.v1.PrincipalKind
 	(PrincipalState)(0),                 // 1: stonetown.v1.PrincipalState
@@ -2878,27 +3335,34 @@ var file_stonetown_v1_principal_proto_goTypes = []any{
 	(*TakePowerResponse)(nil),           // 36: stonetown.v1.TakePowerResponse
 	(*ListPowersRequest)(nil),           // 37: stonetown.v1.ListPowersRequest
 	(*ListPowersResponse)(nil),          // 38: stonetown.v1.ListPowersResponse
-	(*ReplaceSubjectRequest)(nil),       // 39: stonetown.v1.ReplaceSubjectRequest
-	(*ReplaceSubjectResponse)(nil),      // 40: stonetown.v1.ReplaceSubjectResponse
-	(*WhoAmIRequest)(nil),               // 41: stonetown.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),              // 42: stonetown.v1.WhoAmIResponse
-	(*ExternalId_Oidc)(nil),             // 43: stonetown.v1.ExternalId.Oidc
-	nil,                                 // 44: stonetown.v1.Principal.LabelsEntry
-	(*ObjectRef)(nil),                   // 45: stonetown.v1.ObjectRef
-	(*timestamppb.Timestamp)(nil),       // 46: google.protobuf.Timestamp
-	(*Page)(nil),                        // 47: stonetown.v1.Page
-	(*durationpb.Duration)(nil),         // 48: google.protobuf.Duration
+	(*Delegation)(nil),                  // 39: stonetown.v1.Delegation
+	(*DelegateRequest)(nil),             // 40: stonetown.v1.DelegateRequest
+	(*DelegateResponse)(nil),            // 41: stonetown.v1.DelegateResponse
+	(*UndelegateRequest)(nil),           // 42: stonetown.v1.UndelegateRequest
+	(*UndelegateResponse)(nil),          // 43: stonetown.v1.UndelegateResponse
+	(*ListDelegationsRequest)(nil),      // 44: stonetown.v1.ListDelegationsRequest
+	(*ListDelegationsResponse)(nil),     // 45: stonetown.v1.ListDelegationsResponse
+	(*ReplaceSubjectRequest)(nil),       // 46: stonetown.v1.ReplaceSubjectRequest
+	(*ReplaceSubjectResponse)(nil),      // 47: stonetown.v1.ReplaceSubjectResponse
+	(*WhoAmIRequest)(nil),               // 48: stonetown.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),              // 49: stonetown.v1.WhoAmIResponse
+	(*ExternalId_Oidc)(nil),             // 50: stonetown.v1.ExternalId.Oidc
+	nil,                                 // 51: stonetown.v1.Principal.LabelsEntry
+	(*ObjectRef)(nil),                   // 52: stonetown.v1.ObjectRef
+	(*timestamppb.Timestamp)(nil),       // 53: google.protobuf.Timestamp
+	(*Page)(nil),                        // 54: stonetown.v1.Page
+	(*durationpb.Duration)(nil),         // 55: google.protobuf.Duration
 }
 var file_stonetown_v1_principal_proto_depIdxs = []int32{
-	45, // 0: stonetown.v1.StandIn.subject:type_name -> stonetown.v1.ObjectRef
-	43, // 1: stonetown.v1.ExternalId.oidc:type_name -> stonetown.v1.ExternalId.Oidc
+	52, // 0: stonetown.v1.StandIn.subject:type_name -> stonetown.v1.ObjectRef
+	50, // 1: stonetown.v1.ExternalId.oidc:type_name -> stonetown.v1.ExternalId.Oidc
 	0,  // 2: stonetown.v1.Principal.kind:type_name -> stonetown.v1.PrincipalKind
 	3,  // 3: stonetown.v1.Principal.owner:type_name -> stonetown.v1.Holder
-	44, // 4: stonetown.v1.Principal.labels:type_name -> stonetown.v1.Principal.LabelsEntry
+	51, // 4: stonetown.v1.Principal.labels:type_name -> stonetown.v1.Principal.LabelsEntry
 	4,  // 5: stonetown.v1.Principal.subjects:type_name -> stonetown.v1.StandIn
 	5,  // 6: stonetown.v1.Principal.external_ids:type_name -> stonetown.v1.ExternalId
 	1,  // 7: stonetown.v1.Principal.state:type_name -> stonetown.v1.PrincipalState
-	46, // 8: stonetown.v1.Principal.created_at:type_name -> google.protobuf.Timestamp
+	53, // 8: stonetown.v1.Principal.created_at:type_name -> google.protobuf.Timestamp
 	6,  // 9: stonetown.v1.CreatePrincipalRequest.principal:type_name -> stonetown.v1.Principal
 	2,  // 10: stonetown.v1.CreatePrincipalRequest.why:type_name -> stonetown.v1.Why
 	6,  // 11: stonetown.v1.CreatePrincipalResponse.principal:type_name -> stonetown.v1.Principal
@@ -2906,23 +3370,23 @@ var file_stonetown_v1_principal_proto_depIdxs = []int32{
 	2,  // 13: stonetown.v1.UpdatePrincipalRequest.why:type_name -> stonetown.v1.Why
 	6,  // 14: stonetown.v1.UpdatePrincipalResponse.principal:type_name -> stonetown.v1.Principal
 	6,  // 15: stonetown.v1.GetPrincipalResponse.principal:type_name -> stonetown.v1.Principal
-	47, // 16: stonetown.v1.ListPrincipalsRequest.page:type_name -> stonetown.v1.Page
+	54, // 16: stonetown.v1.ListPrincipalsRequest.page:type_name -> stonetown.v1.Page
 	6,  // 17: stonetown.v1.ListPrincipalsResponse.principal:type_name -> stonetown.v1.Principal
 	2,  // 18: stonetown.v1.QuarantinePrincipalRequest.why:type_name -> stonetown.v1.Why
 	2,  // 19: stonetown.v1.ReleasePrincipalRequest.why:type_name -> stonetown.v1.Why
 	2,  // 20: stonetown.v1.RetirePrincipalRequest.why:type_name -> stonetown.v1.Why
-	48, // 21: stonetown.v1.IssueCredentialRequest.ttl:type_name -> google.protobuf.Duration
+	55, // 21: stonetown.v1.IssueCredentialRequest.ttl:type_name -> google.protobuf.Duration
 	21, // 22: stonetown.v1.IssueCredentialRequest.scope:type_name -> stonetown.v1.Narrowing
 	2,  // 23: stonetown.v1.IssueCredentialRequest.why:type_name -> stonetown.v1.Why
-	46, // 24: stonetown.v1.IssueCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
-	48, // 25: stonetown.v1.RotateCredentialRequest.ttl:type_name -> google.protobuf.Duration
-	48, // 26: stonetown.v1.RotateCredentialRequest.overlap:type_name -> google.protobuf.Duration
+	53, // 24: stonetown.v1.IssueCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
+	55, // 25: stonetown.v1.RotateCredentialRequest.ttl:type_name -> google.protobuf.Duration
+	55, // 26: stonetown.v1.RotateCredentialRequest.overlap:type_name -> google.protobuf.Duration
 	2,  // 27: stonetown.v1.RotateCredentialRequest.why:type_name -> stonetown.v1.Why
-	46, // 28: stonetown.v1.RotateCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
+	53, // 28: stonetown.v1.RotateCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
 	2,  // 29: stonetown.v1.RevokeCredentialRequest.why:type_name -> stonetown.v1.Why
 	30, // 30: stonetown.v1.ListCredentialsResponse.credentials:type_name -> stonetown.v1.Credential
-	46, // 31: stonetown.v1.Credential.issued_at:type_name -> google.protobuf.Timestamp
-	46, // 32: stonetown.v1.Credential.expires_at:type_name -> google.protobuf.Timestamp
+	53, // 31: stonetown.v1.Credential.issued_at:type_name -> google.protobuf.Timestamp
+	53, // 32: stonetown.v1.Credential.expires_at:type_name -> google.protobuf.Timestamp
 	21, // 33: stonetown.v1.Credential.scope:type_name -> stonetown.v1.Narrowing
 	32, // 34: stonetown.v1.Power.store:type_name -> stonetown.v1.PowerOverStore
 	3,  // 35: stonetown.v1.GivePowerRequest.holder:type_name -> stonetown.v1.Holder
@@ -2932,49 +3396,61 @@ var file_stonetown_v1_principal_proto_depIdxs = []int32{
 	31, // 39: stonetown.v1.TakePowerRequest.power:type_name -> stonetown.v1.Power
 	2,  // 40: stonetown.v1.TakePowerRequest.why:type_name -> stonetown.v1.Why
 	31, // 41: stonetown.v1.ListPowersResponse.powers:type_name -> stonetown.v1.Power
-	45, // 42: stonetown.v1.ReplaceSubjectRequest.from:type_name -> stonetown.v1.ObjectRef
-	45, // 43: stonetown.v1.ReplaceSubjectRequest.to:type_name -> stonetown.v1.ObjectRef
-	2,  // 44: stonetown.v1.ReplaceSubjectRequest.why:type_name -> stonetown.v1.Why
-	6,  // 45: stonetown.v1.WhoAmIResponse.principal:type_name -> stonetown.v1.Principal
-	46, // 46: stonetown.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
-	21, // 47: stonetown.v1.WhoAmIResponse.scope:type_name -> stonetown.v1.Narrowing
-	7,  // 48: stonetown.v1.PrincipalService.CreatePrincipal:input_type -> stonetown.v1.CreatePrincipalRequest
-	9,  // 49: stonetown.v1.PrincipalService.UpdatePrincipal:input_type -> stonetown.v1.UpdatePrincipalRequest
-	11, // 50: stonetown.v1.PrincipalService.GetPrincipal:input_type -> stonetown.v1.GetPrincipalRequest
-	13, // 51: stonetown.v1.PrincipalService.ListPrincipals:input_type -> stonetown.v1.ListPrincipalsRequest
-	15, // 52: stonetown.v1.PrincipalService.QuarantinePrincipal:input_type -> stonetown.v1.QuarantinePrincipalRequest
-	17, // 53: stonetown.v1.PrincipalService.ReleasePrincipal:input_type -> stonetown.v1.ReleasePrincipalRequest
-	19, // 54: stonetown.v1.PrincipalService.RetirePrincipal:input_type -> stonetown.v1.RetirePrincipalRequest
-	22, // 55: stonetown.v1.PrincipalService.IssueCredential:input_type -> stonetown.v1.IssueCredentialRequest
-	24, // 56: stonetown.v1.PrincipalService.RotateCredential:input_type -> stonetown.v1.RotateCredentialRequest
-	26, // 57: stonetown.v1.PrincipalService.RevokeCredential:input_type -> stonetown.v1.RevokeCredentialRequest
-	28, // 58: stonetown.v1.PrincipalService.ListCredentials:input_type -> stonetown.v1.ListCredentialsRequest
-	33, // 59: stonetown.v1.PrincipalService.GivePower:input_type -> stonetown.v1.GivePowerRequest
-	35, // 60: stonetown.v1.PrincipalService.TakePower:input_type -> stonetown.v1.TakePowerRequest
-	37, // 61: stonetown.v1.PrincipalService.ListPowers:input_type -> stonetown.v1.ListPowersRequest
-	39, // 62: stonetown.v1.PrincipalService.ReplaceSubject:input_type -> stonetown.v1.ReplaceSubjectRequest
-	41, // 63: stonetown.v1.PrincipalService.WhoAmI:input_type -> stonetown.v1.WhoAmIRequest
-	8,  // 64: stonetown.v1.PrincipalService.CreatePrincipal:output_type -> stonetown.v1.CreatePrincipalResponse
-	10, // 65: stonetown.v1.PrincipalService.UpdatePrincipal:output_type -> stonetown.v1.UpdatePrincipalResponse
-	12, // 66: stonetown.v1.PrincipalService.GetPrincipal:output_type -> stonetown.v1.GetPrincipalResponse
-	14, // 67: stonetown.v1.PrincipalService.ListPrincipals:output_type -> stonetown.v1.ListPrincipalsResponse
-	16, // 68: stonetown.v1.PrincipalService.QuarantinePrincipal:output_type -> stonetown.v1.QuarantinePrincipalResponse
-	18, // 69: stonetown.v1.PrincipalService.ReleasePrincipal:output_type -> stonetown.v1.ReleasePrincipalResponse
-	20, // 70: stonetown.v1.PrincipalService.RetirePrincipal:output_type -> stonetown.v1.RetirePrincipalResponse
-	23, // 71: stonetown.v1.PrincipalService.IssueCredential:output_type -> stonetown.v1.IssueCredentialResponse
-	25, // 72: stonetown.v1.PrincipalService.RotateCredential:output_type -> stonetown.v1.RotateCredentialResponse
-	27, // 73: stonetown.v1.PrincipalService.RevokeCredential:output_type -> stonetown.v1.RevokeCredentialResponse
-	29, // 74: stonetown.v1.PrincipalService.ListCredentials:output_type -> stonetown.v1.ListCredentialsResponse
-	34, // 75: stonetown.v1.PrincipalService.GivePower:output_type -> stonetown.v1.GivePowerResponse
-	36, // 76: stonetown.v1.PrincipalService.TakePower:output_type -> stonetown.v1.TakePowerResponse
-	38, // 77: stonetown.v1.PrincipalService.ListPowers:output_type -> stonetown.v1.ListPowersResponse
-	40, // 78: stonetown.v1.PrincipalService.ReplaceSubject:output_type -> stonetown.v1.ReplaceSubjectResponse
-	42, // 79: stonetown.v1.PrincipalService.WhoAmI:output_type -> stonetown.v1.WhoAmIResponse
-	64, // [64:80] is the sub-list for method output_type
-	48, // [48:64] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	53, // 42: stonetown.v1.Delegation.expires_at:type_name -> google.protobuf.Timestamp
+	55, // 43: stonetown.v1.DelegateRequest.ttl:type_name -> google.protobuf.Duration
+	2,  // 44: stonetown.v1.DelegateRequest.why:type_name -> stonetown.v1.Why
+	39, // 45: stonetown.v1.DelegateResponse.delegation:type_name -> stonetown.v1.Delegation
+	2,  // 46: stonetown.v1.UndelegateRequest.why:type_name -> stonetown.v1.Why
+	39, // 47: stonetown.v1.ListDelegationsResponse.delegations:type_name -> stonetown.v1.Delegation
+	52, // 48: stonetown.v1.ReplaceSubjectRequest.from:type_name -> stonetown.v1.ObjectRef
+	52, // 49: stonetown.v1.ReplaceSubjectRequest.to:type_name -> stonetown.v1.ObjectRef
+	2,  // 50: stonetown.v1.ReplaceSubjectRequest.why:type_name -> stonetown.v1.Why
+	6,  // 51: stonetown.v1.WhoAmIResponse.principal:type_name -> stonetown.v1.Principal
+	53, // 52: stonetown.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	21, // 53: stonetown.v1.WhoAmIResponse.scope:type_name -> stonetown.v1.Narrowing
+	7,  // 54: stonetown.v1.PrincipalService.CreatePrincipal:input_type -> stonetown.v1.CreatePrincipalRequest
+	9,  // 55: stonetown.v1.PrincipalService.UpdatePrincipal:input_type -> stonetown.v1.UpdatePrincipalRequest
+	11, // 56: stonetown.v1.PrincipalService.GetPrincipal:input_type -> stonetown.v1.GetPrincipalRequest
+	13, // 57: stonetown.v1.PrincipalService.ListPrincipals:input_type -> stonetown.v1.ListPrincipalsRequest
+	15, // 58: stonetown.v1.PrincipalService.QuarantinePrincipal:input_type -> stonetown.v1.QuarantinePrincipalRequest
+	17, // 59: stonetown.v1.PrincipalService.ReleasePrincipal:input_type -> stonetown.v1.ReleasePrincipalRequest
+	19, // 60: stonetown.v1.PrincipalService.RetirePrincipal:input_type -> stonetown.v1.RetirePrincipalRequest
+	22, // 61: stonetown.v1.PrincipalService.IssueCredential:input_type -> stonetown.v1.IssueCredentialRequest
+	24, // 62: stonetown.v1.PrincipalService.RotateCredential:input_type -> stonetown.v1.RotateCredentialRequest
+	26, // 63: stonetown.v1.PrincipalService.RevokeCredential:input_type -> stonetown.v1.RevokeCredentialRequest
+	28, // 64: stonetown.v1.PrincipalService.ListCredentials:input_type -> stonetown.v1.ListCredentialsRequest
+	33, // 65: stonetown.v1.PrincipalService.GivePower:input_type -> stonetown.v1.GivePowerRequest
+	35, // 66: stonetown.v1.PrincipalService.TakePower:input_type -> stonetown.v1.TakePowerRequest
+	37, // 67: stonetown.v1.PrincipalService.ListPowers:input_type -> stonetown.v1.ListPowersRequest
+	40, // 68: stonetown.v1.PrincipalService.Delegate:input_type -> stonetown.v1.DelegateRequest
+	42, // 69: stonetown.v1.PrincipalService.Undelegate:input_type -> stonetown.v1.UndelegateRequest
+	44, // 70: stonetown.v1.PrincipalService.ListDelegations:input_type -> stonetown.v1.ListDelegationsRequest
+	46, // 71: stonetown.v1.PrincipalService.ReplaceSubject:input_type -> stonetown.v1.ReplaceSubjectRequest
+	48, // 72: stonetown.v1.PrincipalService.WhoAmI:input_type -> stonetown.v1.WhoAmIRequest
+	8,  // 73: stonetown.v1.PrincipalService.CreatePrincipal:output_type -> stonetown.v1.CreatePrincipalResponse
+	10, // 74: stonetown.v1.PrincipalService.UpdatePrincipal:output_type -> stonetown.v1.UpdatePrincipalResponse
+	12, // 75: stonetown.v1.PrincipalService.GetPrincipal:output_type -> stonetown.v1.GetPrincipalResponse
+	14, // 76: stonetown.v1.PrincipalService.ListPrincipals:output_type -> stonetown.v1.ListPrincipalsResponse
+	16, // 77: stonetown.v1.PrincipalService.QuarantinePrincipal:output_type -> stonetown.v1.QuarantinePrincipalResponse
+	18, // 78: stonetown.v1.PrincipalService.ReleasePrincipal:output_type -> stonetown.v1.ReleasePrincipalResponse
+	20, // 79: stonetown.v1.PrincipalService.RetirePrincipal:output_type -> stonetown.v1.RetirePrincipalResponse
+	23, // 80: stonetown.v1.PrincipalService.IssueCredential:output_type -> stonetown.v1.IssueCredentialResponse
+	25, // 81: stonetown.v1.PrincipalService.RotateCredential:output_type -> stonetown.v1.RotateCredentialResponse
+	27, // 82: stonetown.v1.PrincipalService.RevokeCredential:output_type -> stonetown.v1.RevokeCredentialResponse
+	29, // 83: stonetown.v1.PrincipalService.ListCredentials:output_type -> stonetown.v1.ListCredentialsResponse
+	34, // 84: stonetown.v1.PrincipalService.GivePower:output_type -> stonetown.v1.GivePowerResponse
+	36, // 85: stonetown.v1.PrincipalService.TakePower:output_type -> stonetown.v1.TakePowerResponse
+	38, // 86: stonetown.v1.PrincipalService.ListPowers:output_type -> stonetown.v1.ListPowersResponse
+	41, // 87: stonetown.v1.PrincipalService.Delegate:output_type -> stonetown.v1.DelegateResponse
+	43, // 88: stonetown.v1.PrincipalService.Undelegate:output_type -> stonetown.v1.UndelegateResponse
+	45, // 89: stonetown.v1.PrincipalService.ListDelegations:output_type -> stonetown.v1.ListDelegationsResponse
+	47, // 90: stonetown.v1.PrincipalService.ReplaceSubject:output_type -> stonetown.v1.ReplaceSubjectResponse
+	49, // 91: stonetown.v1.PrincipalService.WhoAmI:output_type -> stonetown.v1.WhoAmIResponse
+	73, // [73:92] is the sub-list for method output_type
+	54, // [54:73] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_stonetown_v1_principal_proto_init() }
@@ -3007,7 +3483,7 @@ func file_stonetown_v1_principal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stonetown_v1_principal_proto_rawDesc), len(file_stonetown_v1_principal_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   43,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

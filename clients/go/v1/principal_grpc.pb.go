@@ -36,6 +36,9 @@ const (
 	PrincipalService_GivePower_FullMethodName           = "/stonetown.v1.PrincipalService/GivePower"
 	PrincipalService_TakePower_FullMethodName           = "/stonetown.v1.PrincipalService/TakePower"
 	PrincipalService_ListPowers_FullMethodName          = "/stonetown.v1.PrincipalService/ListPowers"
+	PrincipalService_Delegate_FullMethodName            = "/stonetown.v1.PrincipalService/Delegate"
+	PrincipalService_Undelegate_FullMethodName          = "/stonetown.v1.PrincipalService/Undelegate"
+	PrincipalService_ListDelegations_FullMethodName     = "/stonetown.v1.PrincipalService/ListDelegations"
 	PrincipalService_ReplaceSubject_FullMethodName      = "/stonetown.v1.PrincipalService/ReplaceSubject"
 	PrincipalService_WhoAmI_FullMethodName              = "/stonetown.v1.PrincipalService/WhoAmI"
 )
@@ -73,6 +76,12 @@ type PrincipalServiceClient interface {
 	TakePower(ctx context.Context, in *TakePowerRequest, opts ...grpc.CallOption) (*TakePowerResponse, error)
 	// What a principal holds by itself, memberships of groups among it.
 	ListPowers(ctx context.Context, in *ListPowersRequest, opts ...grpc.CallOption) (*ListPowersResponse, error)
+	// Lets one principal act for another, in the place of what it was let before.
+	Delegate(ctx context.Context, in *DelegateRequest, opts ...grpc.CallOption) (*DelegateResponse, error)
+	// Takes a delegation back, if it is there.
+	Undelegate(ctx context.Context, in *UndelegateRequest, opts ...grpc.CallOption) (*UndelegateResponse, error)
+	// Who may act for a principal.
+	ListDelegations(ctx context.Context, in *ListDelegationsRequest, opts ...grpc.CallOption) (*ListDelegationsResponse, error)
 	// Gives all relationships of one subject in a store to another, all at once or none.
 	ReplaceSubject(ctx context.Context, in *ReplaceSubjectRequest, opts ...grpc.CallOption) (*ReplaceSubjectResponse, error)
 	// Who the caller is, and what it may do.
@@ -236,6 +245,36 @@ func (c *principalServiceClient) ListPowers(ctx context.Context, in *ListPowersR
 	return out, nil
 }
 
+func (c *principalServiceClient) Delegate(ctx context.Context, in *DelegateRequest, opts ...grpc.CallOption) (*DelegateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DelegateResponse)
+	err := c.cc.Invoke(ctx, PrincipalService_Delegate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *principalServiceClient) Undelegate(ctx context.Context, in *UndelegateRequest, opts ...grpc.CallOption) (*UndelegateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndelegateResponse)
+	err := c.cc.Invoke(ctx, PrincipalService_Undelegate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *principalServiceClient) ListDelegations(ctx context.Context, in *ListDelegationsRequest, opts ...grpc.CallOption) (*ListDelegationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDelegationsResponse)
+	err := c.cc.Invoke(ctx, PrincipalService_ListDelegations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *principalServiceClient) ReplaceSubject(ctx context.Context, in *ReplaceSubjectRequest, opts ...grpc.CallOption) (*ReplaceSubjectResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReplaceSubjectResponse)
@@ -289,6 +328,12 @@ type PrincipalServiceServer interface {
 	TakePower(context.Context, *TakePowerRequest) (*TakePowerResponse, error)
 	// What a principal holds by itself, memberships of groups among it.
 	ListPowers(context.Context, *ListPowersRequest) (*ListPowersResponse, error)
+	// Lets one principal act for another, in the place of what it was let before.
+	Delegate(context.Context, *DelegateRequest) (*DelegateResponse, error)
+	// Takes a delegation back, if it is there.
+	Undelegate(context.Context, *UndelegateRequest) (*UndelegateResponse, error)
+	// Who may act for a principal.
+	ListDelegations(context.Context, *ListDelegationsRequest) (*ListDelegationsResponse, error)
 	// Gives all relationships of one subject in a store to another, all at once or none.
 	ReplaceSubject(context.Context, *ReplaceSubjectRequest) (*ReplaceSubjectResponse, error)
 	// Who the caller is, and what it may do.
@@ -344,6 +389,15 @@ func (UnimplementedPrincipalServiceServer) TakePower(context.Context, *TakePower
 }
 func (UnimplementedPrincipalServiceServer) ListPowers(context.Context, *ListPowersRequest) (*ListPowersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPowers not implemented")
+}
+func (UnimplementedPrincipalServiceServer) Delegate(context.Context, *DelegateRequest) (*DelegateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Delegate not implemented")
+}
+func (UnimplementedPrincipalServiceServer) Undelegate(context.Context, *UndelegateRequest) (*UndelegateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Undelegate not implemented")
+}
+func (UnimplementedPrincipalServiceServer) ListDelegations(context.Context, *ListDelegationsRequest) (*ListDelegationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDelegations not implemented")
 }
 func (UnimplementedPrincipalServiceServer) ReplaceSubject(context.Context, *ReplaceSubjectRequest) (*ReplaceSubjectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplaceSubject not implemented")
@@ -617,6 +671,60 @@ func _PrincipalService_ListPowers_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PrincipalService_Delegate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DelegateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrincipalServiceServer).Delegate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PrincipalService_Delegate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrincipalServiceServer).Delegate(ctx, req.(*DelegateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PrincipalService_Undelegate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndelegateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrincipalServiceServer).Undelegate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PrincipalService_Undelegate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrincipalServiceServer).Undelegate(ctx, req.(*UndelegateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PrincipalService_ListDelegations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDelegationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PrincipalServiceServer).ListDelegations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PrincipalService_ListDelegations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PrincipalServiceServer).ListDelegations(ctx, req.(*ListDelegationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PrincipalService_ReplaceSubject_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReplaceSubjectRequest)
 	if err := dec(in); err != nil {
@@ -711,6 +819,18 @@ var PrincipalService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListPowers",
 			Handler:    _PrincipalService_ListPowers_Handler,
+		},
+		{
+			MethodName: "Delegate",
+			Handler:    _PrincipalService_Delegate_Handler,
+		},
+		{
+			MethodName: "Undelegate",
+			Handler:    _PrincipalService_Undelegate_Handler,
+		},
+		{
+			MethodName: "ListDelegations",
+			Handler:    _PrincipalService_ListDelegations_Handler,
 		},
 		{
 			MethodName: "ReplaceSubject",

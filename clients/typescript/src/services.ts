@@ -5,7 +5,7 @@ import * as v1 from "./gen/v1.js";
 
 /** Which calls are repeated when the server is away, and how: only those that may be. */
 export const SERVICE_CONFIG =
-  '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}';
+  '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","method":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}';
 
 /** One property for each service of stonetown.v1. */
 export class Services {
@@ -34,6 +34,11 @@ export class Services {
    * Relationships with all that is stored of them: also when they begin, which authzed.api.v1 has no field for.
    */
   readonly relationships: Service<typeof v1.RelationshipsService>;
+  /**
+   * Stores: isolated from each other, each with its schema, its relationships, its grants and its quota. A call is in the
+   * store that its metadata `stonetown-store` names, or that its credential is for, or else in the default one.
+   */
+  readonly store: Service<typeof v1.StoreService>;
 
   constructor(calls: Calls) {
     this.admin = calls.service(v1.AdminService);
@@ -42,5 +47,6 @@ export class Services {
     this.grant = calls.service(v1.GrantService);
     this.principal = calls.service(v1.PrincipalService);
     this.relationships = calls.service(v1.RelationshipsService);
+    this.store = calls.service(v1.StoreService);
   }
 }

@@ -17,9 +17,10 @@ SERVICE_CONFIG = (
     'tService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"serv'
     'ice":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","me'
     'thod":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stoneto'
-    'wn.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"}],"r'
-    'etryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusC'
-    'odes":["UNAVAILABLE"]}}]}'
+    'wn.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAm'
+    'I"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","me'
+    'thod":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultipli'
+    'er":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}'
 )
 
 
@@ -197,6 +198,18 @@ class PrincipalService:
         """What a principal holds by itself, memberships of groups among it."""
         return self._calls.unary("/stonetown.v1.PrincipalService/ListPowers", request, v1.ListPowersResponse, timeout)
 
+    def delegate(self, request: v1.DelegateRequest, *, timeout: float | None = None) -> v1.DelegateResponse:
+        """Lets one principal act for another, in the place of what it was let before."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/Delegate", request, v1.DelegateResponse, timeout)
+
+    def undelegate(self, request: v1.UndelegateRequest, *, timeout: float | None = None) -> v1.UndelegateResponse:
+        """Takes a delegation back, if it is there."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/Undelegate", request, v1.UndelegateResponse, timeout)
+
+    def list_delegations(self, request: v1.ListDelegationsRequest, *, timeout: float | None = None) -> v1.ListDelegationsResponse:
+        """Who may act for a principal."""
+        return self._calls.unary("/stonetown.v1.PrincipalService/ListDelegations", request, v1.ListDelegationsResponse, timeout)
+
     def replace_subject(self, request: v1.ReplaceSubjectRequest, *, timeout: float | None = None) -> v1.ReplaceSubjectResponse:
         """Gives all relationships of one subject in a store to another, all at once or none."""
         return self._calls.unary("/stonetown.v1.PrincipalService/ReplaceSubject", request, v1.ReplaceSubjectResponse, timeout)
@@ -222,6 +235,30 @@ class RelationshipsService:
         return self._calls.stream("/stonetown.v1.RelationshipsService/List", request, v1.ListRelationshipsResponse, timeout)
 
 
+class StoreService:
+    """Stores: isolated from each other, each with its schema, its relationships, its grants and its quota. A call is in
+    the store that its metadata `stonetown-store` names, or that its credential is for, or else in the default one."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def create_store(self, request: v1.CreateStoreRequest, *, timeout: float | None = None) -> v1.CreateStoreResponse:
+        """Makes a store, empty and without a schema."""
+        return self._calls.unary("/stonetown.v1.StoreService/CreateStore", request, v1.CreateStoreResponse, timeout)
+
+    def list_stores(self, request: v1.ListStoresRequest, *, timeout: float | None = None) -> v1.ListStoresResponse:
+        """All stores, by name."""
+        return self._calls.unary("/stonetown.v1.StoreService/ListStores", request, v1.ListStoresResponse, timeout)
+
+    def set_quota(self, request: v1.SetQuotaRequest, *, timeout: float | None = None) -> v1.SetQuotaResponse:
+        """Bounds how much a store may hold and ask."""
+        return self._calls.unary("/stonetown.v1.StoreService/SetQuota", request, v1.SetQuotaResponse, timeout)
+
+    def delete_store(self, request: v1.DeleteStoreRequest, *, timeout: float | None = None) -> v1.DeleteStoreResponse:
+        """Deletes a store and all relationships in it. Its name is never used again."""
+        return self._calls.unary("/stonetown.v1.StoreService/DeleteStore", request, v1.DeleteStoreResponse, timeout)
+
+
 class Services:
     """One attribute for each service."""
 
@@ -232,3 +269,4 @@ class Services:
         self.grant = GrantService(calls)
         self.principal = PrincipalService(calls)
         self.relationships = RelationshipsService(calls)
+        self.store = StoreService(calls)

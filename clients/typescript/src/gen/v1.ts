@@ -7,3 +7,4 @@ export * from "./stonetown/v1/decision_pb.js";
 export * from "./stonetown/v1/grant_pb.js";
 export * from "./stonetown/v1/principal_pb.js";
 export * from "./stonetown/v1/relationships_pb.js";
+export * from "./stonetown/v1/store_pb.js";

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from stonetown.v1 import core_pb2 as stonetown_dot_v1_dot_core__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstonetown/v1/decision.proto\x12\x0cstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stonetown/v1/core.proto\"\xce\x01\n\x0c\x43heckRequest\x12)\n\x08resource\x18\x01 \x01(\x0b\x32\x17.stonetown.v1.ObjectRef\x12\x12\n\npermission\x18\x02 \x01(\t\x12)\n\x07subject\x18\x03 \x01(\x0b\x32\x18.stonetown.v1.SubjectRef\x12(\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.stonetown.v1.Freshness\"\xe9\x01\n\rCheckResponse\x12&\n\x07outcome\x18\x01 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x17\n\x0fmissing_context\x18\x02 \x03(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12-\n\tjudged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0brequestable\x18\n \x03(\x0b\x32\x19.stonetown.v1.Requestable2S\n\x0f\x44\x65\x63isionService\x12@\n\x05\x43heck\x12\x1a.stonetown.v1.CheckRequest\x1a\x1b.stonetown.v1.CheckResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstonetown/v1/decision.proto\x12\x0cstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stonetown/v1/core.proto\"\xf6\x01\n\x0c\x43heckRequest\x12)\n\x08resource\x18\x01 \x01(\x0b\x32\x17.stonetown.v1.ObjectRef\x12\x12\n\npermission\x18\x02 \x01(\t\x12)\n\x07subject\x18\x03 \x01(\x0b\x32\x18.stonetown.v1.SubjectRef\x12(\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.stonetown.v1.Freshness\x12&\n\x05\x63hain\x18\n \x03(\x0b\x32\x17.stonetown.v1.ObjectRef\"\xe9\x01\n\rCheckResponse\x12&\n\x07outcome\x18\x01 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x17\n\x0fmissing_context\x18\x02 \x03(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12-\n\tjudged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0brequestable\x18\n \x03(\x0b\x32\x19.stonetown.v1.Requestable2S\n\x0f\x44\x65\x63isionService\x12@\n\x05\x43heck\x12\x1a.stonetown.v1.CheckRequest\x1a\x1b.stonetown.v1.CheckResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,9 +35,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stonetown.v1.decision_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHECKREQUEST']._serialized_start=134
-  _globals['_CHECKREQUEST']._serialized_end=340
-  _globals['_CHECKRESPONSE']._serialized_start=343
-  _globals['_CHECKRESPONSE']._serialized_end=576
-  _globals['_DECISIONSERVICE']._serialized_start=578
-  _globals['_DECISIONSERVICE']._serialized_end=661
+  _globals['_CHECKREQUEST']._serialized_end=380
+  _globals['_CHECKRESPONSE']._serialized_start=383
+  _globals['_CHECKRESPONSE']._serialized_end=616
+  _globals['_DECISIONSERVICE']._serialized_start=618
+  _globals['_DECISIONSERVICE']._serialized_end=701
 # @@protoc_insertion_point(module_scope)

@@ -12,18 +12,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CheckRequest(_message.Message):
-    __slots__ = ("resource", "permission", "subject", "context", "freshness")
+    __slots__ = ("resource", "permission", "subject", "context", "freshness", "chain")
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
     resource: _core_pb2.ObjectRef
     permission: str
     subject: _core_pb2.SubjectRef
     context: _struct_pb2.Struct
     freshness: _core_pb2.Freshness
-    def __init__(self, resource: _Optional[_Union[_core_pb2.ObjectRef, _Mapping]] = ..., permission: _Optional[str] = ..., subject: _Optional[_Union[_core_pb2.SubjectRef, _Mapping]] = ..., context: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., freshness: _Optional[_Union[_core_pb2.Freshness, _Mapping]] = ...) -> None: ...
+    chain: _containers.RepeatedCompositeFieldContainer[_core_pb2.ObjectRef]
+    def __init__(self, resource: _Optional[_Union[_core_pb2.ObjectRef, _Mapping]] = ..., permission: _Optional[str] = ..., subject: _Optional[_Union[_core_pb2.SubjectRef, _Mapping]] = ..., context: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., freshness: _Optional[_Union[_core_pb2.Freshness, _Mapping]] = ..., chain: _Optional[_Iterable[_Union[_core_pb2.ObjectRef, _Mapping]]] = ...) -> None: ...
 
 class CheckResponse(_message.Message):
     __slots__ = ("outcome", "missing_context", "token", "judged_at", "until", "requestable")

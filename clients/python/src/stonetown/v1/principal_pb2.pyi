@@ -219,16 +219,18 @@ class Narrowing(_message.Message):
     def __init__(self, resource_type: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ..., resource_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class IssueCredentialRequest(_message.Message):
-    __slots__ = ("principal", "ttl", "scope", "why")
+    __slots__ = ("principal", "ttl", "scope", "why", "store")
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     principal: str
     ttl: _duration_pb2.Duration
     scope: _containers.RepeatedCompositeFieldContainer[Narrowing]
     why: Why
-    def __init__(self, principal: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., scope: _Optional[_Iterable[_Union[Narrowing, _Mapping]]] = ..., why: _Optional[_Union[Why, _Mapping]] = ...) -> None: ...
+    store: str
+    def __init__(self, principal: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., scope: _Optional[_Iterable[_Union[Narrowing, _Mapping]]] = ..., why: _Optional[_Union[Why, _Mapping]] = ..., store: _Optional[str] = ...) -> None: ...
 
 class IssueCredentialResponse(_message.Message):
     __slots__ = ("id", "token", "expires_at")
@@ -291,20 +293,22 @@ class ListCredentialsResponse(_message.Message):
     def __init__(self, credentials: _Optional[_Iterable[_Union[Credential, _Mapping]]] = ...) -> None: ...
 
 class Credential(_message.Message):
-    __slots__ = ("id", "principal", "issued_at", "expires_at", "revoked", "scope")
+    __slots__ = ("id", "principal", "issued_at", "expires_at", "revoked", "scope", "store")
     ID_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     ISSUED_AT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     REVOKED_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     id: str
     principal: str
     issued_at: _timestamp_pb2.Timestamp
     expires_at: _timestamp_pb2.Timestamp
     revoked: bool
     scope: _containers.RepeatedCompositeFieldContainer[Narrowing]
-    def __init__(self, id: _Optional[str] = ..., principal: _Optional[str] = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoked: bool = ..., scope: _Optional[_Iterable[_Union[Narrowing, _Mapping]]] = ...) -> None: ...
+    store: str
+    def __init__(self, id: _Optional[str] = ..., principal: _Optional[str] = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoked: bool = ..., scope: _Optional[_Iterable[_Union[Narrowing, _Mapping]]] = ..., store: _Optional[str] = ...) -> None: ...
 
 class Power(_message.Message):
     __slots__ = ("name", "server", "store", "group")
@@ -371,6 +375,70 @@ class ListPowersResponse(_message.Message):
     POWERS_FIELD_NUMBER: _ClassVar[int]
     powers: _containers.RepeatedCompositeFieldContainer[Power]
     def __init__(self, powers: _Optional[_Iterable[_Union[Power, _Mapping]]] = ...) -> None: ...
+
+class Delegation(_message.Message):
+    __slots__ = ("principal", "actor", "types", "permissions", "expires_at")
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    principal: str
+    actor: str
+    types: _containers.RepeatedScalarFieldContainer[str]
+    permissions: _containers.RepeatedScalarFieldContainer[str]
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, principal: _Optional[str] = ..., actor: _Optional[str] = ..., types: _Optional[_Iterable[str]] = ..., permissions: _Optional[_Iterable[str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class DelegateRequest(_message.Message):
+    __slots__ = ("principal", "actor", "types", "permissions", "ttl", "why")
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    principal: str
+    actor: str
+    types: _containers.RepeatedScalarFieldContainer[str]
+    permissions: _containers.RepeatedScalarFieldContainer[str]
+    ttl: _duration_pb2.Duration
+    why: Why
+    def __init__(self, principal: _Optional[str] = ..., actor: _Optional[str] = ..., types: _Optional[_Iterable[str]] = ..., permissions: _Optional[_Iterable[str]] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., why: _Optional[_Union[Why, _Mapping]] = ...) -> None: ...
+
+class DelegateResponse(_message.Message):
+    __slots__ = ("delegation",)
+    DELEGATION_FIELD_NUMBER: _ClassVar[int]
+    delegation: Delegation
+    def __init__(self, delegation: _Optional[_Union[Delegation, _Mapping]] = ...) -> None: ...
+
+class UndelegateRequest(_message.Message):
+    __slots__ = ("principal", "actor", "why")
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    principal: str
+    actor: str
+    why: Why
+    def __init__(self, principal: _Optional[str] = ..., actor: _Optional[str] = ..., why: _Optional[_Union[Why, _Mapping]] = ...) -> None: ...
+
+class UndelegateResponse(_message.Message):
+    __slots__ = ("token",)
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    def __init__(self, token: _Optional[str] = ...) -> None: ...
+
+class ListDelegationsRequest(_message.Message):
+    __slots__ = ("principal",)
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    principal: str
+    def __init__(self, principal: _Optional[str] = ...) -> None: ...
+
+class ListDelegationsResponse(_message.Message):
+    __slots__ = ("delegations",)
+    DELEGATIONS_FIELD_NUMBER: _ClassVar[int]
+    delegations: _containers.RepeatedCompositeFieldContainer[Delegation]
+    def __init__(self, delegations: _Optional[_Iterable[_Union[Delegation, _Mapping]]] = ...) -> None: ...
 
 class ReplaceSubjectRequest(_message.Message):
     __slots__ = ("store", "to", "why")

@@ -16,7 +16,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file stonetown/v1/decision.proto.
  */
 export const file_stonetown_v1_decision: GenFile = /*@__PURE__*/
-  fileDesc("ChtzdG9uZXRvd24vdjEvZGVjaXNpb24ucHJvdG8SDHN0b25ldG93bi52MSLOAQoMQ2hlY2tSZXF1ZXN0EikKCHJlc291cmNlGAEgASgLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZhISCgpwZXJtaXNzaW9uGAIgASgJEikKB3N1YmplY3QYAyABKAsyGC5zdG9uZXRvd24udjEuU3ViamVjdFJlZhIoCgdjb250ZXh0GAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIqCglmcmVzaG5lc3MYBSABKAsyFy5zdG9uZXRvd24udjEuRnJlc2huZXNzIukBCg1DaGVja1Jlc3BvbnNlEiYKB291dGNvbWUYASABKA4yFS5zdG9uZXRvd24udjEuT3V0Y29tZRIXCg9taXNzaW5nX2NvbnRleHQYAiADKAkSDQoFdG9rZW4YAyABKAkSLQoJanVkZ2VkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoLcmVxdWVzdGFibGUYCiADKAsyGS5zdG9uZXRvd24udjEuUmVxdWVzdGFibGUyUwoPRGVjaXNpb25TZXJ2aWNlEkAKBUNoZWNrEhouc3RvbmV0b3duLnYxLkNoZWNrUmVxdWVzdBobLnN0b25ldG93bi52MS5DaGVja1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_stonetown_v1_core]);
+  fileDesc("ChtzdG9uZXRvd24vdjEvZGVjaXNpb24ucHJvdG8SDHN0b25ldG93bi52MSL2AQoMQ2hlY2tSZXF1ZXN0EikKCHJlc291cmNlGAEgASgLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZhISCgpwZXJtaXNzaW9uGAIgASgJEikKB3N1YmplY3QYAyABKAsyGC5zdG9uZXRvd24udjEuU3ViamVjdFJlZhIoCgdjb250ZXh0GAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIqCglmcmVzaG5lc3MYBSABKAsyFy5zdG9uZXRvd24udjEuRnJlc2huZXNzEiYKBWNoYWluGAogAygLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZiLpAQoNQ2hlY2tSZXNwb25zZRImCgdvdXRjb21lGAEgASgOMhUuc3RvbmV0b3duLnYxLk91dGNvbWUSFwoPbWlzc2luZ19jb250ZXh0GAIgAygJEg0KBXRva2VuGAMgASgJEi0KCWp1ZGdlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC3JlcXVlc3RhYmxlGAogAygLMhkuc3RvbmV0b3duLnYxLlJlcXVlc3RhYmxlMlMKD0RlY2lzaW9uU2VydmljZRJACgVDaGVjaxIaLnN0b25ldG93bi52MS5DaGVja1JlcXVlc3QaGy5zdG9uZXRvd24udjEuQ2hlY2tSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_stonetown_v1_core]);
 
 /**
  * @generated from message stonetown.v1.CheckRequest
@@ -52,6 +52,14 @@ export type CheckRequest = Message<"stonetown.v1.CheckRequest"> & {
    * @generated from field: stonetown.v1.Freshness freshness = 5;
    */
   freshness?: Freshness;
+
+  /**
+   * Those who act for the subject, the nearest first: the first for the subject, each other one for the one before. Allowed is what is
+   * allowed to all of them, and what each may do for the one before. The caller is the last of them, or holds `chain_asserter`.
+   *
+   * @generated from field: repeated stonetown.v1.ObjectRef chain = 10;
+   */
+  chain: ObjectRef[];
 };
 
 /**

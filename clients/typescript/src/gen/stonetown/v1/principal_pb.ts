@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file stonetown/v1/principal.proto.
  */
 export const file_stonetown_v1_principal: GenFile = /*@__PURE__*/
-  fileDesc("ChxzdG9uZXRvd24vdjEvcHJpbmNpcGFsLnByb3RvEgxzdG9uZXRvd24udjEiJQoDV2h5Eg4KBnJlYXNvbhgBIAEoCRIOCgZ0aWNrZXQYAiABKAkiOAoGSG9sZGVyEhMKCXByaW5jaXBhbBgBIAEoCUgAEg8KBWdyb3VwGAIgASgJSABCCAoGaG9sZGVyIkIKB1N0YW5kSW4SDQoFc3RvcmUYASABKAkSKAoHc3ViamVjdBgCIAEoCzIXLnN0b25ldG93bi52MS5PYmplY3RSZWYiiwEKCkV4dGVybmFsSWQSEAoGc3BpZmZlGAEgASgJSAASDQoDZG5zGAIgASgJSAASLQoEb2lkYxgDIAEoCzIdLnN0b25ldG93bi52MS5FeHRlcm5hbElkLk9pZGNIABonCgRPaWRjEg4KBmlzc3VlchgBIAEoCRIPCgdzdWJqZWN0GAIgASgJQgQKAmlkIoEDCglQcmluY2lwYWwSCgoCaWQYASABKAkSKQoEa2luZBgCIAEoDjIbLnN0b25ldG93bi52MS5QcmluY2lwYWxLaW5kEiMKBW93bmVyGAMgASgLMhQuc3RvbmV0b3duLnYxLkhvbGRlchIzCgZsYWJlbHMYBCADKAsyIy5zdG9uZXRvd24udjEuUHJpbmNpcGFsLkxhYmVsc0VudHJ5EicKCHN1YmplY3RzGAUgAygLMhUuc3RvbmV0b3duLnYxLlN0YW5kSW4SLgoMZXh0ZXJuYWxfaWRzGAYgAygLMhguc3RvbmV0b3duLnYxLkV4dGVybmFsSWQSKwoFc3RhdGUYByABKA4yHC5zdG9uZXRvd24udjEuUHJpbmNpcGFsU3RhdGUSLgoKY3JlYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJkChZDcmVhdGVQcmluY2lwYWxSZXF1ZXN0EioKCXByaW5jaXBhbBgBIAEoCzIXLnN0b25ldG93bi52MS5QcmluY2lwYWwSHgoDd2h5GAIgASgLMhEuc3RvbmV0b3duLnYxLldoeSJFChdDcmVhdGVQcmluY2lwYWxSZXNwb25zZRIqCglwcmluY2lwYWwYASABKAsyFy5zdG9uZXRvd24udjEuUHJpbmNpcGFsImQKFlVwZGF0ZVByaW5jaXBhbFJlcXVlc3QSKgoJcHJpbmNpcGFsGAEgASgLMhcuc3RvbmV0b3duLnYxLlByaW5jaXBhbBIeCgN3aHkYAiABKAsyES5zdG9uZXRvd24udjEuV2h5IkUKF1VwZGF0ZVByaW5jaXBhbFJlc3BvbnNlEioKCXByaW5jaXBhbBgBIAEoCzIXLnN0b25ldG93bi52MS5QcmluY2lwYWwiIQoTR2V0UHJpbmNpcGFsUmVxdWVzdBIKCgJpZBgBIAEoCSJCChRHZXRQcmluY2lwYWxSZXNwb25zZRIqCglwcmluY2lwYWwYASABKAsyFy5zdG9uZXRvd24udjEuUHJpbmNpcGFsIjkKFUxpc3RQcmluY2lwYWxzUmVxdWVzdBIgCgRwYWdlGAEgASgLMhIuc3RvbmV0b3duLnYxLlBhZ2UiVAoWTGlzdFByaW5jaXBhbHNSZXNwb25zZRIqCglwcmluY2lwYWwYASABKAsyFy5zdG9uZXRvd24udjEuUHJpbmNpcGFsEg4KBmN1cnNvchgCIAEoCSJIChpRdWFyYW50aW5lUHJpbmNpcGFsUmVxdWVzdBIKCgJpZBgBIAEoCRIeCgN3aHkYAiABKAsyES5zdG9uZXRvd24udjEuV2h5IiwKG1F1YXJhbnRpbmVQcmluY2lwYWxSZXNwb25zZRINCgV0b2tlbhgBIAEoCSJFChdSZWxlYXNlUHJpbmNpcGFsUmVxdWVzdBIKCgJpZBgBIAEoCRIeCgN3aHkYAiABKAsyES5zdG9uZXRvd24udjEuV2h5IikKGFJlbGVhc2VQcmluY2lwYWxSZXNwb25zZRINCgV0b2tlbhgBIAEoCSJVChZSZXRpcmVQcmluY2lwYWxSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB2RyeV9ydW4YAiABKAgSHgoDd2h5GAMgASgLMhEuc3RvbmV0b3duLnYxLldoeSJVChdSZXRpcmVQcmluY2lwYWxSZXNwb25zZRITCgtjcmVkZW50aWFscxgBIAEoBBIOCgZwb3dlcnMYAiABKAQSFQoNcmVsYXRpb25zaGlwcxgDIAEoBCJNCglOYXJyb3dpbmcSFQoNcmVzb3VyY2VfdHlwZRgBIAEoCRITCgtwZXJtaXNzaW9ucxgCIAMoCRIUCgxyZXNvdXJjZV9pZHMYAyADKAkimwEKFklzc3VlQ3JlZGVudGlhbFJlcXVlc3QSEQoJcHJpbmNpcGFsGAEgASgJEiYKA3R0bBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgVzY29wZRgDIAMoCzIXLnN0b25ldG93bi52MS5OYXJyb3dpbmcSHgoDd2h5GAQgASgLMhEuc3RvbmV0b3duLnYxLldoeSJkChdJc3N1ZUNyZWRlbnRpYWxSZXNwb25zZRIKCgJpZBgBIAEoCRINCgV0b2tlbhgCIAEoCRIuCgpleHBpcmVzX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKZAQoXUm90YXRlQ3JlZGVudGlhbFJlcXVlc3QSCgoCaWQYASABKAkSJgoDdHRsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB292ZXJsYXAYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHgoDd2h5GAQgASgLMhEuc3RvbmV0b3duLnYxLldoeSJlChhSb3RhdGVDcmVkZW50aWFsUmVzcG9uc2USCgoCaWQYASABKAkSDQoFdG9rZW4YAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYgoXUmV2b2tlQ3JlZGVudGlhbFJlcXVlc3QSDAoCaWQYASABKAlIABIQCgZhbGxfb2YYAiABKAlIABIeCgN3aHkYAyABKAsyES5zdG9uZXRvd24udjEuV2h5QgcKBXdoaWNoIikKGFJldm9rZUNyZWRlbnRpYWxSZXNwb25zZRINCgV0b2tlbhgBIAEoCSIrChZMaXN0Q3JlZGVudGlhbHNSZXF1ZXN0EhEKCXByaW5jaXBhbBgBIAEoCSJIChdMaXN0Q3JlZGVudGlhbHNSZXNwb25zZRItCgtjcmVkZW50aWFscxgBIAMoCzIYLnN0b25ldG93bi52MS5DcmVkZW50aWFsIsMBCgpDcmVkZW50aWFsEgoKAmlkGAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRItCglpc3N1ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Jldm9rZWQYBSABKAgSJgoFc2NvcGUYBiADKAsyFy5zdG9uZXRvd24udjEuTmFycm93aW5nIm8KBVBvd2VyEgwKBG5hbWUYASABKAkSEAoGc2VydmVyGAIgASgISAASLQoFc3RvcmUYAyABKAsyHC5zdG9uZXRvd24udjEuUG93ZXJPdmVyU3RvcmVIABIPCgVncm91cBgEIAEoCUgAQgYKBG92ZXIiSAoOUG93ZXJPdmVyU3RvcmUSDQoFc3RvcmUYASABKAkSFQoNcmVzb3VyY2VfdHlwZRgCIAEoCRIQCghyZWxhdGlvbhgDIAEoCSJ8ChBHaXZlUG93ZXJSZXF1ZXN0EiQKBmhvbGRlchgBIAEoCzIULnN0b25ldG93bi52MS5Ib2xkZXISIgoFcG93ZXIYAiABKAsyEy5zdG9uZXRvd24udjEuUG93ZXISHgoDd2h5GAMgASgLMhEuc3RvbmV0b3duLnYxLldoeSIiChFHaXZlUG93ZXJSZXNwb25zZRINCgV0b2tlbhgBIAEoCSJ8ChBUYWtlUG93ZXJSZXF1ZXN0EiQKBmhvbGRlchgBIAEoCzIULnN0b25ldG93bi52MS5Ib2xkZXISIgoFcG93ZXIYAiABKAsyEy5zdG9uZXRvd24udjEuUG93ZXISHgoDd2h5GAMgASgLMhEuc3RvbmV0b3duLnYxLldoeSIiChFUYWtlUG93ZXJSZXNwb25zZRINCgV0b2tlbhgBIAEoCSImChFMaXN0UG93ZXJzUmVxdWVzdBIRCglwcmluY2lwYWwYASABKAkiOQoSTGlzdFBvd2Vyc1Jlc3BvbnNlEiMKBnBvd2VycxgBIAMoCzITLnN0b25ldG93bi52MS5Qb3dlciKSAQoVUmVwbGFjZVN1YmplY3RSZXF1ZXN0Eg0KBXN0b3JlGAEgASgJEiUKBGZyb20YAiABKAsyFy5zdG9uZXRvd24udjEuT2JqZWN0UmVmEiMKAnRvGAMgASgLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZhIeCgN3aHkYBCABKAsyES5zdG9uZXRvd24udjEuV2h5IjYKFlJlcGxhY2VTdWJqZWN0UmVzcG9uc2USDQoFbW92ZWQYASABKAQSDQoFdG9rZW4YAiABKAkiDwoNV2hvQW1JUmVxdWVzdCLaAQoOV2hvQW1JUmVzcG9uc2USKgoJcHJpbmNpcGFsGAEgASgLMhcuc3RvbmV0b3duLnYxLlByaW5jaXBhbBINCgVwcm9vZhgCIAEoCRIuCgpleHBpcmVzX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgVzY29wZRgEIAMoCzIXLnN0b25ldG93bi52MS5OYXJyb3dpbmcSGgoSc2VydmVyX3Blcm1pc3Npb25zGAUgAygJEhkKEXN0b3JlX3Blcm1pc3Npb25zGAYgAygJKrEBCg1QcmluY2lwYWxLaW5kEh4KGlBSSU5DSVBBTF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWUFJJTkNJUEFMX0tJTkRfU0VSVklDRRABEhgKFFBSSU5DSVBBTF9LSU5EX0FHRU5UEAISGAoUUFJJTkNJUEFMX0tJTkRfQlVJTEQQAxIYChRQUklOQ0lQQUxfS0lORF9IVU1BThAEEhYKElBSSU5DSVBBTF9LSU5EX0tFWRAFKosBCg5QcmluY2lwYWxTdGF0ZRIfChtQUklOQ0lQQUxfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZQUklOQ0lQQUxfU1RBVEVfQUNUSVZFEAESHwobUFJJTkNJUEFMX1NUQVRFX1FVQVJBTlRJTkVEEAISGwoXUFJJTkNJUEFMX1NUQVRFX1JFVElSRUQQAzLMCwoQUHJpbmNpcGFsU2VydmljZRJeCg9DcmVhdGVQcmluY2lwYWwSJC5zdG9uZXRvd24udjEuQ3JlYXRlUHJpbmNpcGFsUmVxdWVzdBolLnN0b25ldG93bi52MS5DcmVhdGVQcmluY2lwYWxSZXNwb25zZRJeCg9VcGRhdGVQcmluY2lwYWwSJC5zdG9uZXRvd24udjEuVXBkYXRlUHJpbmNpcGFsUmVxdWVzdBolLnN0b25ldG93bi52MS5VcGRhdGVQcmluY2lwYWxSZXNwb25zZRJVCgxHZXRQcmluY2lwYWwSIS5zdG9uZXRvd24udjEuR2V0UHJpbmNpcGFsUmVxdWVzdBoiLnN0b25ldG93bi52MS5HZXRQcmluY2lwYWxSZXNwb25zZRJdCg5MaXN0UHJpbmNpcGFscxIjLnN0b25ldG93bi52MS5MaXN0UHJpbmNpcGFsc1JlcXVlc3QaJC5zdG9uZXRvd24udjEuTGlzdFByaW5jaXBhbHNSZXNwb25zZTABEmoKE1F1YXJhbnRpbmVQcmluY2lwYWwSKC5zdG9uZXRvd24udjEuUXVhcmFudGluZVByaW5jaXBhbFJlcXVlc3QaKS5zdG9uZXRvd24udjEuUXVhcmFudGluZVByaW5jaXBhbFJlc3BvbnNlEmEKEFJlbGVhc2VQcmluY2lwYWwSJS5zdG9uZXRvd24udjEuUmVsZWFzZVByaW5jaXBhbFJlcXVlc3QaJi5zdG9uZXRvd24udjEuUmVsZWFzZVByaW5jaXBhbFJlc3BvbnNlEl4KD1JldGlyZVByaW5jaXBhbBIkLnN0b25ldG93bi52MS5SZXRpcmVQcmluY2lwYWxSZXF1ZXN0GiUuc3RvbmV0b3duLnYxLlJldGlyZVByaW5jaXBhbFJlc3BvbnNlEl4KD0lzc3VlQ3JlZGVudGlhbBIkLnN0b25ldG93bi52MS5Jc3N1ZUNyZWRlbnRpYWxSZXF1ZXN0GiUuc3RvbmV0b3duLnYxLklzc3VlQ3JlZGVudGlhbFJlc3BvbnNlEmEKEFJvdGF0ZUNyZWRlbnRpYWwSJS5zdG9uZXRvd24udjEuUm90YXRlQ3JlZGVudGlhbFJlcXVlc3QaJi5zdG9uZXRvd24udjEuUm90YXRlQ3JlZGVudGlhbFJlc3BvbnNlEmEKEFJldm9rZUNyZWRlbnRpYWwSJS5zdG9uZXRvd24udjEuUmV2b2tlQ3JlZGVudGlhbFJlcXVlc3QaJi5zdG9uZXRvd24udjEuUmV2b2tlQ3JlZGVudGlhbFJlc3BvbnNlEl4KD0xpc3RDcmVkZW50aWFscxIkLnN0b25ldG93bi52MS5MaXN0Q3JlZGVudGlhbHNSZXF1ZXN0GiUuc3RvbmV0b3duLnYxLkxpc3RDcmVkZW50aWFsc1Jlc3BvbnNlEkwKCUdpdmVQb3dlchIeLnN0b25ldG93bi52MS5HaXZlUG93ZXJSZXF1ZXN0Gh8uc3RvbmV0b3duLnYxLkdpdmVQb3dlclJlc3BvbnNlEkwKCVRha2VQb3dlchIeLnN0b25ldG93bi52MS5UYWtlUG93ZXJSZXF1ZXN0Gh8uc3RvbmV0b3duLnYxLlRha2VQb3dlclJlc3BvbnNlEk8KCkxpc3RQb3dlcnMSHy5zdG9uZXRvd24udjEuTGlzdFBvd2Vyc1JlcXVlc3QaIC5zdG9uZXRvd24udjEuTGlzdFBvd2Vyc1Jlc3BvbnNlElsKDlJlcGxhY2VTdWJqZWN0EiMuc3RvbmV0b3duLnYxLlJlcGxhY2VTdWJqZWN0UmVxdWVzdBokLnN0b25ldG93bi52MS5SZXBsYWNlU3ViamVjdFJlc3BvbnNlEkMKBldob0FtSRIbLnN0b25ldG93bi52MS5XaG9BbUlSZXF1ZXN0Ghwuc3RvbmV0b3duLnYxLldob0FtSVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_stonetown_v1_core]);
+  fileDesc("ChxzdG9uZXRvd24vdjEvcHJpbmNpcGFsLnByb3RvEgxzdG9uZXRvd24udjEiJQoDV2h5Eg4KBnJlYXNvbhgBIAEoCRIOCgZ0aWNrZXQYAiABKAkiOAoGSG9sZGVyEhMKCXByaW5jaXBhbBgBIAEoCUgAEg8KBWdyb3VwGAIgASgJSABCCAoGaG9sZGVyIkIKB1N0YW5kSW4SDQoFc3RvcmUYASABKAkSKAoHc3ViamVjdBgCIAEoCzIXLnN0b25ldG93bi52MS5PYmplY3RSZWYiiwEKCkV4dGVybmFsSWQSEAoGc3BpZmZlGAEgASgJSAASDQoDZG5zGAIgASgJSAASLQoEb2lkYxgDIAEoCzIdLnN0b25ldG93bi52MS5FeHRlcm5hbElkLk9pZGNIABonCgRPaWRjEg4KBmlzc3VlchgBIAEoCRIPCgdzdWJqZWN0GAIgASgJQgQKAmlkIoEDCglQcmluY2lwYWwSCgoCaWQYASABKAkSKQoEa2luZBgCIAEoDjIbLnN0b25ldG93bi52MS5QcmluY2lwYWxLaW5kEiMKBW93bmVyGAMgASgLMhQuc3RvbmV0b3duLnYxLkhvbGRlchIzCgZsYWJlbHMYBCADKAsyIy5zdG9uZXRvd24udjEuUHJpbmNpcGFsLkxhYmVsc0VudHJ5EicKCHN1YmplY3RzGAUgAygLMhUuc3RvbmV0b3duLnYxLlN0YW5kSW4SLgoMZXh0ZXJuYWxfaWRzGAYgAygLMhguc3RvbmV0b3duLnYxLkV4dGVybmFsSWQSKwoFc3RhdGUYByABKA4yHC5zdG9uZXRvd24udjEuUHJpbmNpcGFsU3RhdGUSLgoKY3JlYXRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJkChZDcmVhdGVQcmluY2lwYWxSZXF1ZXN0EioKCXByaW5jaXBhbBgBIAEoCzIXLnN0b25ldG93bi52MS5QcmluY2lwYWwSHgoDd2h5GAIgASgLMhEuc3RvbmV0b3duLnYxLldoeSJFChdDcmVhdGVQcmluY2lwYWxSZXNwb25zZRIqCglwcmluY2lwYWwYASABKAsyFy5zdG9uZXRvd24udjEuUHJpbmNpcGFsImQKFlVwZGF0ZVByaW5jaXBhbFJlcXVlc3QSKgoJcHJpbmNpcGFsGAEgASgLMhcuc3RvbmV0b3duLnYxLlByaW5jaXBhbBIeCgN3aHkYAiABKAsyES5zdG9uZXRvd24udjEuV2h5IkUKF1VwZGF0ZVByaW5jaXBhbFJlc3BvbnNlEioKCXByaW5jaXBhbBgBIAEoCzIXLnN0b25ldG93bi52MS5QcmluY2lwYWwiIQoTR2V0UHJpbmNpcGFsUmVxdWVzdBIKCgJpZBgBIAEoCSJCChRHZXRQcmluY2lwYWxSZXNwb25zZRIqCglwcmluY2lwYWwYASABKAsyFy5zdG9uZXRvd24udjEuUHJpbmNpcGFsIjkKFUxpc3RQcmluY2lwYWxzUmVxdWVzdBIgCgRwYWdlGAEgASgLMhIuc3RvbmV0b3duLnYxLlBhZ2UiVAoWTGlzdFByaW5jaXBhbHNSZXNwb25zZRIqCglwcmluY2lwYWwYASABKAsyFy5zdG9uZXRvd24udjEuUHJpbmNpcGFsEg4KBmN1cnNvchgCIAEoCSJIChpRdWFyYW50aW5lUHJpbmNpcGFsUmVxdWVzdBIKCgJpZBgBIAEoCRIeCgN3aHkYAiABKAsyES5zdG9uZXRvd24udjEuV2h5IiwKG1F1YXJhbnRpbmVQcmluY2lwYWxSZXNwb25zZRINCgV0b2tlbhgBIAEoCSJFChdSZWxlYXNlUHJpbmNpcGFsUmVxdWVzdBIKCgJpZBgBIAEoCRIeCgN3aHkYAiABKAsyES5zdG9uZXRvd24udjEuV2h5IikKGFJlbGVhc2VQcmluY2lwYWxSZXNwb25zZRINCgV0b2tlbhgBIAEoCSJVChZSZXRpcmVQcmluY2lwYWxSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB2RyeV9ydW4YAiABKAgSHgoDd2h5GAMgASgLMhEuc3RvbmV0b3duLnYxLldoeSJVChdSZXRpcmVQcmluY2lwYWxSZXNwb25zZRITCgtjcmVkZW50aWFscxgBIAEoBBIOCgZwb3dlcnMYAiABKAQSFQoNcmVsYXRpb25zaGlwcxgDIAEoBCJNCglOYXJyb3dpbmcSFQoNcmVzb3VyY2VfdHlwZRgBIAEoCRITCgtwZXJtaXNzaW9ucxgCIAMoCRIUCgxyZXNvdXJjZV9pZHMYAyADKAkiqgEKFklzc3VlQ3JlZGVudGlhbFJlcXVlc3QSEQoJcHJpbmNpcGFsGAEgASgJEiYKA3R0bBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgVzY29wZRgDIAMoCzIXLnN0b25ldG93bi52MS5OYXJyb3dpbmcSHgoDd2h5GAQgASgLMhEuc3RvbmV0b3duLnYxLldoeRINCgVzdG9yZRgFIAEoCSJkChdJc3N1ZUNyZWRlbnRpYWxSZXNwb25zZRIKCgJpZBgBIAEoCRINCgV0b2tlbhgCIAEoCRIuCgpleHBpcmVzX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKZAQoXUm90YXRlQ3JlZGVudGlhbFJlcXVlc3QSCgoCaWQYASABKAkSJgoDdHRsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB292ZXJsYXAYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHgoDd2h5GAQgASgLMhEuc3RvbmV0b3duLnYxLldoeSJlChhSb3RhdGVDcmVkZW50aWFsUmVzcG9uc2USCgoCaWQYASABKAkSDQoFdG9rZW4YAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYgoXUmV2b2tlQ3JlZGVudGlhbFJlcXVlc3QSDAoCaWQYASABKAlIABIQCgZhbGxfb2YYAiABKAlIABIeCgN3aHkYAyABKAsyES5zdG9uZXRvd24udjEuV2h5QgcKBXdoaWNoIikKGFJldm9rZUNyZWRlbnRpYWxSZXNwb25zZRINCgV0b2tlbhgBIAEoCSIrChZMaXN0Q3JlZGVudGlhbHNSZXF1ZXN0EhEKCXByaW5jaXBhbBgBIAEoCSJIChdMaXN0Q3JlZGVudGlhbHNSZXNwb25zZRItCgtjcmVkZW50aWFscxgBIAMoCzIYLnN0b25ldG93bi52MS5DcmVkZW50aWFsItIBCgpDcmVkZW50aWFsEgoKAmlkGAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRItCglpc3N1ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Jldm9rZWQYBSABKAgSJgoFc2NvcGUYBiADKAsyFy5zdG9uZXRvd24udjEuTmFycm93aW5nEg0KBXN0b3JlGAcgASgJIm8KBVBvd2VyEgwKBG5hbWUYASABKAkSEAoGc2VydmVyGAIgASgISAASLQoFc3RvcmUYAyABKAsyHC5zdG9uZXRvd24udjEuUG93ZXJPdmVyU3RvcmVIABIPCgVncm91cBgEIAEoCUgAQgYKBG92ZXIiSAoOUG93ZXJPdmVyU3RvcmUSDQoFc3RvcmUYASABKAkSFQoNcmVzb3VyY2VfdHlwZRgCIAEoCRIQCghyZWxhdGlvbhgDIAEoCSJ8ChBHaXZlUG93ZXJSZXF1ZXN0EiQKBmhvbGRlchgBIAEoCzIULnN0b25ldG93bi52MS5Ib2xkZXISIgoFcG93ZXIYAiABKAsyEy5zdG9uZXRvd24udjEuUG93ZXISHgoDd2h5GAMgASgLMhEuc3RvbmV0b3duLnYxLldoeSIiChFHaXZlUG93ZXJSZXNwb25zZRINCgV0b2tlbhgBIAEoCSJ8ChBUYWtlUG93ZXJSZXF1ZXN0EiQKBmhvbGRlchgBIAEoCzIULnN0b25ldG93bi52MS5Ib2xkZXISIgoFcG93ZXIYAiABKAsyEy5zdG9uZXRvd24udjEuUG93ZXISHgoDd2h5GAMgASgLMhEuc3RvbmV0b3duLnYxLldoeSIiChFUYWtlUG93ZXJSZXNwb25zZRINCgV0b2tlbhgBIAEoCSImChFMaXN0UG93ZXJzUmVxdWVzdBIRCglwcmluY2lwYWwYASABKAkiOQoSTGlzdFBvd2Vyc1Jlc3BvbnNlEiMKBnBvd2VycxgBIAMoCzITLnN0b25ldG93bi52MS5Qb3dlciKCAQoKRGVsZWdhdGlvbhIRCglwcmluY2lwYWwYASABKAkSDQoFYWN0b3IYAiABKAkSDQoFdHlwZXMYAyADKAkSEwoLcGVybWlzc2lvbnMYBCADKAkSLgoKZXhwaXJlc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAinwEKD0RlbGVnYXRlUmVxdWVzdBIRCglwcmluY2lwYWwYASABKAkSDQoFYWN0b3IYAiABKAkSDQoFdHlwZXMYAyADKAkSEwoLcGVybWlzc2lvbnMYBCADKAkSJgoDdHRsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEh4KA3doeRgGIAEoCzIRLnN0b25ldG93bi52MS5XaHkiQAoQRGVsZWdhdGVSZXNwb25zZRIsCgpkZWxlZ2F0aW9uGAEgASgLMhguc3RvbmV0b3duLnYxLkRlbGVnYXRpb24iVQoRVW5kZWxlZ2F0ZVJlcXVlc3QSEQoJcHJpbmNpcGFsGAEgASgJEg0KBWFjdG9yGAIgASgJEh4KA3doeRgDIAEoCzIRLnN0b25ldG93bi52MS5XaHkiIwoSVW5kZWxlZ2F0ZVJlc3BvbnNlEg0KBXRva2VuGAEgASgJIisKFkxpc3REZWxlZ2F0aW9uc1JlcXVlc3QSEQoJcHJpbmNpcGFsGAEgASgJIkgKF0xpc3REZWxlZ2F0aW9uc1Jlc3BvbnNlEi0KC2RlbGVnYXRpb25zGAEgAygLMhguc3RvbmV0b3duLnYxLkRlbGVnYXRpb24ikgEKFVJlcGxhY2VTdWJqZWN0UmVxdWVzdBINCgVzdG9yZRgBIAEoCRIlCgRmcm9tGAIgASgLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZhIjCgJ0bxgDIAEoCzIXLnN0b25ldG93bi52MS5PYmplY3RSZWYSHgoDd2h5GAQgASgLMhEuc3RvbmV0b3duLnYxLldoeSI2ChZSZXBsYWNlU3ViamVjdFJlc3BvbnNlEg0KBW1vdmVkGAEgASgEEg0KBXRva2VuGAIgASgJIg8KDVdob0FtSVJlcXVlc3Qi2gEKDldob0FtSVJlc3BvbnNlEioKCXByaW5jaXBhbBgBIAEoCzIXLnN0b25ldG93bi52MS5QcmluY2lwYWwSDQoFcHJvb2YYAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoFc2NvcGUYBCADKAsyFy5zdG9uZXRvd24udjEuTmFycm93aW5nEhoKEnNlcnZlcl9wZXJtaXNzaW9ucxgFIAMoCRIZChFzdG9yZV9wZXJtaXNzaW9ucxgGIAMoCSqxAQoNUHJpbmNpcGFsS2luZBIeChpQUklOQ0lQQUxfS0lORF9VTlNQRUNJRklFRBAAEhoKFlBSSU5DSVBBTF9LSU5EX1NFUlZJQ0UQARIYChRQUklOQ0lQQUxfS0lORF9BR0VOVBACEhgKFFBSSU5DSVBBTF9LSU5EX0JVSUxEEAMSGAoUUFJJTkNJUEFMX0tJTkRfSFVNQU4QBBIWChJQUklOQ0lQQUxfS0lORF9LRVkQBSqLAQoOUHJpbmNpcGFsU3RhdGUSHwobUFJJTkNJUEFMX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWUFJJTkNJUEFMX1NUQVRFX0FDVElWRRABEh8KG1BSSU5DSVBBTF9TVEFURV9RVUFSQU5USU5FRBACEhsKF1BSSU5DSVBBTF9TVEFURV9SRVRJUkVEEAMyyA0KEFByaW5jaXBhbFNlcnZpY2USXgoPQ3JlYXRlUHJpbmNpcGFsEiQuc3RvbmV0b3duLnYxLkNyZWF0ZVByaW5jaXBhbFJlcXVlc3QaJS5zdG9uZXRvd24udjEuQ3JlYXRlUHJpbmNpcGFsUmVzcG9uc2USXgoPVXBkYXRlUHJpbmNpcGFsEiQuc3RvbmV0b3duLnYxLlVwZGF0ZVByaW5jaXBhbFJlcXVlc3QaJS5zdG9uZXRvd24udjEuVXBkYXRlUHJpbmNpcGFsUmVzcG9uc2USVQoMR2V0UHJpbmNpcGFsEiEuc3RvbmV0b3duLnYxLkdldFByaW5jaXBhbFJlcXVlc3QaIi5zdG9uZXRvd24udjEuR2V0UHJpbmNpcGFsUmVzcG9uc2USXQoOTGlzdFByaW5jaXBhbHMSIy5zdG9uZXRvd24udjEuTGlzdFByaW5jaXBhbHNSZXF1ZXN0GiQuc3RvbmV0b3duLnYxLkxpc3RQcmluY2lwYWxzUmVzcG9uc2UwARJqChNRdWFyYW50aW5lUHJpbmNpcGFsEiguc3RvbmV0b3duLnYxLlF1YXJhbnRpbmVQcmluY2lwYWxSZXF1ZXN0Gikuc3RvbmV0b3duLnYxLlF1YXJhbnRpbmVQcmluY2lwYWxSZXNwb25zZRJhChBSZWxlYXNlUHJpbmNpcGFsEiUuc3RvbmV0b3duLnYxLlJlbGVhc2VQcmluY2lwYWxSZXF1ZXN0GiYuc3RvbmV0b3duLnYxLlJlbGVhc2VQcmluY2lwYWxSZXNwb25zZRJeCg9SZXRpcmVQcmluY2lwYWwSJC5zdG9uZXRvd24udjEuUmV0aXJlUHJpbmNpcGFsUmVxdWVzdBolLnN0b25ldG93bi52MS5SZXRpcmVQcmluY2lwYWxSZXNwb25zZRJeCg9Jc3N1ZUNyZWRlbnRpYWwSJC5zdG9uZXRvd24udjEuSXNzdWVDcmVkZW50aWFsUmVxdWVzdBolLnN0b25ldG93bi52MS5Jc3N1ZUNyZWRlbnRpYWxSZXNwb25zZRJhChBSb3RhdGVDcmVkZW50aWFsEiUuc3RvbmV0b3duLnYxLlJvdGF0ZUNyZWRlbnRpYWxSZXF1ZXN0GiYuc3RvbmV0b3duLnYxLlJvdGF0ZUNyZWRlbnRpYWxSZXNwb25zZRJhChBSZXZva2VDcmVkZW50aWFsEiUuc3RvbmV0b3duLnYxLlJldm9rZUNyZWRlbnRpYWxSZXF1ZXN0GiYuc3RvbmV0b3duLnYxLlJldm9rZUNyZWRlbnRpYWxSZXNwb25zZRJeCg9MaXN0Q3JlZGVudGlhbHMSJC5zdG9uZXRvd24udjEuTGlzdENyZWRlbnRpYWxzUmVxdWVzdBolLnN0b25ldG93bi52MS5MaXN0Q3JlZGVudGlhbHNSZXNwb25zZRJMCglHaXZlUG93ZXISHi5zdG9uZXRvd24udjEuR2l2ZVBvd2VyUmVxdWVzdBofLnN0b25ldG93bi52MS5HaXZlUG93ZXJSZXNwb25zZRJMCglUYWtlUG93ZXISHi5zdG9uZXRvd24udjEuVGFrZVBvd2VyUmVxdWVzdBofLnN0b25ldG93bi52MS5UYWtlUG93ZXJSZXNwb25zZRJPCgpMaXN0UG93ZXJzEh8uc3RvbmV0b3duLnYxLkxpc3RQb3dlcnNSZXF1ZXN0GiAuc3RvbmV0b3duLnYxLkxpc3RQb3dlcnNSZXNwb25zZRJJCghEZWxlZ2F0ZRIdLnN0b25ldG93bi52MS5EZWxlZ2F0ZVJlcXVlc3QaHi5zdG9uZXRvd24udjEuRGVsZWdhdGVSZXNwb25zZRJPCgpVbmRlbGVnYXRlEh8uc3RvbmV0b3duLnYxLlVuZGVsZWdhdGVSZXF1ZXN0GiAuc3RvbmV0b3duLnYxLlVuZGVsZWdhdGVSZXNwb25zZRJeCg9MaXN0RGVsZWdhdGlvbnMSJC5zdG9uZXRvd24udjEuTGlzdERlbGVnYXRpb25zUmVxdWVzdBolLnN0b25ldG93bi52MS5MaXN0RGVsZWdhdGlvbnNSZXNwb25zZRJbCg5SZXBsYWNlU3ViamVjdBIjLnN0b25ldG93bi52MS5SZXBsYWNlU3ViamVjdFJlcXVlc3QaJC5zdG9uZXRvd24udjEuUmVwbGFjZVN1YmplY3RSZXNwb25zZRJDCgZXaG9BbUkSGy5zdG9uZXRvd24udjEuV2hvQW1JUmVxdWVzdBocLnN0b25ldG93bi52MS5XaG9BbUlSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_stonetown_v1_core]);
 
 /**
  * Why something is changed; kept with the change.
@@ -586,6 +586,13 @@ export type IssueCredentialRequest = Message<"stonetown.v1.IssueCredentialReques
    * @generated from field: stonetown.v1.Why why = 4;
    */
   why?: Why;
+
+  /**
+   * The one store that it is for; every store where it is empty.
+   *
+   * @generated from field: string store = 5;
+   */
+  store: string;
 };
 
 /**
@@ -813,6 +820,13 @@ export type Credential = Message<"stonetown.v1.Credential"> & {
    * @generated from field: repeated stonetown.v1.Narrowing scope = 6;
    */
   scope: Narrowing[];
+
+  /**
+   * The one store that it is for; every store where it is empty.
+   *
+   * @generated from field: string store = 7;
+   */
+  store: string;
 };
 
 /**
@@ -1021,6 +1035,196 @@ export const ListPowersResponseSchema: GenMessage<ListPowersResponse> = /*@__PUR
   messageDesc(file_stonetown_v1_principal, 36);
 
 /**
+ * That one principal may act for another.
+ *
+ * @generated from message stonetown.v1.Delegation
+ */
+export type Delegation = Message<"stonetown.v1.Delegation"> & {
+  /**
+   * For whom.
+   *
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+
+  /**
+   * Who may act.
+   *
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * Types of resources that it covers; `*` for all.
+   *
+   * @generated from field: repeated string types = 3;
+   */
+  types: string[];
+
+  /**
+   * Permissions that it covers; `*` for all.
+   *
+   * @generated from field: repeated string permissions = 4;
+   */
+  permissions: string[];
+
+  /**
+   * When it ends, exclusively; not set for when it is taken back.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
+   */
+  expiresAt?: Timestamp;
+};
+
+/**
+ * Describes the message stonetown.v1.Delegation.
+ * Use `create(DelegationSchema)` to create a new message.
+ */
+export const DelegationSchema: GenMessage<Delegation> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_principal, 37);
+
+/**
+ * @generated from message stonetown.v1.DelegateRequest
+ */
+export type DelegateRequest = Message<"stonetown.v1.DelegateRequest"> & {
+  /**
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: repeated string types = 3;
+   */
+  types: string[];
+
+  /**
+   * @generated from field: repeated string permissions = 4;
+   */
+  permissions: string[];
+
+  /**
+   * How long it lasts; until it is taken back where it is not set.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 5;
+   */
+  ttl?: Duration;
+
+  /**
+   * @generated from field: stonetown.v1.Why why = 6;
+   */
+  why?: Why;
+};
+
+/**
+ * Describes the message stonetown.v1.DelegateRequest.
+ * Use `create(DelegateRequestSchema)` to create a new message.
+ */
+export const DelegateRequestSchema: GenMessage<DelegateRequest> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_principal, 38);
+
+/**
+ * @generated from message stonetown.v1.DelegateResponse
+ */
+export type DelegateResponse = Message<"stonetown.v1.DelegateResponse"> & {
+  /**
+   * @generated from field: stonetown.v1.Delegation delegation = 1;
+   */
+  delegation?: Delegation;
+};
+
+/**
+ * Describes the message stonetown.v1.DelegateResponse.
+ * Use `create(DelegateResponseSchema)` to create a new message.
+ */
+export const DelegateResponseSchema: GenMessage<DelegateResponse> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_principal, 39);
+
+/**
+ * @generated from message stonetown.v1.UndelegateRequest
+ */
+export type UndelegateRequest = Message<"stonetown.v1.UndelegateRequest"> & {
+  /**
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: string actor = 2;
+   */
+  actor: string;
+
+  /**
+   * @generated from field: stonetown.v1.Why why = 3;
+   */
+  why?: Why;
+};
+
+/**
+ * Describes the message stonetown.v1.UndelegateRequest.
+ * Use `create(UndelegateRequestSchema)` to create a new message.
+ */
+export const UndelegateRequestSchema: GenMessage<UndelegateRequest> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_principal, 40);
+
+/**
+ * @generated from message stonetown.v1.UndelegateResponse
+ */
+export type UndelegateResponse = Message<"stonetown.v1.UndelegateResponse"> & {
+  /**
+   * The state from which on the actor does not act for the principal.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message stonetown.v1.UndelegateResponse.
+ * Use `create(UndelegateResponseSchema)` to create a new message.
+ */
+export const UndelegateResponseSchema: GenMessage<UndelegateResponse> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_principal, 41);
+
+/**
+ * @generated from message stonetown.v1.ListDelegationsRequest
+ */
+export type ListDelegationsRequest = Message<"stonetown.v1.ListDelegationsRequest"> & {
+  /**
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+};
+
+/**
+ * Describes the message stonetown.v1.ListDelegationsRequest.
+ * Use `create(ListDelegationsRequestSchema)` to create a new message.
+ */
+export const ListDelegationsRequestSchema: GenMessage<ListDelegationsRequest> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_principal, 42);
+
+/**
+ * @generated from message stonetown.v1.ListDelegationsResponse
+ */
+export type ListDelegationsResponse = Message<"stonetown.v1.ListDelegationsResponse"> & {
+  /**
+   * @generated from field: repeated stonetown.v1.Delegation delegations = 1;
+   */
+  delegations: Delegation[];
+};
+
+/**
+ * Describes the message stonetown.v1.ListDelegationsResponse.
+ * Use `create(ListDelegationsResponseSchema)` to create a new message.
+ */
+export const ListDelegationsResponseSchema: GenMessage<ListDelegationsResponse> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_principal, 43);
+
+/**
  * @generated from message stonetown.v1.ReplaceSubjectRequest
  */
 export type ReplaceSubjectRequest = Message<"stonetown.v1.ReplaceSubjectRequest"> & {
@@ -1052,7 +1256,7 @@ export type ReplaceSubjectRequest = Message<"stonetown.v1.ReplaceSubjectRequest"
  * Use `create(ReplaceSubjectRequestSchema)` to create a new message.
  */
 export const ReplaceSubjectRequestSchema: GenMessage<ReplaceSubjectRequest> = /*@__PURE__*/
-  messageDesc(file_stonetown_v1_principal, 37);
+  messageDesc(file_stonetown_v1_principal, 44);
 
 /**
  * @generated from message stonetown.v1.ReplaceSubjectResponse
@@ -1076,7 +1280,7 @@ export type ReplaceSubjectResponse = Message<"stonetown.v1.ReplaceSubjectRespons
  * Use `create(ReplaceSubjectResponseSchema)` to create a new message.
  */
 export const ReplaceSubjectResponseSchema: GenMessage<ReplaceSubjectResponse> = /*@__PURE__*/
-  messageDesc(file_stonetown_v1_principal, 38);
+  messageDesc(file_stonetown_v1_principal, 45);
 
 /**
  * @generated from message stonetown.v1.WhoAmIRequest
@@ -1089,7 +1293,7 @@ export type WhoAmIRequest = Message<"stonetown.v1.WhoAmIRequest"> & {
  * Use `create(WhoAmIRequestSchema)` to create a new message.
  */
 export const WhoAmIRequestSchema: GenMessage<WhoAmIRequest> = /*@__PURE__*/
-  messageDesc(file_stonetown_v1_principal, 39);
+  messageDesc(file_stonetown_v1_principal, 46);
 
 /**
  * @generated from message stonetown.v1.WhoAmIResponse
@@ -1122,7 +1326,7 @@ export type WhoAmIResponse = Message<"stonetown.v1.WhoAmIResponse"> & {
   scope: Narrowing[];
 
   /**
-   * What it may do with the server, and with all of the default store, by the names of the permissions of the system store.
+   * What it may do with the server, and with all of the store that it asks in, by the names of the permissions of the system store.
    *
    * @generated from field: repeated string server_permissions = 5;
    */
@@ -1139,7 +1343,7 @@ export type WhoAmIResponse = Message<"stonetown.v1.WhoAmIResponse"> & {
  * Use `create(WhoAmIResponseSchema)` to create a new message.
  */
 export const WhoAmIResponseSchema: GenMessage<WhoAmIResponse> = /*@__PURE__*/
-  messageDesc(file_stonetown_v1_principal, 40);
+  messageDesc(file_stonetown_v1_principal, 47);
 
 /**
  * @generated from enum stonetown.v1.PrincipalKind
@@ -1365,6 +1569,36 @@ export const PrincipalService: GenService<{
     methodKind: "unary";
     input: typeof ListPowersRequestSchema;
     output: typeof ListPowersResponseSchema;
+  },
+  /**
+   * Lets one principal act for another, in the place of what it was let before.
+   *
+   * @generated from rpc stonetown.v1.PrincipalService.Delegate
+   */
+  delegate: {
+    methodKind: "unary";
+    input: typeof DelegateRequestSchema;
+    output: typeof DelegateResponseSchema;
+  },
+  /**
+   * Takes a delegation back, if it is there.
+   *
+   * @generated from rpc stonetown.v1.PrincipalService.Undelegate
+   */
+  undelegate: {
+    methodKind: "unary";
+    input: typeof UndelegateRequestSchema;
+    output: typeof UndelegateResponseSchema;
+  },
+  /**
+   * Who may act for a principal.
+   *
+   * @generated from rpc stonetown.v1.PrincipalService.ListDelegations
+   */
+  listDelegations: {
+    methodKind: "unary";
+    input: typeof ListDelegationsRequestSchema;
+    output: typeof ListDelegationsResponseSchema;
   },
   /**
    * Gives all relationships of one subject in a store to another, all at once or none.
