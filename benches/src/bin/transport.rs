@@ -1,7 +1,8 @@
-//! What a check costs the server over gRPC, beside what an empty call costs: a check's CPU time is mostly the transport's.
+//! What a check costs the server over gRPC, with the audit logs and without, beside what an empty call costs: a check's CPU time is
+//! mostly the transport's.
 //!
-//! Starts both servers itself, each in a process of its own, and measures them in turn, twice, in one run:
-//! `transport --server target/release/stonetown --workload w2 --size m`
+//! Starts all servers itself, each in a process of its own, and measures them in turns in one run:
+//! `transport --server target/release/stonetown --workload w2 --size m`, and with `--rate 10000` at that pace
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader};
@@ -36,12 +37,18 @@ struct Args {
     /// How much of it.
     #[arg(long, value_enum, default_value = "m")]
     size: Size,
-    /// Checks in flight.
+    /// Checks in flight, each followed by the next.
     #[arg(long, default_value_t = 32)]
     in_flight: usize,
+    /// Checks a second, at random moments, in place of a number in flight.
+    #[arg(long)]
+    rate: Option<f64>,
     /// Seconds of measuring each server, at each of the rounds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
+    /// Turns of each server.
+    #[arg(long, default_value_t = 2)]
+    rounds: u32,
     /// Be the empty server.
     #[arg(long, hide = true)]
     empty: bool,
@@ -55,26 +62,28 @@ async fn main() -> anyhow::Result<()> {
     }
     let workload = Workload::generate(args.workload, args.size, DEFAULT_SEED);
     let folder = tempfile::tempdir()?;
-    let (server, address) = start(
-        Command::new(&args.server)
-            .args(["serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--grpc-preshared-key", KEY])
-            .arg("--data-dir")
-            .arg(folder.path().join("data"))
-            .env("STONETOWN_LOG_LEVEL", "warn"),
-    )?;
     let (empty, empty_address) = start(Command::new(std::env::current_exe()?).arg("--empty"))?;
-    let (target, empty_target) = (Target::new(&address, KEY)?, Target::new(&empty_address, KEY)?);
-    let took = target.load(&workload).await?;
-    println!(
-        "{}: {} relationships, imported in {:.1} s",
-        workload.title,
-        workload.relationships.len(),
-        took.as_secs_f64()
-    );
-    let pace = Pace::Closed(args.in_flight);
-    for round in 1..=2 {
+    let mut servers = vec![("empty call", Target::new(&empty_address, KEY)?, empty)];
+    for (name, audit) in [("check without the logs", "--audit=false"), ("check", "--audit=true")] {
+        let (server, address) = start(
+            Command::new(&args.server)
+                .args(["serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--grpc-preshared-key", KEY])
+                .args([audit, "--data-dir"])
+                .arg(folder.path().join(audit))
+                .env("STONETOWN_LOG_LEVEL", "warn"),
+        )?;
+        let target = Target::new(&address, KEY)?;
+        let took = target.load(&workload).await?.as_secs_f64();
+        println!("{}: {} relationships, imported in {took:.1} s", workload.title, workload.relationships.len());
+        servers.push((name, target, server));
+    }
+    for (_, _, server) in &servers {
+        settle(server.0.id()).await;
+    }
+    let pace = args.rate.map_or(Pace::Closed(args.in_flight), Pace::Open);
+    for round in 1..=args.rounds {
         let mut costs = Vec::new();
-        for (name, target, child) in [("empty call", &empty_target, &empty), ("check", &target, &server)] {
+        for (name, target, child) in &servers {
             target.run_checks(&workload.checks, 4, pace, Duration::from_secs(1)).await?;
             let before = measure::cpu_time(child.0.id());
             let latencies = target.run_checks(&workload.checks, 4, pace, Duration::from_secs(args.seconds)).await?;
@@ -84,10 +93,27 @@ async fn main() -> anyhow::Result<()> {
             println!("round {round}, {name}: server CPU {each:.1} us each; {} calls, {latencies}", latencies.count());
             costs.push(each);
         }
-        println!("round {round}: a check costs {:.2} times an empty call", costs[1] / costs[0]);
+        println!(
+            "round {round}: a check costs {:.2} times an empty call, {:.2} times without the logs",
+            costs[2] / costs[0],
+            costs[1] / costs[0]
+        );
     }
-    println!("server memory: {} MiB", measure::resident_bytes(server.0.id()) >> 20);
+    for (name, _, server) in &servers {
+        println!("memory of the server, {name}: {} MiB", measure::resident_bytes(server.0.id()) >> 20);
+    }
     Ok(())
+}
+
+/// Waits until a server has done what an import leaves to be done, as far as its CPU time tells.
+async fn settle(pid: u32) {
+    loop {
+        let before = measure::cpu_time(pid);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if measure::cpu_time(pid).saturating_sub(before) <= Duration::from_millis(20) {
+            return;
+        }
+    }
 }
 
 /// A server process, stopped with the value.

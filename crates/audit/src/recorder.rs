@@ -196,7 +196,7 @@ impl Recorder {
         let changes = Changes::new(changes, datastore, &found);
         let indexer = Indexer::start(vec![folder.join(DECISIONS), folder.join(CHANGES)]);
         let worker = Worker::new(Arc::clone(&shared), half, decisions, changes, options.decisions_bytes_max, indexer);
-        let thread = std::thread::Builder::new().name("stonetown-audit".to_owned()).spawn(move || worker.run());
+        let thread = std::thread::Builder::new().name("audit-write".to_owned()).spawn(move || worker.run());
         let thread = thread.map_err(|source| LogError::Io { path: folder.clone(), source })?;
         Ok(Recorder {
             shared,

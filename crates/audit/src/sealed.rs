@@ -138,7 +138,10 @@ fn open_if<'a>(entry: &mut Reader<'_>, beside: &'a [u8], checked: bool) -> Optio
         commitments.extend_from_slice(&hash);
         fields.push(Personal { field: Field::read(*tag)?, value });
     }
-    let holds = count == 0 || entry.array::<32>()? == sha256_of(&[&commitments]) || !checked;
+    let holds = count == 0 || {
+        let told: Hash = entry.array()?;
+        !checked || told == sha256_of(&[&commitments])
+    };
     (holds && beside.is_empty() && entry.is_empty()).then_some(fields)
 }
 

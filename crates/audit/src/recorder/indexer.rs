@@ -18,7 +18,7 @@ impl Indexer {
     pub(super) fn start(directories: Vec<PathBuf>) -> Indexer {
         let (wake, woken) = sync_channel(1);
         let thread = std::thread::Builder::new()
-            .name("stonetown-audit-index".to_owned())
+            .name("audit-index".to_owned())
             .spawn(move || run(&directories, &woken))
             .map_err(|error| tracing::warn!(%error, "full segments of the audit logs are not indexed"));
         Indexer { wake: Some(wake), thread: thread.ok() }
