@@ -179,6 +179,8 @@ async fn a_forged_value_is_refused_over_grpc_and_leaves_its_record() {
     let reasons: Vec<_> = failed.iter().map(|record| &record["reason"]).collect();
     assert_eq!(reasons, ["parameter_not_yours"; 2]);
     assert_eq!(audit(&data, &["--call", "put_attributes"])[0]["caller"], "key-1");
+    // What an answer rested on is in its record: the address, too.
+    assert_eq!(audit(&data, &["--outcome", "conditional"])[0]["context"]["server(peer_ip)"], "127.0.0.1");
     let changes = audit(&data, &["--log", "changes", "--subject", "database:main"]);
     assert!(changes[0].to_string().contains("stonetown/attribute:env#given@database:main"), "{changes:?}");
 }

@@ -93,7 +93,11 @@ impl Authorizer {
         let graph = &self.options.limits.graph;
         let inline;
         let limits = if effort == Effort::Inline {
-            inline = GraphLimits { edges_max_check: self.options.limits.inline_edges_max, ..graph.clone() };
+            inline = GraphLimits {
+                edges_max_check: self.options.limits.inline_edges_max,
+                caveat_steps_max: self.options.limits.inline_caveat_steps_max,
+                ..graph.clone()
+            };
             &inline
         } else {
             graph

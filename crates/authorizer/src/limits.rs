@@ -48,6 +48,8 @@ pub struct Limits {
     pub checkpoints_max: usize,
     /// Edges an inline check may look at before it is moved to the pool.
     pub inline_edges_max: u64,
+    /// Steps of caveats an inline check may take before it is moved to the pool.
+    pub inline_caveat_steps_max: u64,
     /// Streams of changes of sets at the same time.
     pub sets_streams_max: u32,
     /// Streams of changes of sets of one caller at the same time.
@@ -84,6 +86,7 @@ impl Default for Limits {
             memory_bytes_max: 0,
             checkpoints_max: 100,
             inline_edges_max: 2_000,
+            inline_caveat_steps_max: 20_000,
             sets_streams_max: 100,
             sets_streams_per_caller_max: 50,
             sets_bytes_max: 256 << 20,
@@ -96,7 +99,7 @@ impl Default for Limits {
 impl Limits {
     /// The limits that calls meet, by name, for metrics. `results_max` is the largest of the bounds on results.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 20] {
+    pub fn named(&self) -> [(&'static str, u64); 21] {
         let count = |number: usize| number as u64;
         let results = [self.read_limit_max, self.delete_limit_max, self.lookup_limit_max, self.export_batch_max];
         [
@@ -119,6 +122,7 @@ impl Limits {
             ("depth_max", self.graph.depth_max),
             ("edges_max_check", self.graph.edges_max_check),
             ("edges_max_lookup", self.graph.edges_max_lookup),
+            ("caveat_steps_max", self.graph.caveat_steps_max),
             ("bytes_max", self.graph.bytes_max),
         ]
     }

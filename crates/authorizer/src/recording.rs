@@ -2,10 +2,11 @@
 //! records to the log. A call whose record must be on disk first is not answered before it is.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use stonetown_audit::{Decision, Outcome, Receipt, Recorder, ResultDigest};
-use stonetown_graph::{Membership, Trace};
+use stonetown_graph::{Given, Membership, Trace};
 use stonetown_tuple::{
     CaveatContext, ObjectRef, RelationName, RelationshipFilter, Revision, SubjectRef, SubjectRelationFilter, Timestamp,
 };
@@ -15,6 +16,9 @@ use crate::{Authorizer, Call, Chain, Error};
 
 /// Longest detail of a reason, in bytes: a path, missing parameters, the text of an error.
 const DETAIL_BYTES_MAX: usize = 2048;
+
+/// The name of the caller's address among the values for caveats: what an annotation calls it, and no name of a parameter.
+const PEER: &str = "server(peer_ip)";
 
 /// What a call asks, in the words of the log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,6 +106,8 @@ pub(crate) struct Recording<'a> {
     judged_at: Option<Timestamp>,
     revision: Revision,
     schema: Revision,
+    /// The address that the call came from, where the answer can depend on it.
+    peer: Option<IpAddr>,
     outcome: Outcome,
     reason: &'static str,
     detail: Cow<'a, str>,
@@ -141,6 +147,7 @@ impl Authorizer {
             judged_at: None,
             revision: Revision(0),
             schema: Revision(0),
+            peer: None,
             outcome: Outcome::Answered,
             reason: "answered",
             detail: Cow::Borrowed(""),
@@ -166,6 +173,9 @@ impl Recording<'_> {
         self.time = Some(world.now);
         self.revision = world.token.revision;
         self.schema = world.schema_at;
+        if let (Given::Call { peer_ip }, true) = (self.call.given, world.plan.asks_for_peer()) {
+            self.peer = peer_ip;
+        }
     }
 
     /// Notes what an answer rests on that is judged at another moment than now.
@@ -270,7 +280,15 @@ impl Recording<'_> {
         let Some(recorder) = self.recorder else { return Ok(Receipt::default()) };
         let results = if outcome == Outcome::Begun { None } else { self.results.take() };
         let (count, digest) = results.map(ResultDigest::finish).map_or((0, None), |(n, hash)| (n, Some(hash)));
-        let context = self.asked.context.map(|context| recorder.context(context)).unwrap_or_default();
+        let context = match (self.asked.context, self.peer) {
+            (None, _) => String::new(),
+            (Some(context), None) => recorder.context(context),
+            (Some(context), Some(peer)) => {
+                let mut context = context.clone();
+                context.insert(PEER.to_owned(), peer.to_string().into());
+                recorder.context(&context)
+            }
+        };
         let asked = &self.asked;
         let actors: Vec<String> = self.chain.actors().iter().map(ToString::to_string).collect();
         let decision = Decision {

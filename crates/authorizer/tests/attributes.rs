@@ -10,6 +10,7 @@ use stonetown_authorizer::bulk::{BulkCheckItem, BulkCheckRequest};
 use stonetown_authorizer::check::CheckRequest;
 use stonetown_authorizer::export::ExportRequest;
 use stonetown_authorizer::lookup::{LookupResourcesRequest, LookupSubjectsRequest};
+use stonetown_authorizer::materialize::LookupSetsRequest;
 use stonetown_authorizer::moment::Freshness;
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::watch::{WatchRequest, Watched};
@@ -312,4 +313,96 @@ fn a_value_from_before_the_annotation_counts_for_nothing() {
     assert_eq!(door.check(&question("main", "{}")).unwrap(), Membership::Member);
     door.authorizer.write_schema(&door.call, SCHEMA).unwrap();
     assert_eq!(door.check(&question("main", "{}")).unwrap(), Membership::Conditional(["env".to_owned()].into()));
+}
+
+/// Whom nobody knows to be barred is not thereby let in: what is missing is never a yes, on no side of an exclusion.
+#[test]
+fn a_missing_value_is_a_yes_at_no_door() {
+    let schema = "
+        // @stonetown trusted(subject.risk)
+        caveat risky(risk int) { risk > 5 }
+        // @stonetown server(peer_ip)
+        caveat outside(peer_ip ipaddress) { !peer_ip.in_cidr('10.0.0.0/8') }
+        definition user {}
+        definition database {
+          relation writer: user
+          relation barred: user with risky | user:* with outside
+          permission write = writer - barred
+        }";
+    for (barred, name) in [("user:ann[risky]", "risk"), ("user:*[outside]", "peer_ip")] {
+        let options = Options { materialize: ["database#write@user".parse().unwrap()].into(), ..Options::default() };
+        let authorizer = Authorizer::open(Arc::new(MemoryDatastore::new()), options).unwrap();
+        let mut door = Door { authorizer, call: Call::new("test") };
+        door.authorizer.write_schema(&door.call, schema).unwrap();
+        door.write("database:main#writer@user:ann").unwrap();
+        assert_eq!(door.everywhere(), [(); 5].map(|()| Some(Membership::Member)));
+        door.write(&format!("database:main#barred@{barred}")).unwrap();
+        let missing = || Some(Membership::Conditional([name.to_owned()].into()));
+        assert_eq!(door.everywhere(), [missing(), missing(), missing(), missing(), None], "{name}");
+        // Known, the value decides; in sets, which nobody in particular asks for, never.
+        door.call.given = Given::Call { peer_ip: Some("10.1.2.3".parse().unwrap()) };
+        door.put("user:ann", "risk", 1.into()).unwrap();
+        let member = || Some(Membership::Member);
+        assert_eq!(door.everywhere(), [member(), member(), member(), member(), None], "{name}");
+        door.call.given = Given::Call { peer_ip: Some("192.0.2.1".parse().unwrap()) };
+        door.put("user:ann", "risk", 9.into()).unwrap();
+        let no = || Some(Membership::NotMember);
+        assert_eq!(door.everywhere(), [no(), no(), None, None, None], "{name}");
+    }
+}
+
+impl Door {
+    /// Whether `user:ann` may write `database:main`, as a check, an item of a bulk, both lookups and the sets that are kept have it;
+    /// `None` where it is not listed.
+    fn everywhere(&self) -> [Option<Membership>; 5] {
+        let CheckRequest { resource, permission, subject, .. } = question("main", "{}");
+        let checked = self.check(&question("main", "{}")).unwrap();
+        let item = BulkCheckItem {
+            resource: resource.clone(),
+            permission: permission.clone(),
+            subject: subject.clone(),
+            context: Arc::default(),
+        };
+        let consistency = Consistency::FullyConsistent;
+        let bulk = BulkCheckRequest { consistency, items: vec![item], trace: false };
+        let mut bulk = self.authorizer.check_bulk(&self.call, &bulk).unwrap().answers;
+        let asked = LookupResourcesRequest {
+            consistency,
+            resource_type: "database".parse().unwrap(),
+            permission: permission.clone(),
+            subject,
+            context: Default::default(),
+            limit: None,
+            after: None,
+        };
+        let (mut of_resources, mut of_subjects, mut of_sets) = (None, None, None);
+        let visit = &mut |found: stonetown_authorizer::FoundResource, _| {
+            of_resources = Some(found.membership);
+            ControlFlow::Continue(())
+        };
+        self.authorizer.lookup_resources(&self.call, &asked, visit).unwrap();
+        let asked = LookupSubjectsRequest {
+            consistency,
+            resource,
+            permission,
+            subject_type: "user".parse().unwrap(),
+            subject_relation: None,
+            context: Default::default(),
+            limit: None,
+            after: None,
+            without_wildcard: false,
+        };
+        let visit = &mut |found: stonetown_authorizer::FoundSubject, _| {
+            of_subjects = Some(found.membership);
+            ControlFlow::Continue(())
+        };
+        self.authorizer.lookup_subjects(&self.call, &asked, visit).unwrap();
+        let visit = &mut |_, _, _| {
+            of_sets = Some(Membership::Member);
+            ControlFlow::Continue(())
+        };
+        self.authorizer.lookup_permission_sets(&self.call, &LookupSetsRequest::default(), visit).unwrap();
+        let bulk = bulk.pop().unwrap().unwrap().0.membership;
+        [Some(checked), Some(bulk), of_resources, of_subjects, of_sets]
+    }
 }

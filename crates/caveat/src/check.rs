@@ -9,8 +9,9 @@ use std::sync::Arc;
 use crate::compile::CompileError;
 use crate::evaluate::{Element, Meter, Node};
 use crate::functions::{self, Function};
-use crate::limits::NESTING_MAX;
+use crate::limits::{EVALUATION_STEPS_MAX, NESTING_MAX, PATTERN_BYTES_MAX, PATTERNS_BYTES_MAX};
 use crate::overloads::{self, Style};
+use crate::pattern::Pattern;
 use crate::types::Parameter;
 use crate::value::{Key, Kind, Type, Value};
 
@@ -22,16 +23,18 @@ pub(crate) struct Checked {
     pub(crate) root: Node,
     /// The parameters it mentions, as a set of bits.
     pub(crate) used: u32,
+    /// What its patterns hold in memory.
+    pub(crate) pattern_bytes: usize,
 }
 
 /// Checks a whole expression.
 pub(crate) fn check(parameters: &[Parameter], tree: &IdedExpr, source: &SourceInfo) -> Result<Checked, CompileError> {
-    let mut checker = Checker { parameters, source, locals: Vec::new(), used: 0, depth: 0 };
+    let mut checker = Checker { parameters, source, locals: Vec::new(), used: 0, pattern_bytes: 0, depth: 0 };
     let (root, result) = checker.check(tree)?;
     if !result.kind().may_be(Kind::Bool) {
         return Err(checker.error(tree, format!("the expression must result in bool, not {result}")));
     }
-    Ok(Checked { root, used: checker.used })
+    Ok(Checked { root, used: checker.used, pattern_bytes: checker.pattern_bytes })
 }
 
 type Typed = Result<(Node, Type), CompileError>;
@@ -42,6 +45,7 @@ struct Checker<'a> {
     /// The variables of the macros around, outermost first.
     locals: Vec<(String, Type)>,
     used: u32,
+    pattern_bytes: usize,
     depth: usize,
 }
 
@@ -214,12 +218,12 @@ impl Checker<'_> {
     }
 
     /// Does once what would be the same in every evaluation.
-    fn specialize(&self, tree: &IdedExpr, function: Function, mut nodes: Vec<Node>) -> Result<Node, CompileError> {
+    fn specialize(&mut self, tree: &IdedExpr, function: Function, mut nodes: Vec<Node>) -> Result<Node, CompileError> {
         if let [_, Node::Constant(Value::String(literal))] = nodes.as_slice() {
             let literal = Arc::clone(literal);
             match function {
                 Function::Matches => {
-                    let pattern = functions::compile_pattern(&literal).map_err(|message| self.error(tree, message))?;
+                    let pattern = self.pattern(&literal).map_err(|message| self.error(tree, message))?;
                     return Ok(Node::Matches { text: Box::new(nodes.swap_remove(0)), pattern: Box::new(pattern) });
                 }
                 Function::InCidr => {
@@ -232,11 +236,20 @@ impl Checker<'_> {
         let constants: Option<Vec<Value>> = nodes.iter().map(Node::constant).collect();
         // A call that has no result keeps that for the evaluation, where `||` may absorb it.
         if let Some(constants) = constants
-            && let Ok(value) = functions::apply(function, &constants, &mut Meter::new())
+            && let Ok(value) = functions::apply(function, &constants, &mut Meter::new(EVALUATION_STEPS_MAX))
         {
             return Ok(Node::Constant(value));
         }
         Ok(Node::Call { function, arguments: nodes.into_boxed_slice() })
+    }
+
+    fn pattern(&mut self, literal: &str) -> Result<Pattern, String> {
+        let pattern = Pattern::compile(literal, PATTERN_BYTES_MAX)?;
+        self.pattern_bytes += pattern.bytes();
+        if self.pattern_bytes > PATTERNS_BYTES_MAX {
+            return Err("the regular expressions of the caveat are too large together".to_owned());
+        }
+        Ok(pattern)
     }
 
     fn logic(&mut self, deciding: bool, a: &IdedExpr, b: &IdedExpr) -> Typed {

@@ -8,7 +8,7 @@ use cel::common::ast::{IdedExpr, SourceInfo};
 use crate::check::{self, Checked};
 use crate::context::{Arguments, ContextError};
 use crate::evaluate::{self, EvaluateError, Outcome};
-use crate::limits::{EXPRESSION_BYTES_MAX, NESTING_MAX, PARAMETERS_MAX};
+use crate::limits::{EVALUATION_STEPS_MAX, EXPRESSION_BYTES_MAX, NESTING_MAX, PARAMETERS_MAX};
 use crate::nesting;
 use crate::types::Parameter;
 use stonetown_tuple::CaveatContext;
@@ -90,6 +90,12 @@ impl Caveat {
         names.filter(|(index, _)| used & (1 << index) == 0).map(|(_, parameter)| parameter.name.as_str()).collect()
     }
 
+    /// What its regular expressions hold in memory, in bytes.
+    #[must_use]
+    pub fn pattern_bytes(&self) -> usize {
+        self.inner.checked.pattern_bytes
+    }
+
     /// Reads a context that is to be stored: every key must be a parameter, and every value have its type.
     ///
     /// # Errors
@@ -115,7 +121,18 @@ impl Caveat {
     /// The expression has no result for these values (a missing key, a division by zero, an overflow …), or
     /// takes more than [`EVALUATION_STEPS_MAX`](crate::limits::EVALUATION_STEPS_MAX) steps. Neither is an answer.
     pub fn evaluate(&self, stored: &Arguments, request: &Arguments) -> Result<Outcome, EvaluateError> {
-        evaluate::outcome(&self.inner.checked.root, &self.inner.parameters, stored, request)
+        self.evaluate_within(stored, request, EVALUATION_STEPS_MAX).0
+    }
+
+    /// As [`Caveat::evaluate`], within fewer steps; with the steps that it took, all of them where they did not suffice.
+    pub fn evaluate_within(
+        &self,
+        stored: &Arguments,
+        request: &Arguments,
+        steps_max: u32,
+    ) -> (Result<Outcome, EvaluateError>, u32) {
+        let steps_max = steps_max.min(EVALUATION_STEPS_MAX);
+        evaluate::outcome(&self.inner.checked.root, &self.inner.parameters, stored, request, steps_max)
     }
 }
 

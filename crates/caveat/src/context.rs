@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Number, Value as Json};
 use stonetown_tuple::CaveatContext;
 
-use crate::limits::VALUE_NESTING_MAX;
+use crate::limits::{VALUE_NESTING_MAX, shortened};
 use crate::time;
 use crate::types::{Parameter, ParameterType};
 use crate::value::{Key, Value, whole};
@@ -72,6 +72,12 @@ impl Arguments {
             })
         };
         Ok(Arguments { values: parameters.iter().map(read_one).collect::<Result<_, _>>()? })
+    }
+
+    /// What it took to read them, in steps of an evaluation.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.values.iter().flatten().map(Value::steps).sum()
     }
 
     pub(crate) fn get(&self, parameter: usize) -> Option<&Value> {
@@ -161,15 +167,14 @@ fn parse_decimal(text: &str) -> Option<f64> {
 
 /// A value in a message: what it is, and the beginning of its text.
 fn describe(json: &Json) -> String {
-    const CHARACTERS_MAX: usize = 60;
     match json {
         Json::Null => "null".to_owned(),
         Json::Bool(value) => format!("`{value}`"),
         Json::Number(number) => format!("the number `{number}`"),
-        Json::String(text) => match text.char_indices().nth(CHARACTERS_MAX) {
-            Some((end, _)) => format!("the string `{}…`", &text[..end]),
-            None => format!("the string `{text}`"),
-        },
+        Json::String(text) => {
+            let shown = shortened(text);
+            format!("the string `{shown}{}`", if shown.len() < text.len() { "…" } else { "" })
+        }
         Json::Array(_) => "a list".to_owned(),
         Json::Object(_) => "an object".to_owned(),
     }

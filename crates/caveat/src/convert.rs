@@ -8,6 +8,9 @@ use crate::value::{Kind, Value};
 
 /// Converts `value` to the type `to`.
 pub(crate) fn convert(value: &Value, to: Kind, meter: &mut Meter) -> Evaluated {
+    if let Value::String(text) = value {
+        meter.charge_bytes(text.len())?;
+    }
     let converted = match to {
         _ if value.kind() == to => Some(value.clone()),
         Kind::Bool => to_bool(value),
@@ -20,7 +23,6 @@ pub(crate) fn convert(value: &Value, to: Kind, meter: &mut Meter) -> Evaluated {
         }
         Kind::Bytes => {
             let Value::String(text) = value else { return Err(refused(value, to)) };
-            meter.charge_bytes(text.len())?;
             Some(Value::Bytes(Arc::from(text.as_bytes())))
         }
         Kind::Duration => match value {

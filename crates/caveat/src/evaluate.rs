@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use regex::Regex;
 
 use crate::context::Arguments;
 use crate::functions::{self, Function};
 use crate::limits::EVALUATION_STEPS_MAX;
+use crate::pattern::Pattern;
 use crate::types::Parameter;
 use crate::value::{Key, Value};
 
@@ -71,7 +71,7 @@ pub(crate) enum Node {
     /// `text.matches(…)` with a constant pattern.
     Matches {
         text: Box<Node>,
-        pattern: Box<Regex>,
+        pattern: Box<Pattern>,
     },
     /// `address.in_cidr(…)` with a constant network.
     InNetwork {
@@ -147,14 +147,20 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new() -> Meter {
-        Meter { steps_left: EVALUATION_STEPS_MAX }
+    /// With so many steps.
+    pub(crate) fn new(steps_max: u32) -> Meter {
+        Meter { steps_left: steps_max }
     }
 
     /// Pays for `steps` more.
     pub(crate) fn charge(&mut self, steps: usize) -> Result<(), Fault> {
-        let left = u32::try_from(steps).ok().and_then(|steps| self.steps_left.checked_sub(steps));
-        self.steps_left = left.ok_or(Fault::Exhausted)?;
+        match u32::try_from(steps).ok().and_then(|steps| self.steps_left.checked_sub(steps)) {
+            Some(left) => self.steps_left = left,
+            None => {
+                self.steps_left = 0;
+                return Err(Fault::Exhausted);
+            }
+        }
         Ok(())
     }
 
@@ -164,14 +170,21 @@ impl Meter {
     }
 }
 
-/// Evaluates the root of a caveat's expression.
+/// Evaluates the root of a caveat's expression within `steps_max` steps; also how many it took.
 pub(crate) fn outcome(
     root: &Node,
     parameters: &[Parameter],
     stored: &Arguments,
     request: &Arguments,
-) -> Result<Outcome, EvaluateError> {
-    match (Evaluation { stored, request, locals: Vec::new(), meter: Meter::new() }).evaluate(root) {
+    steps_max: u32,
+) -> (Result<Outcome, EvaluateError>, u32) {
+    let mut evaluation = Evaluation { stored, request, locals: Vec::new(), meter: Meter::new(steps_max) };
+    let outcome = decide(evaluation.evaluate(root), parameters);
+    (outcome, steps_max - evaluation.meter.steps_left)
+}
+
+fn decide(evaluated: Evaluated, parameters: &[Parameter]) -> Result<Outcome, EvaluateError> {
+    match evaluated {
         Ok(Value::Bool(true)) => Ok(Outcome::True),
         Ok(Value::Bool(false)) => Ok(Outcome::False),
         Ok(other) => {

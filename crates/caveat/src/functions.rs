@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use regex::{Regex, RegexBuilder};
 
 use crate::convert;
 use crate::evaluate::{Evaluated, Fault, Meter, no_result};
-use crate::limits::REGEX_BYTES_MAX;
+use crate::limits::{GIVEN_PATTERN_BYTES_MAX, shortened};
+use crate::pattern::Pattern;
 use crate::time::{self, Moment, Part};
 use crate::value::{Compared, Key, Kind, Value, whole};
 
+/// What it costs to find a time zone, in steps.
+const ZONE_STEPS: usize = 10;
 /// What it costs to compile a pattern that is no constant, in steps, beside one per byte.
-const REGEX_STEPS: usize = 1_000;
+const PATTERN_STEPS: usize = 4_000;
 
 /// A function of one or two arguments that sees only values, never unknown ones. The object of a method is its first
 /// argument.
@@ -70,12 +72,16 @@ pub(crate) fn apply(function: Function, arguments: &[Value], meter: &mut Meter) 
             Ok(Value::Bool(text.contains(&**part)))
         }
         (Function::StartsWith, [Value::String(text), Value::String(part)]) => {
+            meter.charge_bytes(part.len() / 16)?;
             Ok(Value::Bool(text.starts_with(&**part)))
         }
-        (Function::EndsWith, [Value::String(text), Value::String(part)]) => Ok(Value::Bool(text.ends_with(&**part))),
+        (Function::EndsWith, [Value::String(text), Value::String(part)]) => {
+            meter.charge_bytes(part.len() / 16)?;
+            Ok(Value::Bool(text.ends_with(&**part)))
+        }
         (Function::Matches, [text, Value::String(pattern)]) => {
-            meter.charge(REGEX_STEPS + pattern.len())?;
-            matches(text, &compile_pattern(pattern).map_err(no_result)?, meter)
+            meter.charge(PATTERN_STEPS + pattern.len())?;
+            matches(text, &Pattern::compile(pattern, GIVEN_PATTERN_BYTES_MAX).map_err(no_result)?, meter)
         }
         (Function::InCidr, [address, Value::String(network)]) => {
             in_network(address, &parse_network(network).map_err(no_result)?)
@@ -83,7 +89,10 @@ pub(crate) fn apply(function: Function, arguments: &[Value], meter: &mut Meter) 
         (Function::IsSubtreeOf, [Value::Map(_), Value::Map(_)]) => {
             subtree(&arguments[0], &arguments[1], meter).map(Value::Bool)
         }
-        (Function::Part(part), [moment, Value::String(zone)]) => part_in_zone(part, moment, zone),
+        (Function::Part(part), [moment, Value::String(zone)]) => {
+            meter.charge(ZONE_STEPS)?;
+            part_in_zone(part, moment, zone)
+        }
         (_, [argument]) => apply_to_one(function, argument, meter),
         _ => Err(mismatch(function, arguments)),
     }
@@ -131,27 +140,18 @@ pub(crate) fn select(operand: &Value, field: &Key, only_test: bool) -> Evaluated
     }
 }
 
-/// Compiles a pattern within [`REGEX_BYTES_MAX`]. Matching takes linear time.
-pub(crate) fn compile_pattern(pattern: &str) -> Result<Regex, String> {
-    let compiled = RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
-    compiled.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
-        _ => format!("`{pattern}` is not a regular expression"),
-    })
-}
-
-pub(crate) fn matches(text: &Value, pattern: &Regex, meter: &mut Meter) -> Evaluated {
+pub(crate) fn matches(text: &Value, pattern: &Pattern, meter: &mut Meter) -> Evaluated {
     let Value::String(text) = text else {
         return Err(no_result(format!("`matches` takes a string, found {}", text.kind().name())));
     };
-    meter.charge_bytes(text.len().saturating_mul(1 + pattern.as_str().len() / 16))?;
-    Ok(Value::Bool(pattern.is_match(text)))
+    pattern.is_match(text, meter).map(Value::Bool)
 }
 
 /// Reads a network such as `10.0.0.0/8`; bits after the prefix are ignored. IPv4 mapped into IPv6 is IPv4.
 pub(crate) fn parse_network(text: &str) -> Result<IpNet, String> {
     const MAPPED_BITS: u8 = 96;
-    let network: IpNet = text.parse().map_err(|_| format!("`{text}` is not a network such as `10.0.0.0/8`"))?;
+    let network: IpNet =
+        text.parse().map_err(|_| format!("`{}` is not a network such as `10.0.0.0/8`", shortened(text)))?;
     if let IpNet::V6(v6) = network
         && let Some(v4) = v6.addr().to_ipv4_mapped()
         && let Some(length) = v6.prefix_len().checked_sub(MAPPED_BITS)
@@ -365,7 +365,7 @@ fn part_in_zone(part: Part, moment: &Value, zone: &str) -> Evaluated {
     let Value::Timestamp(moment) = moment else {
         return Err(mismatch(Function::Part(part), std::slice::from_ref(moment)));
     };
-    let zone = time::zone(zone).ok_or_else(|| no_result(format!("`{zone}` is not a time zone")))?;
+    let zone = time::zone(zone).ok_or_else(|| no_result(format!("`{}` is not a time zone", shortened(zone))))?;
     Ok(Value::Int(time::part_of_timestamp(part, *moment, &zone)))
 }
 
@@ -400,7 +400,7 @@ fn key_text(key: &Key) -> String {
         Key::Bool(value) => value.to_string(),
         Key::Int(value) => value.to_string(),
         Key::Uint(value) => value.to_string(),
-        Key::String(value) => value.to_string(),
+        Key::String(value) => shortened(value).to_owned(),
     }
 }
 

@@ -5,8 +5,8 @@
 //! parameters without whose values nobody can tell. The `cel` crate parses; the type check and the evaluation with
 //! unknown values are here. Nothing here reads a clock or does I/O, and every cost is bounded by [`limits`].
 //!
-//! Reading order: [`types`], `compile`, `nesting`, `check`, `overloads`, `context`, `evaluate`, `functions`, `same`,
-//! [`limits`].
+//! Reading order: [`types`], `compile`, `nesting`, `check`, `overloads`, `context`, `evaluate`, `functions`, `pattern`,
+//! `same`, [`limits`].
 
 mod check;
 mod compile;
@@ -17,6 +17,7 @@ mod functions;
 pub mod limits;
 mod nesting;
 mod overloads;
+mod pattern;
 mod same;
 mod time;
 pub mod types;

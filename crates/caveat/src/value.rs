@@ -90,6 +90,19 @@ impl Value {
         }
     }
 
+    /// How large it is: a step for each part, and for every 16 bytes of a text.
+    pub(crate) fn steps(&self) -> u64 {
+        const BYTES_PER_STEP: u64 = 16;
+        let text = |bytes: usize| bytes as u64 / BYTES_PER_STEP;
+        1 + match self {
+            Value::String(value) => text(value.len()),
+            Value::Bytes(value) => text(value.len()),
+            Value::List(items) => items.iter().map(Value::steps).sum(),
+            Value::Map(entries) => entries.iter().map(|(key, value)| key.value().steps() + value.steps()).sum(),
+            _ => 0,
+        }
+    }
+
     /// Text, as a value.
     pub(crate) fn text(text: &str) -> Value {
         Value::String(Arc::from(text))

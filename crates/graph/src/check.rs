@@ -14,19 +14,21 @@ mod solve;
 mod tests;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use stonetown_storage::Ordinal;
-use stonetown_tuple::{ObjectRef, RelationName, SubjectRef, Timestamp};
+use stonetown_tuple::{CaveatRef, ObjectRef, RelationName, SubjectRef, Timestamp};
 
 use crate::attributes::Attributes;
 use crate::conditions::Conditions;
+use crate::edges::Terms;
 use crate::error::GraphError;
 use crate::evaluation::{Evaluation, Work};
 use crate::fault::{PlantedFault, planted};
 use crate::limits::Meter;
 use crate::membership::{Membership, Value};
-use crate::plan::{NodeId, Plan, SubjectClass, TypeIndex};
+use crate::plan::{NodeId, Plan, Slot, SubjectClass, TypeIndex};
 use crate::relations::Relations;
 use closure::Closure;
 use scratch::Scratch;
@@ -228,6 +230,27 @@ impl<'a> Checker<'a> {
             if exceeded.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         exceeded.map(|()| owners)
+    }
+
+    /// Whether an edge with these terms holds, of that table and on that resource.
+    #[inline]
+    pub(crate) fn condition(
+        &mut self,
+        terms: Option<&Terms>,
+        table: Slot,
+        resource: Ordinal,
+    ) -> Result<Value, GraphError> {
+        self.conditions.value(terms, table, resource, &mut self.meter)
+    }
+
+    /// What a caveat says on a relationship of that table and resource.
+    pub(crate) fn caveat(
+        &mut self,
+        caveat: &Arc<CaveatRef>,
+        table: Slot,
+        resource: Ordinal,
+    ) -> Result<Value, GraphError> {
+        self.conditions.caveat(caveat, table, resource, &mut self.meter)
     }
 
     /// The meter of the questions.

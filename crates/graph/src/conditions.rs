@@ -12,7 +12,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use stonetown_caveat::{Arguments, ContextError, Outcome};
+use stonetown_caveat::{Arguments, ContextError, EVALUATION_STEPS_MAX, EvaluateError, Outcome};
 use stonetown_schema::{CaveatDefinition, ParameterSource, Schema};
 use stonetown_storage::Ordinal;
 use stonetown_tuple::{Attribute, AttributeName, AttributeValue, CaveatContext, CaveatRef, Timestamp};
@@ -22,6 +22,7 @@ use crate::edges::{Term, Terms};
 use crate::error::GraphError;
 use crate::evaluation::{Evaluation, Given};
 use crate::fault::{PlantedFault, planted};
+use crate::limits::Meter;
 use crate::membership::{CaveatFault, Fault, Membership, Missing, Value};
 use crate::plan::{Plan, Slot, TypeIndex};
 
@@ -84,9 +85,18 @@ impl<'a> Conditions<'a> {
 
     /// Whether an edge with these terms holds, of that table and on that resource. [`Value::No`] also stands for one that is
     /// not there at the moment.
+    ///
+    /// # Errors
+    /// [`GraphError::LimitExceeded`], [`GraphError::Deadline`] and [`GraphError::Cancelled`], by the meter of the question.
     #[inline]
-    pub fn value(&mut self, terms: Option<&Terms>, table: Slot, resource: Ordinal) -> Value {
-        terms.map_or(Value::Yes, |terms| self.value_of(terms, table, resource))
+    pub fn value(
+        &mut self,
+        terms: Option<&Terms>,
+        table: Slot,
+        resource: Ordinal,
+        meter: &mut Meter<'_>,
+    ) -> Result<Value, GraphError> {
+        terms.map_or(Ok(Value::Yes), |terms| self.value_of(terms, table, resource, meter))
     }
 
     /// Whether an edge with these terms is there at the moment, whatever its caveat says.
@@ -140,7 +150,13 @@ impl<'a> Conditions<'a> {
         missing.iter().filter_map(|number| self.names.get(number as usize).cloned()).collect()
     }
 
-    fn value_of(&mut self, terms: &Terms, table: Slot, resource: Ordinal) -> Value {
+    fn value_of(
+        &mut self,
+        terms: &Terms,
+        table: Slot,
+        resource: Ordinal,
+        meter: &mut Meter<'_>,
+    ) -> Result<Value, GraphError> {
         let mut value = Value::No;
         for term in &terms.0 {
             if !self.term_is_live(term) {
@@ -148,30 +164,36 @@ impl<'a> Conditions<'a> {
             }
             value = value.or(match &term.caveat {
                 None => Value::Yes,
-                Some(caveat) => self.caveat(caveat, table, resource),
+                Some(caveat) => self.caveat(caveat, table, resource, meter)?,
             });
         }
-        value
+        Ok(value)
     }
 
     /// What a caveat says of the request, on a relationship of that table and resource.
-    pub(crate) fn caveat(&mut self, caveat: &Arc<CaveatRef>, table: Slot, resource: Ordinal) -> Value {
+    pub(crate) fn caveat(
+        &mut self,
+        caveat: &Arc<CaveatRef>,
+        table: Slot,
+        resource: Ordinal,
+        meter: &mut Meter<'_>,
+    ) -> Result<Value, GraphError> {
         let place = self.place(caveat, table, resource);
         let shared = place.filter(|_| !planted(PlantedFault::ResourceAttributeShared));
         let address = (Arc::as_ptr(caveat) as usize, shared);
         if let Some(known) = self.by_address.get(&address) {
-            return known.clone();
+            return Ok(known.clone());
         }
         let content = (ByContent(caveat.clone()), shared);
         if let Some(known) = self.by_content.get(&content) {
-            return known.clone();
+            return Ok(known.clone());
         }
-        let value = self.evaluate(caveat, place).unwrap_or_else(Value::Fault);
+        let value = self.evaluate(caveat, place, meter)?;
         if self.by_content.len() < REMEMBERED_MAX {
             self.by_content.insert(content, value.clone());
             self.by_address.insert(address, value.clone());
         }
-        value
+        Ok(value)
     }
 
     /// All that is known of a caveat's parameters, on a relationship of that table and resource.
@@ -200,19 +222,56 @@ impl<'a> Conditions<'a> {
         is_local.then(|| (self.plan.table(table).resource_type, resource))
     }
 
-    fn evaluate(&mut self, stored: &CaveatRef, place: Option<Place>) -> Result<Value, Fault> {
-        let name = stored.name.as_str();
-        let schema = self.schema;
+    fn evaluate(
+        &mut self,
+        stored: &CaveatRef,
+        place: Option<Place>,
+        meter: &mut Meter<'_>,
+    ) -> Result<Value, GraphError> {
+        let (definition, known) = match self.bound(stored, place) {
+            Ok(bound) => bound,
+            Err(fault) => return Ok(Value::Fault(fault)),
+        };
+        let (name, caveat) = (definition.name.as_str(), &definition.caveat);
+        meter.steps_taken(known.steps())?;
+        let request = match self.request(definition) {
+            Ok(request) => request,
+            Err(fault) => return Ok(Value::Fault(fault.clone())),
+        };
+        let (first, second) =
+            if planted(PlantedFault::ContextPrecedenceSwapped) { (request, &known) } else { (&known, request) };
+        let steps_max = u32::try_from(meter.steps_left()).unwrap_or(u32::MAX).min(EVALUATION_STEPS_MAX);
+        let (outcome, steps) = caveat.evaluate_within(first, second, steps_max);
+        // Then the question is at its end, and not the caveat.
+        let is_beyond = steps_max < EVALUATION_STEPS_MAX && matches!(outcome, Err(EvaluateError::Steps));
+        meter.steps_taken(u64::from(steps) + u64::from(is_beyond))?;
+        Ok(match outcome {
+            Ok(Outcome::True) => Value::Yes,
+            Ok(Outcome::False) => Value::No,
+            Ok(Outcome::Missing(names)) => Value::Maybe(self.numbers(&names)),
+            Err(_) if planted(PlantedFault::FailingCaveatIsFalse) => Value::No,
+            Err(error) => Value::Fault(fault(name, None, &error.to_string())),
+        })
+    }
+
+    /// The caveat of a relationship, and what it and the object that it is on give.
+    fn bound(&self, stored: &CaveatRef, place: Option<Place>) -> Result<(&'a CaveatDefinition, Arguments), Fault> {
+        let (schema, name) = (self.schema, stored.name.as_str());
         let definition = schema.caveat(name).ok_or_else(|| fault(name, None, "the schema does not define it"))?;
-        let caveat = &definition.caveat;
         let context = self.stored_side(definition, stored, place)?;
-        let known = caveat.bind(&context).map_err(|error| {
+        let known = definition.caveat.bind(&context).map_err(|error| {
             // The parameter is in the message; only a request's parameter is the caller's to mend.
             fault(name, None, &format!("what is stored does not fit: {error}"))
         })?;
+        Ok((definition, known))
+    }
+
+    /// What the request and the question's subject give, read once for each caveat.
+    fn request(&mut self, definition: &CaveatDefinition) -> Result<&Arguments, &Fault> {
+        let name = definition.name.as_str();
         if !self.requests.contains_key(name) {
             let bound = self.request_side(definition).and_then(|context| {
-                caveat.bind_request(&context).map_err(|error| {
+                definition.caveat.bind_request(&context).map_err(|error| {
                     let (ContextError::UnknownParameter { parameter } | ContextError::WrongType { parameter, .. }) =
                         &error;
                     let callers = definition.source(parameter).is_none();
@@ -221,16 +280,7 @@ impl<'a> Conditions<'a> {
             });
             self.requests.insert(name.to_owned(), bound);
         }
-        let request = self.requests[name].as_ref().map_err(Clone::clone)?;
-        let (first, second) =
-            if planted(PlantedFault::ContextPrecedenceSwapped) { (request, &known) } else { (&known, request) };
-        match caveat.evaluate(first, second) {
-            Ok(Outcome::True) => Ok(Value::Yes),
-            Ok(Outcome::False) => Ok(Value::No),
-            Ok(Outcome::Missing(names)) => Ok(Value::Maybe(self.numbers(&names))),
-            Err(_) if planted(PlantedFault::FailingCaveatIsFalse) => Ok(Value::No),
-            Err(error) => Err(fault(name, None, &error.to_string())),
-        }
+        self.requests[name].as_ref()
     }
 
     /// What a relationship gives, and the attributes of the object that it is on. A value that is stored for a parameter

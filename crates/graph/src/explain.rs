@@ -180,7 +180,7 @@ impl Explainer<'_> {
                 class if class == self.class => {
                     for subject in [self.checker.subject(), Ordinal::WILDCARD] {
                         if let Some(found) = self.checker.relations().find(*slot, object, subject)? {
-                            self.caveats(found.terms(), *slot, object, trace);
+                            self.caveats(found.terms(), *slot, object, trace)?;
                         }
                     }
                 }
@@ -269,7 +269,7 @@ impl Explainer<'_> {
         let wide = row.size().is_none_or(|size| size > WIDE);
         let mut result = Some(false);
         while let Some(link) = row.next()? {
-            let condition = self.checker.conditions().value(link.terms, slot, object);
+            let condition = self.checker.condition(link.terms, slot, object)?;
             let live = self.checker.conditions().is_live(link.terms);
             if !live || link.other == Ordinal::WILDCARD {
                 continue;
@@ -277,7 +277,7 @@ impl Explainer<'_> {
             if wide && self.checker.member(target, link.other)?.is_no() {
                 continue;
             }
-            self.caveats(link.terms, slot, object, trace);
+            self.caveats(link.terms, slot, object, trace)?;
             if condition.is_no() {
                 continue;
             }
@@ -293,20 +293,28 @@ impl Explainer<'_> {
         Ok(result)
     }
 
-    fn caveats(&mut self, terms: Option<&Terms>, table: Slot, resource: Ordinal, trace: &mut Trace) {
-        let Some(terms) = terms.filter(|terms| self.checker.conditions().is_live(Some(terms))) else { return };
+    fn caveats(
+        &mut self,
+        terms: Option<&Terms>,
+        table: Slot,
+        resource: Ordinal,
+        trace: &mut Trace,
+    ) -> Result<(), GraphError> {
+        let Some(terms) = terms.filter(|terms| self.checker.conditions().is_live(Some(terms))) else { return Ok(()) };
         for caveat in terms.0.iter().filter_map(|term| term.caveat.as_ref()) {
-            let traced = self.caveat(caveat, table, resource);
+            let traced = self.caveat(caveat, table, resource)?;
             if self.nodes_left > 0 && !trace.caveats.contains(&traced) {
                 self.nodes_left -= 1;
                 trace.caveats.push(traced);
             }
         }
+        Ok(())
     }
 
-    fn caveat(&mut self, caveat: &Arc<CaveatRef>, table: Slot, resource: Ordinal) -> CaveatTrace {
+    fn caveat(&mut self, caveat: &Arc<CaveatRef>, table: Slot, resource: Ordinal) -> Result<CaveatTrace, GraphError> {
+        let value = self.checker.caveat(caveat, table, resource)?;
         let conditions = self.checker.conditions();
-        let result = match conditions.caveat(caveat, table, resource) {
+        let result = match value {
             Value::Yes => Some(CaveatResult::True),
             Value::No => Some(CaveatResult::False),
             Value::Maybe(missing) => Some(CaveatResult::Missing(conditions.missing(&missing))),
@@ -315,7 +323,7 @@ impl Explainer<'_> {
         let context = conditions.known(caveat, table, resource);
         let definition = self.plan.schema().caveat(caveat.name.as_str());
         let expression = definition.map_or_else(String::new, |one| one.caveat.expression().to_owned());
-        CaveatTrace { name: caveat.name.to_string(), expression, context, result }
+        Ok(CaveatTrace { name: caveat.name.to_string(), expression, context, result })
     }
 }
 

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use stonetown_caveat::EVALUATION_STEPS_MAX;
+
 use crate::error::GraphError;
 
 /// How much one question may take. Beyond a limit the question ends in [`GraphError::LimitExceeded`], never in a no.
@@ -16,6 +18,9 @@ pub struct Limits {
     /// Questions within questions: arrows and usersets under an intersection, an exclusion or an undecided caveat. Each
     /// level takes about 4 KiB of stack. Walks, which need no nesting, are not limited by it.
     pub depth_max: u64,
+    /// Steps of caveats that a question may take ([`stonetown_caveat::EVALUATION_STEPS_MAX`] says what one is), those of reading
+    /// their contexts included. A caveat that comes again with the same stored context is not evaluated again.
+    pub caveat_steps_max: u64,
     /// Bytes that a question may hold, roughly.
     pub bytes_max: u64,
     /// Nodes of a trace or of an expanded tree. A trace is cut there; a tree ends in an error.
@@ -28,6 +33,7 @@ impl Default for Limits {
             edges_max_check: 5_000_000,
             edges_max_lookup: 50_000_000,
             depth_max: 10_000,
+            caveat_steps_max: 100_000_000,
             bytes_max: 256 << 20,
             trace_nodes_max: 10_000,
         }
@@ -36,6 +42,8 @@ impl Default for Limits {
 
 /// Edges between two looks at the clock and at the cancel flag.
 const EDGES_PER_POLL: u64 = 1024;
+/// Steps of caveats between two looks: as many as one evaluation may take, at most.
+const STEPS_PER_POLL: u64 = EVALUATION_STEPS_MAX as u64;
 
 /// Counts the work of one question and ends it at a limit, at the deadline, or when it was cancelled.
 #[derive(Debug)]
@@ -44,6 +52,9 @@ pub struct Meter<'a> {
     edges_max: u64,
     edges_limit: &'static str,
     poll_at: u64,
+    steps: u64,
+    steps_max: u64,
+    steps_poll_at: u64,
     bytes: u64,
     bytes_max: u64,
     depth: Cell<u64>,
@@ -78,6 +89,9 @@ impl<'a> Meter<'a> {
             edges_limit,
             // A question that came too late does not begin.
             poll_at: 0,
+            steps: 0,
+            steps_max: limits.caveat_steps_max,
+            steps_poll_at: STEPS_PER_POLL,
             bytes: 0,
             bytes_max: limits.bytes_max,
             depth: Cell::new(0),
@@ -107,6 +121,27 @@ impl<'a> Meter<'a> {
     pub fn edges_seen(&mut self, count: u64) -> Result<(), GraphError> {
         self.edges += count;
         if self.edges >= self.poll_at { self.poll() } else { Ok(()) }
+    }
+
+    /// Steps of caveats that may still be taken.
+    pub(crate) fn steps_left(&self) -> u64 {
+        self.steps_max.saturating_sub(self.steps)
+    }
+
+    /// Counts steps of caveats.
+    ///
+    /// # Errors
+    /// [`GraphError::LimitExceeded`], [`GraphError::Deadline`], [`GraphError::Cancelled`].
+    pub fn steps_taken(&mut self, count: u64) -> Result<(), GraphError> {
+        self.steps = self.steps.saturating_add(count);
+        if self.steps > self.steps_max {
+            return Err(GraphError::LimitExceeded { limit: "caveat_steps_max", value: self.steps_max });
+        }
+        if self.steps >= self.steps_poll_at {
+            self.steps_poll_at = self.steps + STEPS_PER_POLL;
+            return self.look_up();
+        }
+        Ok(())
     }
 
     /// Counts bytes that are held until the end of the question.
@@ -149,6 +184,11 @@ impl<'a> Meter<'a> {
             return Err(GraphError::LimitExceeded { limit: self.edges_limit, value: self.edges_max });
         }
         self.poll_at = (self.edges + EDGES_PER_POLL).min(self.edges_max + 1);
+        self.look_up()
+    }
+
+    /// Whether the caller is still there, and has time.
+    fn look_up(&self) -> Result<(), GraphError> {
         if self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
             return Err(GraphError::Cancelled);
         }
@@ -190,6 +230,23 @@ mod tests {
         cancel.store(true, Ordering::Relaxed);
         let error = (0..=EDGES_PER_POLL).find_map(|_| meter.edges_seen(1).err());
         assert!(matches!(error, Some(GraphError::Cancelled)));
+    }
+
+    #[test]
+    fn steps_of_caveats_are_limited_and_looked_up_from() {
+        let limits = Limits { caveat_steps_max: 500_000, ..Limits::default() };
+        let cancel = AtomicBool::new(false);
+        let mut meter = Meter::for_check(&limits, None, Some(&cancel));
+        assert!(meter.steps_taken(400_000).is_ok());
+        assert_eq!(meter.steps_left(), 100_000);
+        assert!(meter.steps_taken(100_000).is_ok());
+        let error = meter.steps_taken(1);
+        assert!(matches!(error, Err(GraphError::LimitExceeded { limit: "caveat_steps_max", value: 500_000 })));
+
+        cancel.store(true, Ordering::Relaxed);
+        let mut meter = Meter::for_lookup(&limits, None, Some(&cancel));
+        assert!(meter.steps_taken(STEPS_PER_POLL - 1).is_ok());
+        assert!(matches!(meter.steps_taken(1), Err(GraphError::Cancelled)));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Plan {
     sourced: FxHashMap<Box<str>, usize>,
     /// Whether a caveat has a parameter that is an attribute of its relationship's object.
     local: bool,
+    /// Whether a caveat has a parameter that is the address of the call.
+    peer: bool,
     /// Relations whose relationships can carry a caveat with a parameter that is an attribute of the question's subject, and
     /// permissions with an arrow over such a relation.
     personal: Vec<NodeId>,
@@ -338,6 +340,12 @@ impl Plan {
         let caveat = &self.schema.caveats()[*self.sourced.get(parameter)?];
         let (name, source) = caveat.given().find(|(name, _)| *name == parameter)?;
         Some((caveat, name, source))
+    }
+
+    /// Whether an answer can depend on the address that its call came from.
+    #[must_use]
+    pub fn asks_for_peer(&self) -> bool {
+        self.peer
     }
 
     /// The number of the type whose ids are the names of attributes; `None` where the store has never had one.

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use stonetown_graph::{
     Evaluation, FoundResources, FoundSubjects, Given, GraphError, Index, IndexOptions, IndexView, Limits, Membership,
-    Overlay, Plan, check, lookup_resources, lookup_subjects,
+    Overlay, Plan, check, explain, lookup_resources, lookup_subjects,
 };
 use stonetown_schema::{CompileOptions, Member, Schema, SubjectForm};
 use stonetown_storage::{Datastore, MemoryDatastore, SchemaWrite, Snapshot, StoredUpdate, TableKey, Transaction};
@@ -511,6 +511,72 @@ fn a_lookup_beyond_a_limit_or_cancelled_is_an_error() {
     let subject: SubjectRef = "user:ann".parse().unwrap();
     let found = lookup_resources(&evaluation, &"document".parse().unwrap(), &"view".parse().unwrap(), &subject);
     assert!(matches!(found, Err(GraphError::Cancelled)));
+}
+
+/// The smallest bound within which a question is answered at all is found; one step less is an error that names the bound, and
+/// never another answer.
+#[test]
+fn caveats_of_one_question_are_bounded_together() {
+    const GATES: usize = 40;
+    let schema = "
+        caveat slow(n int, text string) { n > 0 && text.matches('^[a-z]+$') }
+        definition user {}
+        definition group { relation member: user with slow }
+        definition document {
+            relation viewer: group#member with slow
+            relation barred: user with slow
+            permission view = viewer
+            permission open = view - barred
+        }";
+    let mut relationships = Vec::new();
+    for n in 1..=GATES {
+        let with = format!(r#"[slow:{{"n":{n},"text":"{}"}}]"#, "x".repeat(n));
+        relationships.push(format!("document:a#viewer@group:g{n}#member{with}"));
+        relationships.push(format!("group:g{n}#member@user:u{n}{with}"));
+        relationships.push(format!("document:a#barred@user:u{n}{}", with.replace(&format!(":{n},"), ":0,")));
+    }
+    let mut world = World::new(schema, &relationships);
+    type Ask = fn(&World) -> Result<String, GraphError>;
+    let asks: [(&str, Ask); 4] = [
+        ("check", |world| {
+            let subject = format!("user:u{GATES}").parse().unwrap();
+            let answer =
+                check(&world.evaluation(), &"document:a".parse().unwrap(), &"open".parse().unwrap(), &subject)?;
+            Ok(format!("{:?}", answer.membership))
+        }),
+        ("explain", |world| {
+            let subject = format!("user:u{GATES}").parse().unwrap();
+            let (resource, permission) = ("document:a".parse().unwrap(), "open".parse().unwrap());
+            let (answer, _) = explain(&world.evaluation(), &resource, &permission, &subject)?;
+            Ok(format!("{:?}", answer.membership))
+        }),
+        ("resources", |world| {
+            let found = world.find_resources(&format!("document#open@user:u{GATES}"))?;
+            Ok(found.len().to_string())
+        }),
+        ("subjects", |world| Ok(world.find_subjects("document:a#open@user")?.len().to_string())),
+    ];
+    for (name, ask) in asks {
+        world.limits = Limits::default();
+        let expected = ask(&world).unwrap();
+        let (mut short, mut enough) = (0, Limits::default().caveat_steps_max);
+        while short + 1 < enough {
+            let middle = u64::midpoint(short, enough);
+            world.limits.caveat_steps_max = middle;
+            match ask(&world) {
+                Ok(answer) => {
+                    assert_eq!(answer, expected, "{name} within {middle} steps");
+                    enough = middle;
+                }
+                Err(GraphError::LimitExceeded { limit: "caveat_steps_max", value }) => {
+                    assert_eq!(value, middle);
+                    short = middle;
+                }
+                Err(other) => panic!("{name} within {middle} steps: {other}"),
+            }
+        }
+        assert!((10..1_000_000).contains(&enough), "{name}: {enough}");
+    }
 }
 
 #[test]

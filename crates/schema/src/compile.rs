@@ -9,7 +9,8 @@ use crate::check;
 use crate::error::{Place, Reports, SchemaError, SchemaErrorKind, SourceFile};
 use crate::imports;
 use crate::limits::{
-    ARROW_TYPES_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, EXPRESSION_TERMS_MAX, MEMBERS_MAX, SCHEMA_BYTES_MAX,
+    ARROW_TYPES_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, EXPRESSION_TERMS_MAX, MEMBERS_MAX, PATTERN_BYTES_MAX,
+    SCHEMA_BYTES_MAX,
 };
 use crate::partials;
 use crate::schema::{
@@ -76,7 +77,8 @@ pub(crate) fn compile(source: &str, options: &CompileOptions<'_>) -> Result<Comp
         return Err(reports.into_errors(SchemaErrorKind::Parse, &files));
     }
 
-    let mut lower = Lower { prefixes_required: options.prefixes_required, reports: &mut reports, context: None };
+    let prefixes_required = options.prefixes_required;
+    let mut lower = Lower { prefixes_required, reports: &mut reports, context: None, pattern_bytes: 0 };
     let definitions: Vec<Definition> = blocks.iter().filter_map(|block| lower.definition(block)).collect();
     let compiled: Vec<CaveatDefinition> = caveats.iter().filter_map(|caveat| lower.caveat(caveat)).collect();
     check_keywords(&definitions, &blocks, &caveats, &mut reports);
@@ -217,6 +219,8 @@ struct Lower<'r> {
     reports: &'r mut Reports,
     /// The definition or caveat, and the member, that is being turned.
     context: Option<(String, Option<String>)>,
+    /// What the regular expressions of the caveats so far hold in memory.
+    pattern_bytes: usize,
 }
 
 impl Lower<'_> {
@@ -298,7 +302,15 @@ impl Lower<'_> {
         let parameters = self.parameters(node)?;
         let sources = sources::read(node, &parameters, &mut |at, message| self.report(at, message));
         match Caveat::compile(parameters, &node.expression.text) {
-            Ok(caveat) => Some(CaveatDefinition { name: name?, doc: node.doc.clone(), caveat, sources }),
+            Ok(caveat) => {
+                self.pattern_bytes += caveat.pattern_bytes();
+                if self.pattern_bytes > PATTERN_BYTES_MAX {
+                    let message = "the regular expressions of all caveats are too large together".to_owned();
+                    self.report(node.expression.at, message);
+                    return None;
+                }
+                Some(CaveatDefinition { name: name?, doc: node.doc.clone(), caveat, sources })
+            }
             Err(error) => {
                 self.report(place_within(&node.expression, error.offset), error.message);
                 None

@@ -14,6 +14,8 @@ pub const EXPRESSION_TERMS_MAX: usize = 250_000;
 pub const ARROW_TYPES_MAX: usize = 1_000_000;
 /// Caveats.
 pub const CAVEATS_MAX: usize = 2_000;
+/// Bytes that the regular expressions of all caveats hold together, with 16 KiB for each to match in.
+pub const PATTERN_BYTES_MAX: usize = 64 << 20;
 /// Parameters of one caveat; at least one is needed.
 pub const CAVEAT_PARAMETERS_MAX: usize = 20;
 /// Imported files.

@@ -176,3 +176,115 @@ fn broken_text_never_panics() {
         }
     });
 }
+
+/// What matching takes where an automaton would need more states than there is room for: each takes more time than its length tells.
+#[test]
+fn costly_matches_are_paid_for() {
+    let text: String = (0..4_000_u64)
+        .map(|i| if (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33).count_ones() % 2 == 0 { 'a' } else { 'b' })
+        .collect();
+    let json = format!(r#"{{"s": "{text}", "p": "(a|b)*a(a|b){{200}}c"}}"#);
+    for pattern in ["(a|b)*a(a|b){200}c", "(a|b){1,300}(a|b){1,300}c", "(a*b*)*(a*b*){30}c", r"(\b\w+\b.?)*ü"] {
+        let many = format!("[1, 2, 3, 4, 5, 6, 7, 8].exists(i, s.matches(r'{pattern}'))");
+        let outcome = answer("s string, p string", &many, &json);
+        assert!(outcome == TOO_LONG || outcome == "false", "{pattern}: {outcome}");
+    }
+    assert_eq!(answer("s string, p string", "s.matches(p)", &json), TOO_LONG);
+    // What is honest costs next to nothing, however long the text is.
+    let many = "[1, 2, 3, 4, 5, 6, 7, 8].all(i, s.matches('^[ab]+$') && !s.matches('c|d'))";
+    assert_eq!(answer("s string, p string", many, &json), "true");
+}
+
+/// Both ways of matching, over the same patterns and texts.
+#[test]
+fn a_pattern_matches_alike_however_it_is_matched() {
+    let mut large = crate::evaluate::Meter::new(u32::MAX);
+    let texts = ["", "a", "abab", "ä", "aä b", "b\nab", "x-ab-y", "ÄB"];
+    for pattern in [r"\bab\b", r"^\w+$", "(a|b)*a(a|b){1}", "(?i)äb", r"\Bb", "^$", "a.b", "(?s)b.a", r"\pL\PL", "[^a]"]
+    {
+        let compiled = crate::pattern::Pattern::compile(pattern, crate::limits::PATTERN_BYTES_MAX).unwrap();
+        for text in texts {
+            assert_eq!(compiled.is_match(text, &mut large).unwrap(), compiled.follow(text), "{pattern} on {text:?}");
+        }
+    }
+}
+
+#[test]
+fn the_patterns_of_a_caveat_are_bounded_together() {
+    let of = |count: usize| {
+        let terms: Vec<_> = (0..count).map(|i| format!("s.matches('a{i}')")).collect();
+        Caveat::compile(parameters("s string"), &terms.join(" || "))
+    };
+    let one = of(1).unwrap().pattern_bytes();
+    assert!(one > 16 * 1024, "{one}");
+    let (mut fits, mut is_beyond) = (1, 300);
+    while fits + 1 < is_beyond {
+        let middle = usize::midpoint(fits, is_beyond);
+        if of(middle).is_ok() { fits = middle } else { is_beyond = middle }
+    }
+    assert!(of(fits).unwrap().pattern_bytes() <= crate::limits::PATTERNS_BYTES_MAX);
+    let error = of(is_beyond).unwrap_err();
+    assert_eq!(error.message, "the regular expressions of the caveat are too large together");
+    assert!(fits > 200, "{fits}");
+}
+
+#[test]
+fn steps_are_counted_and_an_evaluation_keeps_within_those_it_is_given() {
+    let caveat = caveat("l list<int>", "l.all(i, i > 0)");
+    let list = caveat.bind(&super::context(r#"{"l": [1, 2, 3]}"#)).unwrap();
+    assert_eq!(list.steps(), 4);
+    let (outcome, steps) = caveat.evaluate_within(&list, &Arguments::default(), EVALUATION_STEPS_MAX);
+    assert_eq!(outcome, Ok(crate::Outcome::True));
+    let within = |steps_max| caveat.evaluate_within(&list, &Arguments::default(), steps_max);
+    assert_eq!(within(steps), (Ok(crate::Outcome::True), steps));
+    assert_eq!(within(steps - 1), (Err(crate::EvaluateError::Steps), steps - 1));
+    assert_eq!(within(0), (Err(crate::EvaluateError::Steps), 0));
+}
+
+/// Nothing that an attacker can put into a context or a schema makes one evaluation long. The bound is generous, for a busy machine
+/// and a build without optimisation; the best of three counts.
+#[test]
+fn no_evaluation_takes_long() {
+    let numbers = vec!["1"; 300].join(",");
+    let json = format!(
+        r#"{{"l": [{numbers}], "s": "{}", "k": "{}", "n": {}}}"#,
+        "ab".repeat(1_000),
+        "k".repeat(1_000),
+        "[".repeat(40) + &"]".repeat(40)
+    );
+    let declared = "l list<int>, s string, k string, n any";
+    for expression in [
+        "l.all(a, l.all(b, l.all(c, true)))",
+        "l.map(a, l.map(b, l.map(c, a + b + c))).size() > 0",
+        "l.all(a, s.matches('(a|b)*a(a|b){200}c') || true)",
+        "l.all(a, s.matches('(a|b){1,300}(a|b){1,300}c') || true)",
+        "l.all(a, l.all(b, s.contains(s)))",
+        "l.all(a, l.all(b, s.startsWith(s) && s.endsWith(s)))",
+        "l.all(a, l.all(b, s == s && s < s + 'a'))",
+        "l.all(a, (s + s + s + s).size() > 0)",
+        "l.all(a, s.matches(s) || s.matches(k) || true)",
+        "l.all(a, k.matches('(a{900}){1,20}') || true)",
+        "l.all(a, l.all(b, [n] == [n] && n in [n]))",
+        "l.all(a, l.all(b, {'a': l}.isSubtreeOf({'a': l})))",
+        "l.all(a, l.all(b, int(s) > 0 || true))",
+        "l.all(a, l.all(b, double(s) > 0.0 || true))",
+        "l.all(a, l.all(b, timestamp(s) > timestamp(k) || true))",
+        "l.all(a, l.all(b, duration(s) > duration(k) || true))",
+        "l.all(a, l.all(b, timestamp('2030-01-01T00:00:00Z').getHours('Europe/Berlin') > 0))",
+        "l.all(a, l.all(b, timestamp('2030-01-01T00:00:00Z').getHours(s) > 0 || true))",
+        "l.all(a, l.all(b, {s: 1}[k] == 1 || true))",
+        "l.all(a, l.all(b, bytes(s) == bytes(s)))",
+        "l.all(a, l.all(b, string(l[0]) + s == s || true))",
+    ] {
+        let Ok(caveat) = Caveat::compile(parameters(declared), expression) else { continue };
+        let arguments = caveat.bind(&super::context(&json)).unwrap();
+        let best = (0..3).map(|_| {
+            let begun = std::time::Instant::now();
+            drop(caveat.evaluate(&arguments, &Arguments::default()));
+            begun.elapsed()
+        });
+        let best = best.min().unwrap();
+        println!("{best:?} {expression}");
+        assert!(best < std::time::Duration::from_millis(500), "{best:?} {expression}");
+    }
+}

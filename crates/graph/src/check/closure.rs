@@ -98,7 +98,7 @@ impl Closure {
             let mut row = checker.relations.row(task.slot, Direction::Reverse, task.row)?;
             while let Some(link) = row.next()? {
                 checker.meter.edges_seen(1)?;
-                let value = checker.conditions.value(link.terms, task.slot, link.other);
+                let value = checker.condition(link.terms, task.slot, link.other)?;
                 if value.is_no() {
                     continue;
                 }

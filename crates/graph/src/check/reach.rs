@@ -130,13 +130,13 @@ impl Checker<'_> {
         self.meter.edges_seen(1)?;
         let mut value = Value::No;
         if let Some(found) = self.relations.find(slot, object, self.subject)? {
-            value = self.conditions.value(found.terms(), slot, object);
+            value = self.condition(found.terms(), slot, object)?;
         }
         if !value.is_yes()
             && self.plan.table(slot).may_wildcard
             && let Some(found) = self.relations.find(slot, object, Ordinal::WILDCARD)?
         {
-            value = value.or(self.conditions.value(found.terms(), slot, object));
+            value = value.or(self.condition(found.terms(), slot, object)?);
         }
         Ok(value)
     }
@@ -165,7 +165,7 @@ impl Checker<'_> {
         }
         while let Some(link) = row.next()? {
             self.meter.edges_seen(1)?;
-            match self.conditions.value(link.terms, step.table, object) {
+            match self.condition(link.terms, step.table, object)? {
                 // No arrow leads through everybody.
                 _ if link.other == Ordinal::WILDCARD => {}
                 Value::Yes => self.open(State::new(step.target, link.other)),
@@ -227,7 +227,7 @@ impl Checker<'_> {
             let Some(link) = row.next()? else { break };
             self.meter.edges_seen(1)?;
             if link.other.0 == member {
-                let value = self.conditions.value(link.terms, table, object);
+                let value = self.condition(link.terms, table, object)?;
                 let decides = certain && value.is_yes();
                 if !value.is_no() {
                     found.push((link.other, value));

@@ -286,7 +286,7 @@ impl Checker<'_> {
         }
         while let Some(link) = row.next()? {
             self.meter.edges_seen(1)?;
-            let (other, condition) = (link.other, self.conditions.value(link.terms, step.table, object));
+            let (other, condition) = (link.other, self.condition(link.terms, step.table, object)?);
             // No arrow leads through everybody.
             if condition.is_no() || other == Ordinal::WILDCARD {
                 continue;
@@ -309,7 +309,7 @@ impl Checker<'_> {
                 if !self.conditions.is_live(link.terms) || link.other == Ordinal::WILDCARD {
                     continue;
                 }
-                let (other, condition) = (link.other, self.conditions.value(link.terms, hop.table, object));
+                let (other, condition) = (link.other, self.condition(link.terms, hop.table, object)?);
                 let inside = match hop.target {
                     None if planted(PlantedFault::AllPassesOverOtherTypes) => continue,
                     Some(target) if !condition.is_no() => self.ask(target, other, asker)?,

@@ -256,7 +256,7 @@ impl<'f, 'a> Flow<'f, 'a> {
         let mut row = self.checker.relations().row(table, Direction::Reverse, subject)?;
         while let Some(link) = row.next()? {
             self.checker.meter().edges_seen(1)?;
-            match self.checker.conditions().value(link.terms, table, link.other) {
+            match self.checker.condition(link.terms, table, link.other)? {
                 Value::No => continue,
                 Value::Yes if certain => found.certain.insert(link.other.0),
                 Value::Yes | Value::Maybe(_) | Value::Fault(_) => found.doubtful.insert(link.other.0),

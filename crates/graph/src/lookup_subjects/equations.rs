@@ -152,7 +152,7 @@ impl<'q, 'a> Equations<'q, 'a> {
                 let mut row = self.checker.relations().row(slot, Direction::Forward, object)?;
                 while let Some(link) = row.next()? {
                     self.checker.meter().edges_seen(1)?;
-                    let condition = self.checker.conditions().value(link.terms, slot, object);
+                    let condition = self.checker.condition(link.terms, slot, object)?;
                     if !condition.is_no() {
                         let cell = self.number(node, link.other)?;
                         terms.push(Term::of(cell, condition));
@@ -171,7 +171,7 @@ impl<'q, 'a> Equations<'q, 'a> {
         let mut row = self.checker.relations().row(slot, Direction::Forward, object)?;
         while let Some(link) = row.next()? {
             self.checker.meter().edges_seen(1)?;
-            let value = self.checker.conditions().value(link.terms, slot, object);
+            let value = self.checker.condition(link.terms, slot, object)?;
             if value.is_no() {
                 continue;
             }
@@ -227,7 +227,7 @@ impl<'q, 'a> Equations<'q, 'a> {
             let mut row = self.checker.relations().row(hop.table, Direction::Forward, object)?;
             while let Some(link) = row.next()? {
                 self.checker.meter().edges_seen(1)?;
-                let condition = self.checker.conditions().value(link.terms, hop.table, object);
+                let condition = self.checker.condition(link.terms, hop.table, object)?;
                 if !condition.is_no() && link.other != Ordinal::WILDCARD {
                     let cell = self.number(target, link.other)?;
                     terms.push(Term::of(cell, condition));
@@ -249,7 +249,7 @@ impl<'q, 'a> Equations<'q, 'a> {
                 if link.other == Ordinal::WILDCARD || !self.checker.conditions().is_live(link.terms) {
                     continue;
                 }
-                let condition = self.checker.conditions().value(link.terms, hop.table, object);
+                let condition = self.checker.condition(link.terms, hop.table, object)?;
                 match target {
                     Some(target) if !condition.is_no() => {
                         let cell = self.number(target, link.other)?;

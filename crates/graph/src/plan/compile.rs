@@ -30,13 +30,16 @@ pub(super) fn compile(schema: Arc<Schema>, snapshot: &dyn Snapshot) -> Plan {
     let personal = compiler.personal(&schema);
     let Compiler { types, mut nodes, tables, type_indexes, .. } = compiler;
     facts::derive(&mut nodes, &tables, types.len());
-    let is_local = |source: &ParameterSource| matches!(source, ParameterSource::Resource(_));
-    let local = schema.caveats().iter().any(|caveat| caveat.given().any(|(_, source)| is_local(source)));
+    let asks = |of: fn(&ParameterSource) -> bool| {
+        schema.caveats().iter().any(|caveat| caveat.given().any(|(_, source)| of(source)))
+    };
+    let local = asks(|source| matches!(source, ParameterSource::Resource(_)));
+    let peer = asks(|source| *source == ParameterSource::PeerIp);
     let sourced = schema.caveats().iter().enumerate();
     let sourced =
         sourced.flat_map(|(index, caveat)| caveat.given().map(move |(name, _)| (name.into(), index))).collect();
     let attribute_names = snapshot.type_id(Attribute::TYPE);
-    Plan { schema, types, nodes, tables, type_indexes, attribute_names, sourced, local, personal }
+    Plan { schema, types, nodes, tables, type_indexes, attribute_names, sourced, local, peer, personal }
 }
 
 struct Compiler {

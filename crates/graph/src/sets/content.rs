@@ -11,6 +11,7 @@ use super::change::Place;
 use super::shape::{Part, Sets, Shape, ShapeBody};
 use super::{Child, Kind};
 use crate::conditions::Conditions;
+use crate::edges::Terms;
 use crate::error::GraphError;
 use crate::evaluation::Evaluation;
 use crate::limits::Meter;
@@ -202,10 +203,14 @@ impl<'a> Reader<'a> {
             }
             self.meter.edges_seen(1)?;
             if let Some(found) = self.relations.find(part.slot, object, child.object)? {
-                best = best.max(Certainty::from(&self.conditions.value(found.terms(), part.slot, object)));
+                best = best.max(Certainty::from(&self.condition(found.terms(), part.slot, object)?));
             }
         }
         Ok(best)
+    }
+
+    fn condition(&mut self, terms: Option<&Terms>, slot: Slot, object: Ordinal) -> Result<Value, GraphError> {
+        self.conditions.value(terms, slot, object, &mut self.meter)
     }
 
     fn direct_children(
@@ -237,7 +242,7 @@ impl<'a> Reader<'a> {
             row.seek(Ordinal(from))?;
             while let Some(link) = row.next()? {
                 self.meter.edges_seen(1)?;
-                let own = Certainty::from(&self.conditions.value(link.terms, part.slot, object));
+                let own = Certainty::from(&self.condition(link.terms, part.slot, object)?);
                 let child = Child { kind: part.child, object: link.other };
                 if own == Certainty::No || is_no_set(child) || self.is_itself(shape, object, child)? {
                     continue;
