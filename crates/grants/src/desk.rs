@@ -448,7 +448,7 @@ impl Desk {
                 return Ok(Some(format!("{} may no longer vote in stage `{}`", vote.by, vote.stage)));
             }
         }
-        for who in [&grant.requester, &grant.beneficiary] {
+        for who in [&grant.requester, &grant.beneficiary, &template.owner] {
             if self.is_quarantined(who)? {
                 return Ok(Some(format!("{who} is quarantined")));
             }

@@ -190,6 +190,19 @@ fn a_template_changed_under_a_request_gives_nothing() {
 }
 
 #[test]
+fn the_owner_of_a_template_names_no_mightier_one() {
+    let world = with(&scale());
+    let others = Template { owner: "mightier".to_owned(), ..scale() };
+    assert!(is_denied(world.desk.put_template(&call("owner"), &others, "wider")));
+    world.desk.put_template(&call("owner"), &scale(), "the same").unwrap();
+    world.desk.put_template(&call("admin"), &others, "another").unwrap();
+    // Who is cut off gives nothing, either.
+    world.quarantine("mightier");
+    let grant = world.desk.request(&call("bot"), &ask("a")).unwrap();
+    assert_eq!(world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap().state, State::Failed);
+}
+
+#[test]
 fn parameters_are_ids_and_nothing_else() {
     let mut template = scale();
     template.parameters.get_mut("cluster").unwrap().prefix = "staging-".to_owned();
@@ -430,6 +443,11 @@ fn requests_are_bounded_and_a_repeated_one_is_the_same() {
     let first = world.desk.request(&call("bot"), &keyed("k", "a")).unwrap();
     assert_eq!(world.desk.request(&call("bot"), &keyed("k", "a")).unwrap(), first);
     assert!(matches!(world.desk.request(&call("bot"), &keyed("k", "b")), Err(Error::Invalid { .. })));
+    // Where the subject is the only one, naming it changes nothing; another's access is another request.
+    let unnamed = Ask { subject: String::new(), ..keyed("k", "a") };
+    assert_eq!(world.desk.request(&call("bot"), &unnamed).unwrap(), first);
+    let for_another = Ask { beneficiary: "bit".to_owned(), ..keyed("k", "a") };
+    assert!(matches!(world.desk.request(&call("bot"), &for_another), Err(Error::Invalid { .. })));
     // Another's key is another key.
     let others = Ask { subject: "agent:rita".to_owned(), ..keyed("k", "a") };
     assert_ne!(world.desk.request(&call("rita"), &others).unwrap().id, first.id);

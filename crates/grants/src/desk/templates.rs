@@ -22,7 +22,8 @@ pub struct Requestable {
 }
 
 impl Desk {
-    /// Makes or replaces a template. Requests under its earlier version will not be given.
+    /// Makes or replaces a template. Requests under its earlier version will not be given. Who answers for it may replace it, and
+    /// remains its owner; only who administers the store makes another the owner.
     ///
     /// # Errors
     /// See [`Error`].
@@ -36,6 +37,11 @@ impl Desk {
         match &old {
             Some(_) => self.demand(call, &Kind::Template.object(&id)?, "manage", &what)?,
             None => self.demand(call, &store, "administer", &what)?,
+        }
+        // What is given is bounded by what the owner may write: nobody names a mightier one without administering the store.
+        if template.owner != *call.caller.name {
+            let what = format!("make `{}` the owner of a template", template.owner);
+            self.demand(call, &store, "administer", &what)?;
         }
         if old.is_none() {
             let count = self.books.lock().templates_of(&self.system, call.store).count();
