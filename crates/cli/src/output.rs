@@ -1,5 +1,6 @@
 //! What the commands print: text for people, JSON with `--json`.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Write};
 
 use serde_json::{Value, json};
@@ -11,8 +12,13 @@ use crate::schema::Refused;
 /// The exit code when whoever read the output has left, as of a program that `SIGPIPE` ended.
 const READER_LEFT: i32 = 141;
 
-/// Prints a line. The program ends here if nobody reads it, or it cannot be written.
+/// Prints a line, inert. The program ends here if nobody reads it, or it cannot be written.
 pub(crate) fn line(text: impl std::fmt::Display) {
+    verbatim(inert(&text.to_string()));
+}
+
+/// Prints a line as it is.
+fn verbatim(text: impl std::fmt::Display) {
     let mut out = std::io::stdout().lock();
     // Flushed, so that what is piped on comes when it is said.
     let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) else { return };
@@ -38,6 +44,11 @@ impl Output {
     /// Prints one result: the text, or the value as one line of JSON.
     pub(crate) fn result(self, text: impl std::fmt::Display, value: impl FnOnce() -> Value) {
         if self.json { line(value()) } else { line(text) }
+    }
+
+    /// As [`Output::result`], for the text of a file, which is to stay as it is.
+    pub(crate) fn file(self, text: &str, value: impl FnOnce() -> Value) {
+        if self.json { line(value()) } else { verbatim(text) }
     }
 
     /// Prints why a command failed, with what the server says of the reason, and what to try where that is known.
@@ -69,9 +80,26 @@ impl Output {
     }
 }
 
-/// Writes a line to standard error; where that fails the exit code has to do.
+/// Writes a line to standard error, inert; where that fails the exit code has to do.
 pub(crate) fn complain(line: &str) {
-    let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+    let _nobody_reads = writeln!(std::io::stderr(), "{}", inert(line));
+}
+
+/// The text without anything that a terminal would act on, but for the ends of lines and tabs: somebody else may have chosen it.
+/// What is escaped is so in JSON's way, and stays the same text where it stands in JSON.
+pub(crate) fn inert(text: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| acts(c) && c != '\n' && c != '\t';
+    if !text.contains(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if is_escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
+}
+
+/// Whether a terminal does something else with a character than to show it: controls, and what turns the direction of text.
+pub(crate) fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// What happened, from the outside in, each part once; of a status only its text, or what to try in its place.
@@ -80,11 +108,15 @@ fn message(error: &anyhow::Error) -> String {
     for cause in error.chain() {
         let status = cause.downcast_ref::<Status>();
         let part = match status {
-            Some(status) => match hint(status) {
-                Some(hint) if status.message().is_empty() => hint.to_owned(),
-                Some(hint) => format!("{}: {hint}", status.message()),
-                None => status.message().to_owned(),
-            },
+            Some(status) => {
+                // What begins a line is ours: a server's text can have somebody's in it.
+                let text = status.message().replace('\n', "\n  ");
+                match hint(status) {
+                    Some(hint) if text.is_empty() => hint.to_owned(),
+                    Some(hint) => format!("{text}: {hint}"),
+                    None => text,
+                }
+            }
             None => cause.to_string(),
         };
         if !parts.iter().any(|said| said.contains(&part)) {
@@ -110,5 +142,16 @@ fn hint(status: &Status) -> Option<&'static str> {
              give --insecure",
         ),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_that_somebody_else_chose_acts_on_a_terminal() {
+        assert_eq!(super::inert("a\u{1b}[31m\tb\nc é\u{202e}\u{9b}"), "a\\u001b[31m\tb\nc é\\u202e\\u009b");
+        let value = serde_json::json!({ "a\u{1b}": "\u{202e}\n\u{9b}é" });
+        let text = value.to_string();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&super::inert(&text)).ok(), Some(value));
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn run(connection: Connection, command: Command, output: Output) -> a
 
 async fn read(client: Client, output: Output) -> anyhow::Result<Outcome> {
     let (text, token) = in_force(client).await?;
-    output.result(text.trim_end(), || json!({ "schemaText": text, "readAt": { "token": token } }));
+    output.file(text.trim_end(), || json!({ "schemaText": text, "readAt": { "token": token } }));
     Ok(Outcome::Done)
 }
 

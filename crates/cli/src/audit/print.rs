@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stonetown_audit::record::{Body, Entry};
 use stonetown_audit::{Against, Report};
 
-use crate::output::Output;
+use crate::output::{Output, acts, line};
 
 pub(super) fn report(report: &Report, against: &Against, output: Output) {
     let whole = report.problems.is_empty();
@@ -71,7 +71,7 @@ pub(super) fn report(report: &Report, against: &Against, output: Output) {
 pub(super) fn record(entry: &Entry<'_>, output: Output) {
     let value = entry.to_json();
     if output.json {
-        println!("{}", inert_json(&value));
+        line(&value);
         return;
     }
     let text = match &entry.body {
@@ -106,23 +106,9 @@ fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
-/// The text without anything that a terminal would act on.
+/// The text on one line, without anything that a terminal would act on.
 fn inert(text: &str) -> String {
     text.chars().flat_map(|c| if acts(c) { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// A JSON text in which that is escaped as JSON does it; control characters are already.
-fn inert_json(value: &Value) -> String {
-    let text = value.to_string();
-    text.chars()
-        .flat_map(|c| if acts(c) { format!("\\u{:04x}", u32::from(c)).chars().collect() } else { vec![c] })
-        .collect()
-}
-
-/// Whether a terminal does something else with a character than to show it: controls, and what turns the direction of text.
-fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -130,9 +116,5 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_not_sent() {
         assert_eq!(super::inert("a\u{1b}[31mb\nc é\u{202e}"), r"a\u{1b}[31mb\nc é\u{202e}");
-        let value = serde_json::json!({ "a\u{1b}": "\u{202e}\n\u{9b}é" });
-        let text = super::inert_json(&value);
-        assert_eq!(text, r#"{"a\u001b":"\u202e\n\u009bé"}"#);
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

@@ -46,7 +46,7 @@ fn text(grant: &pb::Grant) -> String {
     };
     let ends = time(grant.ends_at).map(|end| format!(", until {end}")).unwrap_or_default();
     let mut lines = vec![format!("{id} {state}: {template} for {subject}{}{ends}", until.unwrap_or_default())];
-    lines.push(format!("  asked by {requester}; {because}"));
+    lines.push(format!("  asked by {requester}; {}", because.escape_debug()));
     lines.extend(grant.edges.iter().map(|edge| format!("  {edge}")));
     if grant.needs_review {
         lines.push("  an emergency: waits for a review".to_owned());

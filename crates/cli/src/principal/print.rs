@@ -4,7 +4,7 @@ use prost_types::Timestamp;
 use serde_json::{Value, json};
 use stonetown_api::proto::stonetown::v1 as pb;
 
-use crate::output::Output;
+use crate::output::{Output, complain};
 
 pub(super) fn principal(principal: Option<pb::Principal>, output: Output) {
     let principal = principal.unwrap_or_default();
@@ -45,7 +45,7 @@ pub(super) fn retired(answer: &pb::RetirePrincipalResponse, dry_run: bool, outpu
 pub(super) fn issued(id: &str, token: &str, expires_at: Option<Timestamp>, output: Output) {
     let until = moment(expires_at);
     if !output.json {
-        eprintln!("credential {id}, until {until}");
+        complain(&format!("credential {id}, until {until}"));
     }
     output.result(token, || json!({ "id": id, "token": token, "expiresAt": until }));
 }
@@ -54,7 +54,7 @@ pub(super) fn credential(credential: &pb::Credential, output: Output) {
     let (issued, until) = (moment(credential.issued_at), moment(credential.expires_at));
     let state = if credential.revoked { "revoked" } else { "" };
     let scopes: Vec<_> = credential.scope.iter().map(scope).collect();
-    let text = format!("{}\tuntil {until}\t{}\t{state}", credential.id, scopes.join(" "));
+    let text = format!("{}\tuntil {until}\t{}\t{state}", credential.id, scopes.join(" ").escape_debug());
     output.result(text.trim_end(), || {
         json!({
             "id": credential.id,
@@ -84,7 +84,7 @@ pub(super) fn whoami(answer: pb::WhoAmIResponse, output: Output) {
         ("store", answer.store_permissions.clone()),
     ] {
         if !names.is_empty() {
-            text.push_str(&format!("\n{what}: {}", names.join(", ")));
+            text.push_str(&format!("\n{what}: {}", names.join(", ").escape_debug()));
         }
     }
     output.result(text, || {

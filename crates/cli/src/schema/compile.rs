@@ -22,7 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Outcome> {
     let text = SchemaFile::read(&args.file)?.compile()?.text();
     match &args.out {
-        None => output.result(text.trim_end(), || json!({ "schemaText": text })),
+        None => output.file(text.trim_end(), || json!({ "schemaText": text })),
         Some(path) => {
             replace(path, &text)?;
             output.result(format!("wrote {}", path.display()), || json!({ "out": path.display().to_string() }));

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args, output: Output) -> anyhow::Result<Outcome> {
             }
         } else if is_standard_input(path) {
             value["schemaText"] = json!(formatted);
-            output.result(formatted.trim_end(), || value);
+            output.file(formatted.trim_end(), || value);
         } else {
             if changed {
                 replace(path, &formatted)?;
