@@ -36,7 +36,7 @@ pub(crate) fn status(error: &Error) -> Status {
     }
     match reason(error) {
         Some((reason, metadata)) => explained(code, &error.to_string(), reason, metadata),
-        None => Status::new(code, cut(&error.to_string(), MESSAGE_BYTES_MAX)),
+        None => worded(code, &error.to_string()),
     }
 }
 
@@ -399,6 +399,11 @@ fn explained(code: Code, message: &str, reason: ErrorReason, metadata: Metadata)
 
 fn metadata<const N: usize>(entries: [(&str, String); N]) -> Metadata {
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// A status without a reason, whose text may hold what a client sent.
+pub(crate) fn worded(code: Code, text: &str) -> Status {
+    Status::new(code, cut(text, MESSAGE_BYTES_MAX))
 }
 
 fn cut(text: &str, bytes_max: usize) -> String {

@@ -70,7 +70,14 @@ impl Authorizer {
 
     fn answer_bulk(&self, call: &Call, request: &BulkCheckRequest) -> Result<BulkCheckAnswer, Error> {
         let types: HashSet<&str> = request.items.iter().map(|item| item.resource.object_type.as_ref()).collect();
-        let acts: Vec<Act<'_>> = types.into_iter().map(Act::Check).collect();
+        let mut acts: Vec<Act<'_>> = types.iter().copied().map(Act::Check).collect();
+        if request.trace {
+            // As with a single check.
+            acts.extend(types.iter().copied().map(|resource_type| Act::Enumerate(Some(resource_type))));
+        }
+        if acts.is_empty() {
+            acts.push(Act::CHECK_ALL);
+        }
         let _permit = self.admit_with_chain(call, Weight::Heavy, &acts)?;
         request.items.iter().try_for_each(|item| self.check_scope(call, &item.resource, &item.permission))?;
         above(RequestLimit::BulkChecks, request.items.len(), self.options.limits.bulk_checks_max)?;

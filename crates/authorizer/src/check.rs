@@ -73,8 +73,10 @@ impl Authorizer {
         effort: Effort,
         recording: &mut Recording<'_>,
     ) -> Result<CheckAnswer, Error> {
-        let _permit =
-            self.admit_with_chain(call, Weight::Light, &[Act::Check(request.resource.object_type.as_ref())])?;
+        let resource_type = request.resource.object_type.as_ref();
+        // How an answer comes about tells what is related to what, as an expansion does.
+        let acts = [Act::Check(resource_type), Act::Enumerate(Some(resource_type))];
+        let _permit = self.admit_with_chain(call, Weight::Light, &acts[..1 + usize::from(request.trace)])?;
         self.check_scope(call, &request.resource, &request.permission)?;
         self.refuse_large_context(&request.context)?;
         refuse_wildcard(&request.subject, "subject.object_id")?;

@@ -10,7 +10,8 @@ use stonetown_tuple::{ObjectRef, RelationshipFilter, StoreId, SubjectId, Subject
 use crate::admission::{Permit, Weight};
 use crate::{Acting, Authorizer, Call, Chain, Delegated, Error};
 
-/// One power that a call needs. Types and relations are as the caller wrote them: there may be none of that name.
+/// One power that a call needs. Types and relations are as the caller wrote them: there may be none of that name. A call that
+/// names none at all, such as a write of nothing, takes the power over every one: see [`Act::CHECK_ALL`], [`Act::WRITE_ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Act<'a> {
     /// To ask about single resources of a type.
@@ -151,13 +152,7 @@ impl Authorizer {
     /// # Errors
     /// As [`Gate::judge`].
     pub fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error> {
-        match self.gate.get() {
-            Some(gate) if !call.caller.is_internal() => match call.caller.scope() {
-                Some(scope) if !scope.allows(act) => Err(call.caller.denied(&act)),
-                _ => gate.judge(call, act),
-            },
-            _ => Ok(()),
-        }
+        judge(self.gate.get(), call, act)
     }
 
     /// What is cut off in a store.
@@ -168,6 +163,17 @@ impl Authorizer {
     /// Whether a subject is cut off in a store.
     pub(crate) fn is_cut_off(&self, store: StoreId, subject: &SubjectRef) -> Result<bool, Error> {
         Ok(self.cut_off(store)?.is_some_and(|cut_off| names(&cut_off, subject)))
+    }
+}
+
+/// Asks a gate, where there is one.
+pub(crate) fn judge(gate: Option<&Arc<dyn Gate>>, call: &Call, act: Act<'_>) -> Result<(), Error> {
+    match gate {
+        Some(gate) if !call.caller.is_internal() => match call.caller.scope() {
+            Some(scope) if !scope.allows(act) => Err(call.caller.denied(&act)),
+            _ => gate.judge(call, act),
+        },
+        _ => Ok(()),
     }
 }
 
@@ -186,13 +192,22 @@ pub(crate) fn enumerating(filter: &RelationshipFilter) -> Act<'_> {
     Act::Enumerate(filter.resource_type.as_ref().map(AsRef::as_ref))
 }
 
+impl Act<'_> {
+    /// To ask about resources of every type.
+    pub const CHECK_ALL: Act<'static> = Act::Check("");
+    /// To write relationships of every relation.
+    pub const WRITE_ALL: Act<'static> = Act::Write { resource_type: "", relation: "" };
+}
+
 impl std::fmt::Display for Act<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let any = |name: &Option<&str>| name.unwrap_or("*").to_owned();
         match self {
+            Act::Check("") => f.write_str("check permissions on every type"),
             Act::Check(resource_type) => write!(f, "check permissions on `{resource_type}`"),
             Act::Enumerate(None) => f.write_str("list what there is of every type"),
             Act::Enumerate(Some(resource_type)) => write!(f, "list what there is of `{resource_type}`"),
+            Act::Write { resource_type: "", .. } => f.write_str("write relationships of every relation"),
             Act::Write { resource_type, relation } => write!(f, "write relationships of `{resource_type}#{relation}`"),
             Act::Revoke { resource_type: None, relation: None } => {
                 f.write_str("delete relationships of every relation")

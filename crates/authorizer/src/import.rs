@@ -75,8 +75,11 @@ impl Import<'_> {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn finish(self) -> Result<(ZedToken, u64), Error> {
-        let Import { authorizer, writer, world, schema_at, call, taken: _, _permit } = self;
+        let Import { authorizer, writer, world, schema_at, call, taken, _permit } = self;
         authorizer.recorded(&call, Asked::write("import"), |recording| {
+            if taken == 0 {
+                authorizer.judge(&call, Act::WRITE_ALL)?;
+            }
             recording.see(&world);
             let committed = writer.publish(schema_at, Some(call.caller.name.to_string()), None)?;
             call.note_revision(committed.revision);

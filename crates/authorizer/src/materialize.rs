@@ -117,6 +117,9 @@ impl Authorizer {
 
     /// What it takes to see the members of some of the materialized permissions.
     pub(crate) fn enumerating_all(permissions: &[Watched]) -> Vec<Act<'_>> {
+        if permissions.is_empty() {
+            return vec![Act::Enumerate(None)];
+        }
         permissions.iter().map(|permission| Act::Enumerate(Some(permission.resource_type.as_ref()))).collect()
     }
 

@@ -131,6 +131,26 @@ impl Authorizer {
         answered.and_then(|answer| safe.map(|()| answer))
     }
 
+    /// Does the work of a call that another part of the server judges, `name` in the words of the log, and records how it ended;
+    /// `why` says of a refusal the reason in one word, and its text. A record that finds no room is counted.
+    pub fn record_call<T, E>(
+        &self,
+        call: &Call,
+        name: &'static str,
+        why: impl FnOnce(&E) -> (&'static str, String),
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut recording = self.recording(call, Asked::write(name));
+        let answered = work();
+        if let Err(error) = &answered {
+            let (reason, detail) = why(error);
+            (recording.outcome, recording.reason, recording.detail) = (Outcome::Failed, reason, detail.into());
+        }
+        let (outcome, reason) = (recording.outcome, recording.reason);
+        let _counted = recording.record(self, outcome, reason, false);
+        answered
+    }
+
     /// A call of which several records are made: to be ended by [`Recording::end`], and waited for together.
     pub(crate) fn recording<'a>(&'a self, call: &'a Call, asked: Asked<'a>) -> Recording<'a> {
         // What the server asks itself to judge a call is a part of that call.

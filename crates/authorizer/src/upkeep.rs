@@ -88,6 +88,18 @@ impl Authorizer {
         &self.upkeep
     }
 
+    /// What this server holds, for who operates it; `None` for others.
+    ///
+    /// # Errors
+    /// When it cannot be known who may.
+    pub fn info_for(&self, call: &Call) -> Result<Option<Info>, Error> {
+        self.recorded(call, Asked::of("get_info"), |_| match self.judge(call, Act::OperateServer) {
+            Ok(()) => Ok(Some(self.info())),
+            Err(Error::Denied { .. }) => Ok(None),
+            Err(error) => Err(error),
+        })
+    }
+
     /// What this server holds.
     #[must_use]
     pub fn info(&self) -> Info {

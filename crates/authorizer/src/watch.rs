@@ -18,7 +18,7 @@ use stonetown_tuple::{
 
 use crate::admission::Weight;
 use crate::follow::{LogFollower, Step};
-use crate::gate::{Act, enumerating};
+use crate::gate::{Act, Gate, enumerating, judge};
 use crate::limits::encoded_bytes;
 use crate::places::{Place, Places, PlacesMax};
 use crate::recording::{Asked, Recording};
@@ -86,8 +86,10 @@ pub enum Watched {
     CaughtUp,
 }
 
-/// A watch under way.
+/// A watch under way. A caller who loses the power to see what it shows is refused from then on.
 pub struct Watch {
+    gate: Option<Arc<dyn Gate>>,
+    call: Call,
     follower: LogFollower,
     instance: InstanceId,
     filters: Vec<RelationshipFilter>,
@@ -132,7 +134,7 @@ impl Authorizer {
         if self.options.watch_disabled {
             return Err(Error::WatchDisabled);
         }
-        drop(self.admit(call, Weight::Heavy, &acts(request))?);
+        drop(self.admit(call, Weight::Heavy, &acts(&request.object_types, &request.filters, request.schema))?);
         let world = self.world(call, Consistency::FullyConsistent)?;
         recording.see(&world);
         let filters = filters(world.schema(), request)?;
@@ -156,6 +158,8 @@ impl Authorizer {
         };
         let place = self.watchers.places.enter(&call.caller, after, max)?;
         Ok(Watch {
+            gate: self.gate.get().cloned(),
+            call: Call { notes: None, ..call.clone() },
             follower: self.follow(call.store, after),
             instance: self.datastore.instance(),
             filters,
@@ -193,13 +197,13 @@ impl Authorizer {
 }
 
 /// What a watch shows: relationships of the types it names, or of all, and when the schema changes.
-fn acts(request: &WatchRequest) -> Vec<Act<'_>> {
-    let types = request.object_types.iter().map(|object_type| Act::Enumerate(Some(object_type.as_ref())));
-    let mut acts: Vec<_> = types.chain(request.filters.iter().map(enumerating)).collect();
+fn acts<'a>(types: &'a [ObjectType], filters: &'a [RelationshipFilter], schema: bool) -> Vec<Act<'a>> {
+    let types = types.iter().map(|object_type| Act::Enumerate(Some(object_type.as_ref())));
+    let mut acts: Vec<_> = types.chain(filters.iter().map(enumerating)).collect();
     if acts.is_empty() {
         acts.push(Act::Enumerate(None));
     }
-    if request.schema {
+    if schema {
         acts.push(Act::ReadSchema);
     }
     acts
@@ -230,8 +234,11 @@ impl Watch {
     /// What comes next. Reads the disk for a bounded time, never waits for a commit.
     ///
     /// # Errors
-    /// [`Error::SnapshotExpired`] when the log was cut before this watch had read it, and those of storage.
+    /// [`Error::SnapshotExpired`] when the log was cut before this watch had read it, [`Error::Denied`] when its caller may no
+    /// longer see what it shows, and those of storage.
     pub fn poll(&mut self) -> Result<Watched, Error> {
+        let acts = acts(&[], &self.filters, self.schema);
+        acts.into_iter().try_for_each(|act| judge(self.gate.as_ref(), &self.call, act))?;
         if self.everything.is_some() {
             return self.next_of_everything().map(Watched::Message);
         }

@@ -87,6 +87,9 @@ impl Authorizer {
         let mut acts: Vec<Act<'_>> = request.updates.iter().map(writing).collect();
         acts.extend(request.preconditions.iter().map(testing));
         acts.dedup();
+        if acts.is_empty() {
+            acts.push(Act::WRITE_ALL);
+        }
         let _permit = self.admit(call, Weight::Light, &acts)?;
         let changed = request.updates.iter().map(|update| &update.relationship);
         changed.into_iter().try_for_each(|changed| self.check_scope(call, &changed.resource, &changed.relation))?;

@@ -165,6 +165,10 @@ fn every_call_asks_for_what_it_takes() {
         door.asks(|a, call| a.export(call, &ExportRequest::default(), &mut |_| ControlFlow::Continue(()))),
         ["list what there is of every type"]
     );
+    // What names nothing takes the power over everything.
+    let every = ["write relationships of every relation"];
+    assert_eq!(door.asks(|a, call| a.write(call, &WriteRequest::default())), every);
+    assert_eq!(door.asks(|a, call| a.import(call, BulkMode::Touch)?.finish()), every);
     assert_eq!(door.asks(|a, call| a.read_schema(call)), ["read the schema"]);
     assert_eq!(door.asks(|a, call| a.write_schema(call, SCHEMA)), ["write the schema"]);
     assert_eq!(door.asks(|a, call| a.checkpoint(call, None).map(drop)), ["operate the server"]);
@@ -196,6 +200,19 @@ fn attributes_are_written_and_listed_by_whoever_may() {
         door.asks(|a, call| a.list_attributes(call, &list, &mut |_, _| ControlFlow::Continue(()))),
         ["list what there is of `stonetown/attribute`", "list what there is of `nothing`"]
     );
+}
+
+/// How an answer comes about tells what an expansion does.
+#[test]
+fn a_trace_is_no_way_to_list() {
+    let door = Door::new(&["check permissions on `document`"]);
+    let both = ["check permissions on `document`", "list what there is of `document`"];
+    let traced = CheckRequest { trace: true, ..check("document:plan") };
+    assert_eq!(door.asks(|a, call| a.check(call, &traced, Effort::Full)), both);
+    let CheckRequest { resource, permission, subject, .. } = check("document:plan");
+    let items = vec![BulkCheckItem { resource, permission, subject, context: Default::default() }];
+    let bulk = BulkCheckRequest { consistency: Consistency::default(), items, trace: true };
+    assert_eq!(door.asks(|a, call| a.check_bulk(call, &bulk)), both);
 }
 
 /// A precondition tells what is there: it takes the power to list.

@@ -9,7 +9,7 @@ use stonetown_authorizer::upkeep::Checkpoint;
 use stonetown_authorizer::{Authorizer, Call, Error, Scrubbed};
 use tonic::{Request, Response, Status};
 
-use crate::calls::{Calls, Outlet, Streamed};
+use crate::calls::{Calls, Outlet, Pool, Streamed};
 use crate::incoming::Incoming;
 use crate::proto::stonetown::v1 as wire;
 use crate::token;
@@ -30,10 +30,14 @@ impl wire::admin_service_server::AdminService for Calls {
         &self,
         request: Request<wire::GetInfoRequest>,
     ) -> Result<Response<wire::GetInfoResponse>, Status> {
-        let _caller = Incoming::open(request)?;
-        let info = self.authorizer().info();
+        let (Incoming { call, cost }, ..) = Incoming::open(request)?;
+        cost.add(1, 0);
+        let version = self.version().unwrap_or_default().to_owned();
+        let Some(info) = self.run(Pool::Light, move |authorizer| authorizer.info_for(&call)).await? else {
+            return Ok(Response::new(wire::GetInfoResponse { version, ..wire::GetInfoResponse::default() }));
+        };
         Ok(Response::new(wire::GetInfoResponse {
-            version: self.version().unwrap_or_default().to_owned(),
+            version,
             instance: format!("{:016x}", info.instance.0),
             head_revision: info.head.0,
             oldest_revision: info.floor.0,

@@ -14,22 +14,27 @@ use tonic::{Code, Request, Response, Status};
 use crate::calls::{Calls, Pool, Streamed};
 use crate::incoming::Incoming;
 use crate::proto::stonetown::v1 as wire;
-use crate::status::status as engine_status;
+use crate::status::{status as engine_status, worded};
 
 /// Grants in one answer.
 const LISTED_MAX: usize = 1_000;
 
 impl Calls {
-    /// Runs a call about grants on a thread that may block.
+    /// Runs a call about grants on a thread that may block, and has recorded under `name` how it ended.
     async fn at_desk<M: Send + 'static, T: Send + 'static>(
         &self,
+        name: &'static str,
         request: Request<M>,
         work: impl FnOnce(&Desk, &Call, M) -> Result<T, Status> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         let (incoming, _, message) = Incoming::open(request)?;
         let desk = self.desk()?;
         incoming.cost.add(1, 0);
-        let done = self.run(Pool::Light, move |_| Ok(work(&desk, &incoming.call, message))).await?;
+        let done = self.run(Pool::Light, move |authorizer| {
+            let call = &incoming.call;
+            Ok(authorizer.record_call(call, name, why_refused, || work(&desk, call, message)))
+        });
+        let done = done.await?;
         done.map(Response::new)
     }
 
@@ -46,7 +51,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::PutTemplateRequest>,
     ) -> Result<Response<wire::PutTemplateResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("put_template", request, |desk, call, message| {
             let template = convert::template(message.template)?;
             let template = desk.put_template(call, &template, &message.reason).map_err(|error| status(&error))?;
             Ok(wire::PutTemplateResponse { template: Some(convert::template_to_wire(&template)) })
@@ -58,7 +63,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::DeleteTemplateRequest>,
     ) -> Result<Response<wire::DeleteTemplateResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("delete_template", request, |desk, call, message| {
             desk.delete_template(call, &message.name, &message.reason).map_err(|error| status(&error))?;
             Ok(wire::DeleteTemplateResponse {})
         })
@@ -69,7 +74,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::ListTemplatesRequest>,
     ) -> Result<Response<wire::ListTemplatesResponse>, Status> {
-        self.at_desk(request, |desk, call, _| {
+        self.at_desk("list_templates", request, |desk, call, _| {
             let templates = desk.templates(call).map_err(|error| status(&error))?;
             let templates = templates.iter().map(|template| convert::template_to_wire(template)).collect();
             Ok(wire::ListTemplatesResponse { templates })
@@ -81,7 +86,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::RequestGrantRequest>,
     ) -> Result<Response<wire::RequestGrantResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("request_grant", request, |desk, call, message| {
             let grant = desk.request(call, &convert::ask(message)?);
             shown(desk, grant).map(|grant| wire::RequestGrantResponse { grant })
         })
@@ -92,7 +97,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::DecideGrantRequest>,
     ) -> Result<Response<wire::DecideGrantResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("decide_grant", request, |desk, call, message| {
             let wire::DecideGrantRequest { id, version, approve, comment, ttl_max } = message;
             let decision = Decision { version, approve, comment, ttl_max: convert::seconds("ttl_max", ttl_max)? };
             let grant = desk.decide(call, &id, &decision);
@@ -105,7 +110,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::RevokeGrantRequest>,
     ) -> Result<Response<wire::RevokeGrantResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("revoke_grant", request, |desk, call, message| {
             let grant = desk.revoke(call, &message.id, &message.reason);
             shown(desk, grant).map(|grant| wire::RevokeGrantResponse { grant })
         })
@@ -116,7 +121,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::CompleteTaskRequest>,
     ) -> Result<Response<wire::CompleteTaskResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("complete_task", request, |desk, call, message| {
             let ended = desk.complete_task(call, &message.task).map_err(|error| status(&error))?;
             Ok(wire::CompleteTaskResponse { ended })
         })
@@ -127,7 +132,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::ReviewGrantRequest>,
     ) -> Result<Response<wire::ReviewGrantResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("review_grant", request, |desk, call, message| {
             let grant = desk.review(call, &message.id, message.justified, &message.comment);
             shown(desk, grant).map(|grant| wire::ReviewGrantResponse { grant })
         })
@@ -138,7 +143,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::GetGrantRequest>,
     ) -> Result<Response<wire::GetGrantResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("get_grant", request, |desk, call, message| {
             let grant = desk.get(call, &message.id);
             shown(desk, grant).map(|grant| wire::GetGrantResponse { grant })
         })
@@ -149,7 +154,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::ListGrantsRequest>,
     ) -> Result<Response<wire::ListGrantsResponse>, Status> {
-        self.at_desk(request, |desk, call, asked| {
+        self.at_desk("list_grants", request, |desk, call, asked| {
             let matches = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
             let keep = |grant: &Grant| {
                 matches(&asked.task, &grant.task)
@@ -181,7 +186,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::FindTemplatesRequest>,
     ) -> Result<Response<wire::FindTemplatesResponse>, Status> {
-        self.at_desk(request, |desk, call, message| {
+        self.at_desk("find_templates", request, |desk, call, message| {
             let (object, permission) = convert::question(message)?;
             let found = desk.requestable(call, &object, permission.as_str(), None).map_err(|error| status(&error))?;
             let requestable = found.into_iter().map(convert::requestable_to_wire).collect();
@@ -196,6 +201,21 @@ fn shown(desk: &Desk, grant: Result<Grant, Error>) -> Result<Option<wire::Grant>
     Ok(Some(convert::grant_to_wire(&grant, desk.now())))
 }
 
+/// What the log says of a refusal.
+fn why_refused(status: &Status) -> (&'static str, String) {
+    let reason = match status.code() {
+        Code::NotFound => "no_such",
+        Code::PermissionDenied => "refused_by_gate",
+        Code::InvalidArgument => "invalid",
+        Code::FailedPrecondition => "refused",
+        Code::Aborted => "serialization",
+        Code::ResourceExhausted => "above_limit",
+        Code::Unavailable => "read_only",
+        _ => "internal",
+    };
+    (reason, status.message().to_owned())
+}
+
 pub(super) fn status(error: &Error) -> Status {
     let code = match error {
         Error::NotFound { .. } => Code::NotFound,
@@ -206,5 +226,5 @@ pub(super) fn status(error: &Error) -> Status {
         Error::TooMany { .. } => Code::ResourceExhausted,
         Error::Engine(error) => return engine_status(error),
     };
-    Status::new(code, error.to_string())
+    worded(code, &error.to_string())
 }

@@ -21,9 +21,11 @@ use crate::token;
 const MESSAGES_AHEAD: usize = 64;
 
 impl Calls {
-    /// Reads a message and does what it asks on a thread that may block. The identity crate judges the caller.
+    /// Reads a message and does what it asks on a thread that may block. The identity crate judges the caller; how it ended is
+    /// recorded under `name`.
     pub(super) async fn managed<M, A: Send + 'static, R: Send + 'static>(
         &self,
+        name: &'static str,
         request: Request<M>,
         parse: impl FnOnce(M) -> Result<A, FieldError>,
         work: impl FnOnce(&Identity, &Caller, A) -> Result<R, Error> + Send + 'static,
@@ -32,7 +34,10 @@ impl Calls {
         let identity = self.principals()?;
         let asked = parse(message)?;
         incoming.cost.add(1, 0);
-        let answer = self.run(Pool::Light, move |_| work(&identity, &incoming.call.caller, asked));
+        let answer = self.run(Pool::Light, move |authorizer| {
+            let call = &incoming.call;
+            authorizer.record_call(call, name, why_refused, || work(&identity, &call.caller, asked))
+        });
         answer.await.map(Response::new)
     }
 
@@ -41,6 +46,11 @@ impl Calls {
             || Status::failed_precondition("this server keeps no principals: it can be read only, or is for tests");
         self.identity().cloned().ok_or_else(none)
     }
+}
+
+/// What the log says of a refusal.
+fn why_refused(error: &Error) -> (&'static str, String) {
+    (error.name(), error.to_string())
 }
 
 #[tonic::async_trait]
@@ -54,7 +64,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::CreatePrincipalRequest| {
             Ok((convert::wanted(message.principal).at("principal")?, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, ((id, wanted), why)| {
+        let answer = self.managed("create_principal", request, parse, |identity, caller, ((id, wanted), why)| {
             let principal = Some(convert::principal(identity.create_principal(caller, &id, wanted, &why)?)?);
             Ok(wire::CreatePrincipalResponse { principal })
         });
@@ -68,7 +78,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::UpdatePrincipalRequest| {
             Ok((convert::wanted(message.principal).at("principal")?, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, ((id, wanted), why)| {
+        let answer = self.managed("update_principal", request, parse, |identity, caller, ((id, wanted), why)| {
             let principal = Some(convert::principal(identity.update_principal(caller, &id, wanted, &why)?)?);
             Ok(wire::UpdatePrincipalResponse { principal })
         });
@@ -80,7 +90,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         request: Request<wire::GetPrincipalRequest>,
     ) -> Result<Response<wire::GetPrincipalResponse>, Status> {
         let parse = |message: wire::GetPrincipalRequest| convert::id(message.id).at("id");
-        let answer = self.managed(request, parse, |identity, caller, id| {
+        let answer = self.managed("get_principal", request, parse, |identity, caller, id| {
             let principal = Some(convert::principal(identity.get_principal(caller, &id)?)?);
             Ok(wire::GetPrincipalResponse { principal })
         });
@@ -94,11 +104,12 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let (incoming, _, message) = Incoming::open(request)?;
         let identity = self.principals()?;
         let page = message.page.unwrap_or_default();
-        let stream = self.stream(incoming, MESSAGES_AHEAD, move |_, call, outlet| {
+        let stream = self.stream(incoming, MESSAGES_AHEAD, move |authorizer, call, outlet| {
             let mut left = if page.size == 0 { usize::MAX } else { page.size as usize };
             let mut after = page.cursor;
             while left > 0 {
-                let found = identity.list_principals(&call.caller, &after, left.min(LIST_MAX))?;
+                let page = || identity.list_principals(&call.caller, &after, left.min(LIST_MAX));
+                let found = authorizer.record_call(call, "list_principals", why_refused, page)?;
                 let Some(last) = found.last() else { break };
                 after.clone_from(&last.id);
                 left -= found.len();
@@ -122,7 +133,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::QuarantinePrincipalRequest| {
             Ok((convert::id(message.id).at("id")?, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (id, why)| {
+        let answer = self.managed("quarantine_principal", request, parse, |identity, caller, (id, why)| {
             let token = token::encode(identity.quarantine(caller, &id, &why)?).token;
             Ok(wire::QuarantinePrincipalResponse { token })
         });
@@ -135,7 +146,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
     ) -> Result<Response<wire::ReleasePrincipalResponse>, Status> {
         let parse =
             |message: wire::ReleasePrincipalRequest| Ok((convert::id(message.id).at("id")?, convert::why(message.why)));
-        let answer = self.managed(request, parse, |identity, caller, (id, why)| {
+        let answer = self.managed("release_principal", request, parse, |identity, caller, (id, why)| {
             let token = token::encode(identity.release(caller, &id, &why)?).token;
             Ok(wire::ReleasePrincipalResponse { token })
         });
@@ -149,7 +160,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::RetirePrincipalRequest| {
             Ok((convert::id(message.id).at("id")?, message.dry_run, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (id, dry_run, why)| {
+        let answer = self.managed("retire_principal", request, parse, |identity, caller, (id, dry_run, why)| {
             let retired = identity.retire(caller, &id, dry_run, &why)?;
             Ok(wire::RetirePrincipalResponse {
                 credentials: retired.credentials,
@@ -171,7 +182,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let terms = Terms { ttl, scope: convert::scope(message.scope), store };
             Ok((principal, terms, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (principal, terms, why)| {
+        let answer = self.managed("issue_credential", request, parse, |identity, caller, (principal, terms, why)| {
             let issued = identity.issue_credential(caller, &principal, terms, &why)?;
             let (token, expires_at) = (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
             Ok(wire::IssueCredentialResponse { id: issued.id, token, expires_at })
@@ -188,7 +199,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let overlap = message.overlap.map(convert::duration).transpose().at("overlap")?.unwrap_or_default();
             Ok((convert::id(message.id).at("id")?, ttl, overlap, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (id, ttl, overlap, why)| {
+        let answer = self.managed("rotate_credential", request, parse, |identity, caller, (id, ttl, overlap, why)| {
             let issued = identity.rotate_credential(caller, &id, ttl, overlap, &why)?;
             let (token, expires_at) = (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
             Ok(wire::RotateCredentialResponse { id: issued.id, token, expires_at })
@@ -209,7 +220,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
             };
             Ok((which, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (which, why)| {
+        let answer = self.managed("revoke_credential", request, parse, |identity, caller, (which, why)| {
             let at = match which {
                 Which::Id(id) => identity.revoke_credential(caller, &id, &why)?,
                 Which::AllOf(principal) => identity.revoke_credentials(caller, &principal, &why)?,
@@ -224,7 +235,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         request: Request<wire::ListCredentialsRequest>,
     ) -> Result<Response<wire::ListCredentialsResponse>, Status> {
         let parse = |message: wire::ListCredentialsRequest| convert::id(message.principal).at("principal");
-        let answer = self.managed(request, parse, |identity, caller, principal| {
+        let answer = self.managed("list_credentials", request, parse, |identity, caller, principal| {
             let credentials = identity.list_credentials(caller, &principal)?.into_iter().map(convert::lease).collect();
             Ok(wire::ListCredentialsResponse { credentials })
         });
@@ -239,7 +250,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let holder = convert::holder(message.holder).at("holder")?;
             Ok((holder, convert::power(message.power).at("power")?, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (holder, power, why)| {
+        let answer = self.managed("give_power", request, parse, |identity, caller, (holder, power, why)| {
             let token = token::encode(identity.give_power(caller, &holder, &power, &why)?).token;
             Ok(wire::GivePowerResponse { token })
         });
@@ -254,7 +265,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let holder = convert::holder(message.holder).at("holder")?;
             Ok((holder, convert::power(message.power).at("power")?, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (holder, power, why)| {
+        let answer = self.managed("take_power", request, parse, |identity, caller, (holder, power, why)| {
             let token = token::encode(identity.take_power(caller, &holder, &power, &why)?).token;
             Ok(wire::TakePowerResponse { token })
         });
@@ -266,7 +277,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         request: Request<wire::ListPowersRequest>,
     ) -> Result<Response<wire::ListPowersResponse>, Status> {
         let parse = |message: wire::ListPowersRequest| convert::id(message.principal).at("principal");
-        let answer = self.managed(request, parse, |identity, caller, principal| {
+        let answer = self.managed("list_powers", request, parse, |identity, caller, principal| {
             let powers = identity.powers_of(caller, &principal)?.into_iter().map(convert::power_to_wire).collect();
             Ok(wire::ListPowersResponse { powers })
         });
@@ -284,7 +295,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
                 (convert::id(message.principal).at("principal")?, convert::id(message.actor).at("actor")?);
             Ok((principal, actor, mandate, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (principal, actor, mandate, why)| {
+        let answer = self.managed("delegate", request, parse, |identity, caller, (principal, actor, mandate, why)| {
             let delegation = identity.delegate(caller, &principal, &actor, &mandate, &why)?;
             Ok(wire::DelegateResponse { delegation: Some(convert::delegation(delegation)) })
         });
@@ -300,7 +311,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
                 (convert::id(message.principal).at("principal")?, convert::id(message.actor).at("actor")?);
             Ok((principal, actor, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (principal, actor, why)| {
+        let answer = self.managed("undelegate", request, parse, |identity, caller, (principal, actor, why)| {
             let token = token::encode(identity.undelegate(caller, &principal, &actor, &why)?).token;
             Ok(wire::UndelegateResponse { token })
         });
@@ -312,7 +323,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         request: Request<wire::ListDelegationsRequest>,
     ) -> Result<Response<wire::ListDelegationsResponse>, Status> {
         let parse = |message: wire::ListDelegationsRequest| convert::id(message.principal).at("principal");
-        let answer = self.managed(request, parse, |identity, caller, principal| {
+        let answer = self.managed("list_delegations", request, parse, |identity, caller, principal| {
             let found = identity.delegations(caller, &principal)?;
             Ok(wire::ListDelegationsResponse { delegations: found.into_iter().map(convert::delegation).collect() })
         });
@@ -327,7 +338,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let (from, to) = (core::object(message.from).at("from")?, core::object(message.to).at("to")?);
             Ok((convert::store(message.store), from, to, convert::why(message.why)))
         };
-        let answer = self.managed(request, parse, |identity, caller, (store, from, to, why)| {
+        let answer = self.managed("replace_subject", request, parse, |identity, caller, (store, from, to, why)| {
             let replaced = identity.replace_subject(caller, &store, &from, &to, &why)?;
             let token = replaced.at.map(|at| token::encode(at).token).unwrap_or_default();
             Ok(wire::ReplaceSubjectResponse { moved: replaced.moved, token })
@@ -337,7 +348,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
 
     async fn who_am_i(&self, request: Request<wire::WhoAmIRequest>) -> Result<Response<wire::WhoAmIResponse>, Status> {
         let store = request.extensions().get::<StoreId>().copied().unwrap_or(StoreId::DEFAULT);
-        let answer = self.managed(request, Ok, move |identity, caller, _| {
+        let answer = self.managed("who_am_i", request, Ok, move |identity, caller, _| {
             let found = identity.who_am_i(caller, store)?;
             let proof = caller.proof.as_deref();
             Ok(wire::WhoAmIResponse {

@@ -174,6 +174,11 @@ impl Follower {
         tell: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Progress, Error> {
         call.check_alive()?;
+        if self.place.is_some() {
+            // A power can be taken away while a stream lasts.
+            let acts = Authorizer::enumerating_all(&self.watched);
+            acts.into_iter().try_for_each(|act| authorizer.judge(call, act))?;
+        }
         let moment = match self.from {
             From::Nothing => return self.begin(authorizer, call, tell),
             From::Lost => return self.lose(authorizer, tell),

@@ -120,10 +120,13 @@ impl Authorizer {
     /// # Errors
     /// As [`Authorizer::lookup_permission_sets`].
     pub fn moment_of_sets(&self, call: &Call, at: Option<ZedToken>) -> Result<(ZedToken, Timestamp), Error> {
-        let _permit = self.admit(call, Weight::Light, &Authorizer::enumerating_all(self.materialized()))?;
-        self.check_materialized(call.store, &[])?;
-        let moment = self.moment_of_request(call, &LookupSetsRequest { at, ..LookupSetsRequest::default() })?;
-        Ok((self.token(moment.revision), moment.now))
+        self.recorded(call, Asked::of("download_permission_sets"), |recording| {
+            let _permit = self.admit(call, Weight::Light, &Authorizer::enumerating_all(self.materialized()))?;
+            self.check_materialized(call.store, &[])?;
+            let moment = self.moment_of_request(call, &LookupSetsRequest { at, ..LookupSetsRequest::default() })?;
+            recording.see_revision(moment.revision);
+            Ok((self.token(moment.revision), moment.now))
+        })
     }
 
     fn moment_of_request(&self, call: &Call, request: &LookupSetsRequest) -> Result<Moment, Error> {

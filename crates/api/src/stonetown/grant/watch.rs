@@ -10,7 +10,7 @@ use stonetown_grants::Desk;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
-use super::{convert, status};
+use super::{convert, status, why_refused};
 use crate::calls::{Calls, Pool, Streamed};
 use crate::convert::At;
 use crate::incoming::Incoming;
@@ -34,8 +34,12 @@ pub(super) async fn answer(
     let after = after.map(|text| token::decode(&text)).transpose().at("after")?;
     incoming.cost.add(1, 0);
     let opening = Arc::clone(&desk);
-    let begun = calls.run(Pool::Light, move |_| Ok(opening.watch(after))).await?;
-    let watch = begun.map_err(|error| status(&error))?;
+    let call = incoming.call.clone();
+    let begun = calls.run(Pool::Light, move |authorizer| {
+        let open = || opening.watch(after).map_err(|error| status(&error));
+        Ok(authorizer.record_call(&call, "watch_grants", why_refused, open))
+    });
+    let watch = begun.await??;
     let (sender, receiver) = mpsc::channel(MESSAGES_AHEAD);
     let stopping = calls.watching().stopping();
     tokio::spawn(run(desk, incoming.call, watch, sender, calls.stream_idle_max(), stopping));
