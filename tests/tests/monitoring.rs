@@ -103,10 +103,7 @@ async fn calls_their_work_and_commits_are_counted() {
     }
     // The server's own relationships are among them, whose number is its own affair.
     let held = server.metric("stonetown_index_relationships").await.unwrap();
-    client
-        .write([stonetown_tests::client::relationship(("document", "more"), "viewer", ("user", "a"))], [])
-        .await
-        .unwrap();
+    client.write([relationship(("document", "more"), "viewer", ("user", "a"))], []).await.unwrap();
     assert_eq!(server.metric("stonetown_index_relationships").await.unwrap(), held + 1.0);
     assert!(server.metric("stonetown_datastore_disk_bytes").await.unwrap() > 0.0);
     assert!(server.metric("stonetown_datastore_disk_free_bytes").await.unwrap() > 0.0);

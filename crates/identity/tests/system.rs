@@ -117,7 +117,7 @@ fn documents_come_back_as_they_were_written() {
     let awkward = "line\n\"quoted\" \u{1b}[31m </script> ü";
     let mut change = system.change();
     change.put(Kind::Principal, "ada", &note("one")).unwrap().put(Kind::Principal, "ada", &note(awkward)).unwrap();
-    change.put(Kind::Store, "prod", &note("a store")).unwrap();
+    change.put(Kind::Template, "prod", &note("a store")).unwrap();
     change.commit(&Caller::named("otto"), Some(r#"{"reason":"a test"}"#.to_owned())).unwrap();
     // Dropped, a change has never been.
     system.change().put(Kind::Principal, "bob", &note("never")).unwrap();
