@@ -249,7 +249,7 @@ async fn a_schema_is_copied_from_one_context_to_another() {
     assert_eq!(out(&home.run(&["schema", "read", "--context", "from"]).await).trim(), "definition user {}");
     let unknown = home.run(&["schema", "copy", "from", "nowhere"]).await;
     assert!(err(&unknown).contains("there is no context `nowhere`"), "{}", err(&unknown));
-    drop(from);
+    from.kill().await.unwrap();
     let gone = home.run(&["schema", "copy", "from", "to"]).await;
     assert!(err(&gone).contains("context `from`: no server answers"), "{}", err(&gone));
 }
