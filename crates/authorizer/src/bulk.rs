@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use stonetown_audit::Receipt;
-use stonetown_graph::{Answer, Membership, Trace};
+use stonetown_graph::{Answer, Trace};
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, SubjectRef, ZedToken};
 
 use crate::admission::Weight;
-use crate::chain::earliest;
-use crate::check::{above, refuse_wildcard, until};
+use crate::check::{above, refuse_wildcard};
 use crate::error::RequestLimit;
 use crate::gate::Act;
+use crate::question::{Concluded, Question};
 use crate::recording::{Asked, Recording};
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
@@ -113,36 +113,26 @@ impl Authorizer {
         refuse_wildcard(&item.subject, "subject.object_id")?;
         let chain = self.chain_of(call, &item.subject)?;
         recording.chain(&chain);
-        let question = (&item.resource, &item.permission, &item.subject);
         let evaluation = world.evaluation(call, &item.context, None, &self.options.limits.graph)?;
-        if trace {
-            let (mut answer, mut trace) =
-                stonetown_graph::explain(&evaluation, &item.resource, &item.permission, &item.subject)?;
-            call.note_work(&answer.work);
-            if self.is_cut_off(call.store, &item.subject)? {
-                recording.decided(&Membership::NotMember, None);
-                return Ok((Answer { membership: Membership::NotMember, ..answer }, None));
-            }
-            let own_until = until(&evaluation, &item.resource, &item.permission, &item.subject, &answer);
-            let through = self.through_chain(call, &chain, world, &evaluation, question, true, &mut answer)?;
-            recording.decided(&answer.membership, Some(&trace));
-            if let Some(why) = through.refused_by {
-                recording.refused_in_chain(why);
-                return Ok((answer, None));
-            }
-            trace.until = earliest(own_until, through.until).filter(|_| answer.membership == Membership::Member);
-            return Ok((answer, Some(trace)));
-        }
-        let mut answer = stonetown_graph::check(&evaluation, &item.resource, &item.permission, &item.subject)?;
-        call.note_work(&answer.work);
-        if self.is_cut_off(call.store, &item.subject)? {
-            answer.membership = Membership::NotMember;
-        }
-        let through = self.through_chain(call, &chain, world, &evaluation, question, true, &mut answer)?;
-        recording.decided(&answer.membership, None);
-        if let Some(why) = through.refused_by {
-            recording.refused_in_chain(why);
-        }
-        Ok((answer, None))
+        let (resource, permission, subject) = (&item.resource, &item.permission, &item.subject);
+        let (answer, why) = if trace {
+            let (answer, why) = stonetown_graph::explain(&evaluation, resource, permission, subject)?;
+            (answer, Some(why))
+        } else {
+            (stonetown_graph::check(&evaluation, resource, permission, subject)?, None)
+        };
+        let question = Question {
+            call,
+            chain: &chain,
+            world,
+            evaluation: &evaluation,
+            resource,
+            permission,
+            subject,
+            of_now: true,
+            wants_until: trace,
+        };
+        let Concluded { answer, trace, .. } = self.conclude(&question, answer, why, recording)?;
+        Ok((answer, trace))
     }
 }

@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use stonetown_graph::{Answer, Evaluation, Membership};
-use stonetown_tuple::{ObjectRef, RelationName, Revision, StoreId, SubjectId, SubjectRef, Timestamp};
+use stonetown_graph::{Answer, Membership};
+use stonetown_tuple::{Revision, StoreId, SubjectId, SubjectRef, Timestamp};
 
-use crate::check::until;
-use crate::world::World;
+use crate::question::Question;
 use crate::{Authorizer, Call, Error};
 
 /// Those who act for one subject at most.
@@ -102,16 +101,8 @@ impl Authorizer {
     }
 
     /// Asks what was asked of the subject of all who act for it, and whether each may: takes a yes back that does not hold of all.
-    pub(crate) fn through_chain(
-        &self,
-        call: &Call,
-        chain: &Chain,
-        world: &World,
-        evaluation: &Evaluation<'_>,
-        (resource, permission, subject): (&ObjectRef, &RelationName, &SubjectRef),
-        of_now: bool,
-        answer: &mut Answer,
-    ) -> Result<Through, Error> {
+    pub(crate) fn through_chain(&self, question: &Question<'_>, answer: &mut Answer) -> Result<Through, Error> {
+        let Question { call, chain, world, evaluation, resource, permission, subject, of_now, .. } = question;
         let mut through = Through { refused_by: None, until: None };
         let actors = chain.actors();
         for actor in actors {
@@ -120,13 +111,13 @@ impl Authorizer {
             }
             let mut also = stonetown_graph::check(evaluation, resource, permission, actor)?;
             call.note_work(&also.work);
-            if of_now && self.is_cut_off(call.store, actor)? {
+            if *of_now && self.is_cut_off(call.store, actor)? {
                 also.membership = Membership::NotMember;
             }
             if also.membership == Membership::NotMember {
                 through.refused_by = Some(format!("{actor} is not allowed"));
             }
-            through.until = earliest(through.until, until(evaluation, resource, permission, actor, &also));
+            through.until = earliest(through.until, question.until(actor, &also));
             answer.membership = both(std::mem::replace(&mut answer.membership, Membership::NotMember), also.membership);
         }
         if actors.is_empty() || answer.membership == Membership::NotMember {
@@ -143,7 +134,7 @@ impl Authorizer {
         };
         let acting = match self.gate.get() {
             Some(gate) => gate.acting(&delegated)?,
-            None => Acting { missing: Some(subject.clone()), until: None },
+            None => Acting { missing: Some((*subject).clone()), until: None },
         };
         if let Some(missing) = acting.missing {
             answer.membership = Membership::NotMember;

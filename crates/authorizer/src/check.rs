@@ -2,15 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use stonetown_graph::{Answer as CheckedAnswer, Evaluation, Limits as GraphLimits, Membership, Overlay, Trace, Work};
+use stonetown_graph::{Answer as CheckedAnswer, Limits as GraphLimits, Membership, Overlay, Trace, Work};
 use stonetown_tuple::{CaveatContext, ObjectRef, RelationName, Relationship, SubjectRef, Timestamp, ZedToken};
 
 use crate::admission::Weight;
-use crate::chain::earliest;
 use crate::error::RequestLimit;
 use crate::gate::Act;
 use crate::limits::encoded_bytes;
 use crate::moment::Freshness;
+use crate::question::{Concluded, Question};
 use crate::recording::{Asked, Recording};
 use crate::typecheck::Purpose;
 use crate::world::World;
@@ -112,31 +112,25 @@ impl Authorizer {
             stonetown_graph::check(&evaluation, resource, permission, subject).map(|answer| (answer, None))
         };
         match answered {
-            Ok((mut answer, mut trace)) => {
-                call.note_work(&answer.work);
+            Ok((answer, trace)) => {
                 // What the server asks itself is nobody's check.
                 if !call.caller.is_internal() {
                     let counter = if resident { &self.counters.checks_resident } else { &self.counters.checks_stored };
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
-                // A question about the past is answered as it was then.
-                let of_now = matches!(request.freshness, Freshness::Of(_));
-                if of_now && self.is_cut_off(call.store, subject)? {
-                    (answer.membership, trace) = (Membership::NotMember, None);
-                }
-                let own_until = until(&evaluation, resource, permission, subject, &answer);
-                let question = (resource, permission, subject);
-                let through = self.through_chain(call, &chain, &world, &evaluation, question, of_now, &mut answer)?;
-                recording.decided(&answer.membership, trace.as_ref());
-                if let Some(why) = through.refused_by {
-                    recording.refused_in_chain(why);
-                    trace = None;
-                }
-                let until = earliest(own_until, through.until).filter(|_| answer.membership == Membership::Member);
+                let question = Question {
+                    call,
+                    chain: &chain,
+                    world: &world,
+                    evaluation: &evaluation,
+                    resource,
+                    permission,
+                    subject,
+                    of_now: matches!(request.freshness, Freshness::Of(_)),
+                    wants_until: true,
+                };
+                let Concluded { answer, trace, until } = self.conclude(&question, answer, trace, recording)?;
                 let schema = trace.is_some().then(|| world.schema().text());
-                if let Some(trace) = &mut trace {
-                    trace.until = until;
-                }
                 let CheckedAnswer { membership, work, .. } = answer;
                 Ok(CheckAnswer { at: world.token, judged_at: world.now, membership, until, work, trace, schema })
             }
@@ -169,22 +163,6 @@ impl Authorizer {
         }
         Ok(Some(Overlay::new(&world.plan, &*world.snapshot, with)?))
     }
-}
-
-/// Until when a member stays one.
-pub(crate) fn until(
-    evaluation: &Evaluation<'_>,
-    resource: &ObjectRef,
-    permission: &RelationName,
-    subject: &SubjectRef,
-    answer: &CheckedAnswer,
-) -> Option<Timestamp> {
-    /// Moments that are looked at: each costs a check.
-    const STEPS_MAX: usize = 8;
-    if answer.membership != Membership::Member {
-        return None;
-    }
-    stonetown_graph::member_until(evaluation, resource, permission, subject, answer, STEPS_MAX)
 }
 
 /// Refuses a number above its limit.

@@ -42,6 +42,7 @@ pub mod world;
 pub mod write;
 
 mod places;
+mod question;
 mod recording;
 mod typecheck;
 

@@ -1,0 +1,76 @@
+//! What an answer of the engine becomes for whoever asked: nothing for who is cut off, and only what all who act are allowed.
+
+use stonetown_graph::{Answer, Evaluation, Membership, Trace};
+use stonetown_tuple::{ObjectRef, RelationName, SubjectRef, Timestamp};
+
+use crate::chain::{Chain, earliest};
+use crate::recording::Recording;
+use crate::world::World;
+use crate::{Authorizer, Call, Error};
+
+/// One question to the engine, and who asks it.
+pub(crate) struct Question<'a> {
+    pub(crate) call: &'a Call,
+    /// Those who act for the subject.
+    pub(crate) chain: &'a Chain,
+    pub(crate) world: &'a World,
+    pub(crate) evaluation: &'a Evaluation<'a>,
+    pub(crate) resource: &'a ObjectRef,
+    pub(crate) permission: &'a RelationName,
+    pub(crate) subject: &'a SubjectRef,
+    /// Whether it is of the present: one about the past is answered as it was then, whoever is cut off now.
+    pub(crate) of_now: bool,
+    /// Whether it is to be found out until when the answer holds, which costs further checks.
+    pub(crate) wants_until: bool,
+}
+
+/// The answer as it is given.
+pub(crate) struct Concluded {
+    pub(crate) answer: Answer,
+    /// Why; `None` also where something else than what it tells was decisive.
+    pub(crate) trace: Option<Trace>,
+    /// Until when a member stays one.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Question<'_> {
+    /// Until when a subject with that answer stays a member.
+    pub(crate) fn until(&self, subject: &SubjectRef, answer: &Answer) -> Option<Timestamp> {
+        /// Moments that are looked at: each costs a check.
+        const STEPS_MAX: usize = 8;
+        if !self.wants_until || answer.membership != Membership::Member {
+            return None;
+        }
+        let Question { evaluation, resource, permission, .. } = self;
+        stonetown_graph::member_until(evaluation, resource, permission, subject, answer, STEPS_MAX)
+    }
+}
+
+impl Authorizer {
+    /// Concludes from what the engine says of the subject, and notes it for the record.
+    pub(crate) fn conclude(
+        &self,
+        question: &Question<'_>,
+        mut answer: Answer,
+        mut trace: Option<Trace>,
+        recording: &mut Recording<'_>,
+    ) -> Result<Concluded, Error> {
+        let Question { call, subject, of_now, .. } = question;
+        call.note_work(&answer.work);
+        if *of_now && self.is_cut_off(call.store, subject)? {
+            (answer.membership, trace) = (Membership::NotMember, None);
+        }
+        let own_until = question.until(subject, &answer);
+        let through = self.through_chain(question, &mut answer)?;
+        recording.decided(&answer.membership, trace.as_ref());
+        if let Some(why) = through.refused_by {
+            recording.refused_in_chain(why);
+            trace = None;
+        }
+        let until = earliest(own_until, through.until).filter(|_| answer.membership == Membership::Member);
+        if let Some(trace) = &mut trace {
+            trace.until = until;
+        }
+        Ok(Concluded { answer, trace, until })
+    }
+}
