@@ -1,12 +1,14 @@
-//! What runs beside the calls: the passing of time, garbage collection behind the retention windows, and the reading of the
-//! memory gate.
+//! What runs beside the calls: the passing of time, the clean-up behind grants, garbage collection behind the retention windows,
+//! and the reading of the memory gate.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use stonetown_authorizer::Authorizer;
 use stonetown_authorizer::materialize::Keeper;
+use stonetown_grants::Desk;
 use stonetown_storage::Collected;
 use tokio::sync::watch;
 
@@ -15,6 +17,8 @@ use crate::metrics::Page;
 
 /// Time between two looks at what has begun or ended: how late a watch hears of it.
 const MOMENTS_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two looks at what time has done to grants. Access does not wait for it.
+const GRANTS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two runs of the removal of what has expired.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Time between two readings of the process's memory.
@@ -187,23 +191,53 @@ pub(crate) async fn pass_time(authorizer: Arc<Authorizer>, retention: Duration, 
 }
 
 /// Keeps the relationship counters in step with the log until `stop` turns true.
-pub(crate) async fn advance_counters(authorizer: Arc<Authorizer>, mut stop: watch::Receiver<bool>) {
-    let mut failed = false;
+pub(crate) async fn advance_counters(authorizer: Arc<Authorizer>, stop: watch::Receiver<bool>) {
+    let words = Words {
+        failed: "the relationship counters cannot be kept",
+        ended_early: "keeping the relationship counters ended early",
+    };
+    regularly(MOMENTS_INTERVAL, stop, words, move || authorizer.advance_counters()).await;
+}
+
+/// Writes down which grants have ended, until `stop` turns true.
+pub(crate) async fn end_grants(desk: Arc<Desk>, stop: watch::Receiver<bool>) {
+    let words = Words {
+        failed: "grants that have ended could not be written down",
+        ended_early: "looking after grants ended early",
+    };
+    regularly(GRANTS_INTERVAL, stop, words, move || desk.tick()).await;
+}
+
+/// What is told of work that is done regularly.
+struct Words {
+    failed: &'static str,
+    ended_early: &'static str,
+}
+
+/// Does some work again and again, on a thread that may block, until `stop` turns true.
+async fn regularly<T: Send + 'static, E: Display + Send + 'static>(
+    interval: Duration,
+    mut stop: watch::Receiver<bool>,
+    Words { failed, ended_early }: Words,
+    work: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+) {
+    let work = Arc::new(work);
+    let mut fails = false;
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(MOMENTS_INTERVAL) => {}
+            () = tokio::time::sleep(interval) => {}
         }
-        let authorizer = Arc::clone(&authorizer);
-        match tokio::task::spawn_blocking(move || authorizer.advance_counters()).await {
-            Ok(Ok(_)) => failed = false,
+        let work = Arc::clone(&work);
+        match tokio::task::spawn_blocking(move || work()).await {
+            Ok(Ok(_)) => fails = false,
             // Told once: what failed is tried again each time.
-            Ok(Err(error)) if !failed => {
-                failed = true;
-                tracing::error!(%error, "the relationship counters cannot be kept");
+            Ok(Err(error)) if !fails => {
+                fails = true;
+                tracing::error!(%error, "{failed}");
             }
             Ok(Err(_)) => {}
-            Err(error) => tracing::error!(%error, "keeping the relationship counters ended early"),
+            Err(error) => tracing::error!(%error, "{ended_early}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! implementations and connects them; what a request means is decided elsewhere.
 //!
 //! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `listen.rs`, `tls.rs`, `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`,
-//! `logs.rs`, `traces.rs`, `housekeeping.rs`, `grants.rs`; `testing.rs` is the server
+//! `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
 //! for test suites.
 
 pub mod audit;
@@ -12,7 +12,6 @@ pub mod config;
 mod cors;
 mod deadline;
 mod drain;
-mod grants;
 mod housekeeping;
 pub mod keys;
 mod listen;

@@ -28,7 +28,6 @@ use crate::config::{Config, Engine};
 use crate::cors;
 use crate::deadline;
 use crate::drain::{DrainLayer, Stage};
-use crate::grants;
 use crate::housekeeping::{self, Collections};
 use crate::keys::{self, KeysError};
 use crate::listen::{Connections, accept};
@@ -222,7 +221,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         let retention = config.expired_retention.0;
         tasks.push(tokio::spawn(housekeeping::pass_time(Arc::clone(&authorizer), retention, stopped.clone())));
         tasks.push(tokio::spawn(housekeeping::advance_counters(Arc::clone(&authorizer), stopped.clone())));
-        tasks.extend(desk.map(|desk| tokio::spawn(grants::tick(desk, stopped.clone()))));
+        tasks.extend(desk.map(|desk| tokio::spawn(housekeeping::end_grants(desk, stopped.clone()))));
         let config = config.clone();
         tasks.push(tokio::spawn(housekeeping::collect_garbage(authorizer, config, collections, stopped.clone())));
     }
