@@ -10,7 +10,7 @@ use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -78,11 +78,34 @@ pub async fn ask_over_tls(
     headers: &[(&str, &str)],
     body: impl Into<String>,
 ) -> Result<Answer> {
+    ask_with_certificate(address, trusted, None, method, path, headers, body).await
+}
+
+/// As [`ask_over_tls`], with a certificate (PEM) and its key (PEM) of one's own.
+///
+/// # Errors
+/// If no answer comes.
+pub async fn ask_with_certificate(
+    address: &str,
+    trusted: &str,
+    own: Option<(&str, &str)>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<String>,
+) -> Result<Answer> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(trusted.as_bytes())?)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let config = config.with_root_certificates(roots);
+    let config = match own {
+        None => config.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = vec![CertificateDer::from_pem_slice(cert.as_bytes())?];
+            config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?
+        }
+    };
     let stream = TcpStream::connect(address).await.with_context(|| format!("no server at {address}"))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream = connector.connect(ServerName::try_from("localhost")?, stream).await?;

@@ -36,7 +36,6 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tower::{Layer, Service, ServiceExt};
 
-use crate::incoming::PeerIp;
 use crate::settings::ApiSettings;
 use crate::trailers::{REQUEST_ID, request_id};
 use answer::{Answers, json};
@@ -163,9 +162,8 @@ impl Shared {
         let Ok(()) = client.ready().await;
         let mut question = tonic::Request::new(stream::empty());
         *question.metadata_mut() = metadata::of_request(&head.headers, &id);
-        if let Some(peer) = head.extensions.get::<PeerIp>() {
-            question.extensions_mut().insert(*peer);
-        }
+        // What the connection says of its client.
+        *question.extensions_mut() = head.extensions;
         let answer = client.streaming(question, route.call.clone(), JsonCodec::new(route.method.output())).await;
         let mut response = if route.method.is_server_streaming() {
             self.answers.of_stream(answer).await

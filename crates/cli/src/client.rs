@@ -178,17 +178,19 @@ pub(crate) struct Client {
 /// A connection that repeats calls and puts key and id into each.
 pub(crate) type Transport = InterceptedService<Retry<Channel>, Bearer>;
 
-/// Puts the key into each call, and id and store where they were given.
+/// Puts key, id and store into each call where they were given.
 #[derive(Clone)]
 pub(crate) struct Bearer {
-    key: MetadataValue<Ascii>,
+    key: Option<MetadataValue<Ascii>>,
     request_id: Option<MetadataValue<Ascii>>,
     store: Option<MetadataValue<Ascii>>,
 }
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.key.clone());
+        if let Some(key) = &self.key {
+            request.metadata_mut().insert("authorization", key.clone());
+        }
         if let Some(id) = &self.request_id {
             request.metadata_mut().insert("x-request-id", id.clone());
         }
@@ -338,15 +340,16 @@ impl Connection {
 /// Connects.
 ///
 /// # Errors
-/// When no key is known to call with, or the server is not reached.
+/// When neither a key nor a certificate is known to call with, or the server is not reached.
 pub(crate) async fn connect(connection: Connection) -> anyhow::Result<Client> {
     let target = connection.target()?;
-    let Some(token) = &target.token else {
+    // A certificate can say by itself who calls.
+    if target.token.is_none() && target.identity.is_none() {
         bail!("no key to call with: give --token KEY, set STONETOWN_TOKEN, or keep one with `stonetown context set`");
-    };
-    let mut key: MetadataValue<Ascii> =
-        format!("Bearer {token}").parse().context("the token has characters that a header cannot carry")?;
-    key.set_sensitive(true);
+    }
+    let key = target.token.as_ref().map(|token| format!("Bearer {token}").parse::<MetadataValue<Ascii>>()).transpose();
+    let mut key = key.context("the token has characters that a header cannot carry")?;
+    key.iter_mut().for_each(|key| key.set_sensitive(true));
     let request_id = connection.request_id.as_deref().map(str::parse).transpose();
     let request_id = request_id.context("the request id has characters that a header cannot carry")?;
     let channel = Retry::new(target.connect().await?, connection.max_retries);

@@ -47,10 +47,43 @@ pub enum Refusal {
     Unavailable(#[from] Error),
 }
 
+impl Refusal {
+    /// Every [`Refusal::reason`].
+    pub const REASONS: [&str; 10] = [
+        "unknown",
+        "expired",
+        "revoked",
+        "quarantined",
+        "retired",
+        "token_unknown",
+        "token_unknown_key",
+        "token_expired",
+        "issuer_without_keys",
+        "unavailable",
+    ];
+
+    /// It in a word, for those who count.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::Unknown => "unknown",
+            Refusal::Expired => "expired",
+            Refusal::Revoked => "revoked",
+            Refusal::Quarantined => "quarantined",
+            Refusal::Retired => "retired",
+            Refusal::Jwt(JwtError::Unknown) => "token_unknown",
+            Refusal::Jwt(JwtError::UnknownKey) => "token_unknown_key",
+            Refusal::Jwt(JwtError::Expired) => "token_expired",
+            Refusal::Jwt(JwtError::NoKeys) => "issuer_without_keys",
+            Refusal::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
 /// What a certificate that an authority vouches for says of its holder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CertificateNames {
-    /// SPIFFE ids. A certificate of SPIFFE has exactly one.
+    /// SPIFFE ids, and beside one all other URIs: a certificate of SPIFFE has exactly one URI.
     pub spiffe: Vec<String>,
     /// DNS names.
     pub dns: Vec<String>,

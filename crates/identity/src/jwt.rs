@@ -1,17 +1,22 @@
 //! Tokens that an OpenID Connect issuer signed. What an issuer may sign with is fixed here, never taken from a token: asymmetric
 //! algorithms, each with a key of its kind, from the keys that the issuer publishes. Nothing is fetched here.
+//!
+//! `jsonwebtoken` takes tokens apart and proves them; what has to be true of one beyond that is here. Time is judged here, too,
+//! by the clock of the engine: that of the machine can be set back.
 
 mod keys;
+mod signatures;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::dangerous::insecure_decode_claims;
+use jsonwebtoken::{Validation, decode, decode_header};
 use ring::digest::{SHA256, digest};
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use stonetown_tuple::{Revision, Timestamp};
 
@@ -64,37 +69,24 @@ pub enum JwtError {
     Expired,
 }
 
-/// The header of a token. A field that comes twice is an error of the parser.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    typ: Option<String>,
-    crit: Option<Value>,
-}
-
 /// The claims that decide.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
     sub: String,
-    aud: Audience,
     exp: f64,
     nbf: Option<f64>,
     iat: Option<f64>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
+/// Claims of which none comes twice: of such a token two readers could see two different things.
+struct Distinct(Map<String, Value>);
 
 impl Issuer {
     /// An issuer, by the name that its tokens have it by, and the audiences that mean this server; without keys so far.
     #[must_use]
     pub fn new(name: &str, audiences: Vec<String>) -> Issuer {
+        signatures::prove_with_ring();
         Issuer {
             name: name.to_owned(),
             audiences,
@@ -113,9 +105,18 @@ impl Issuer {
     /// Replaces the keys. What only a former one proves is not accepted any more.
     pub fn set_keys(&self, keys: KeySet) {
         if self.keys.load().as_deref() != Some(&keys) {
-            self.keys.store(Some(Arc::new(keys)));
-            self.generation.fetch_add(1, Ordering::Release);
+            self.replace_keys(Some(Arc::new(keys)));
         }
+    }
+
+    /// Has no keys any more: nothing is accepted until there are some again.
+    pub fn forget_keys(&self) {
+        self.replace_keys(None);
+    }
+
+    fn replace_keys(&self, keys: Option<Arc<KeySet>>) {
+        self.keys.store(keys);
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Proves a token of this issuer.
@@ -142,9 +143,7 @@ impl Issuer {
 
     fn prove(&self, token: &str, now: Timestamp) -> Result<Verified, JwtError> {
         let keys = self.keys.load_full().ok_or(JwtError::NoKeys)?;
-        let (signed, signature) = token.rsplit_once('.').ok_or(JwtError::Unknown)?;
-        let (header, claims) = signed.split_once('.').ok_or(JwtError::Unknown)?;
-        let header: Header = json(header)?;
+        let header = decode_header(token).map_err(|_| JwtError::Unknown)?;
         let is_plain = header.typ.as_deref().is_none_or(|typ| {
             ["jwt", "at+jwt", "application/at+jwt"].iter().any(|known| typ.eq_ignore_ascii_case(known))
         });
@@ -152,19 +151,22 @@ impl Issuer {
         if !is_plain || header.crit.is_some() {
             return Err(JwtError::Unknown);
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| JwtError::Unknown)?;
-        keys.verify(&header.alg, header.kid.as_deref(), signed.as_bytes(), &signature)?;
-        self.accept(json(claims)?, json(claims)?, now)
+        let key = keys.key(header.alg, header.kid.as_deref())?;
+        // One of those that the key is for.
+        let mut validation = Validation::new(header.alg);
+        validation.set_issuer(&[&self.name]);
+        validation.set_audience(&self.audiences);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        validation.validate_exp = false;
+        let proved = decode::<Distinct>(token, &key, &validation).map_err(|_| JwtError::Unknown)?;
+        self.accept(proved.claims.0, now)
     }
 
     /// Judges what the issuer has signed.
-    fn accept(&self, claims: Claims, all: Map<String, Value>, now: Timestamp) -> Result<Verified, JwtError> {
-        let is_for_us = match &claims.aud {
-            Audience::One(audience) => self.audiences.contains(audience),
-            Audience::Several(audiences) => audiences.iter().any(|audience| self.audiences.contains(audience)),
-        };
+    fn accept(&self, all: Map<String, Value>, now: Timestamp) -> Result<Verified, JwtError> {
+        let claims: Claims = serde_json::from_value(Value::Object(all.clone())).map_err(|_| JwtError::Unknown)?;
         let is_about_somebody = !claims.sub.is_empty() && claims.sub.len() <= SUBJECT_BYTES_MAX;
-        if claims.iss != self.name || !is_for_us || !is_about_somebody {
+        if claims.iss != self.name || !is_about_somebody {
             return Err(JwtError::Unknown);
         }
         let soon = now.checked_add(LEEWAY).map_err(|_| JwtError::Unknown)?;
@@ -184,15 +186,32 @@ pub fn claimed_issuer(token: &str) -> Option<String> {
     struct Claimed {
         iss: String,
     }
-    let mut parts = token.split('.');
-    let claims = (token.len() <= TOKEN_BYTES_MAX).then(|| parts.nth(1)).flatten()?;
-    let has_three = parts.next().is_some() && parts.next().is_none();
-    has_three.then(|| json::<Claimed>(claims).ok()).flatten().map(|claimed| claimed.iss)
+    let is_small = token.len() <= TOKEN_BYTES_MAX;
+    is_small.then(|| insecure_decode_claims::<Claimed>(token).ok()).flatten().map(|claimed| claimed.iss)
 }
 
-fn json<T: for<'a> Deserialize<'a>>(part: &str) -> Result<T, JwtError> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| JwtError::Unknown)?;
-    serde_json::from_slice(&bytes).map_err(|_| JwtError::Unknown)
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Distinct;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("claims, each once")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distinct, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a claim comes twice"));
+                    }
+                }
+                Ok(Distinct(claims))
+            }
+        }
+        deserializer.deserialize_map(Names)
+    }
 }
 
 /// Seconds since 1970, perhaps with a fraction.

@@ -1,5 +1,5 @@
-//! Who calls: a preshared key or one of the server's own credentials, compared in constant time, fail closed. A stream ends when
-//! who opened it is no longer let in.
+//! Who calls, fail closed: by a preshared key or one of the server's own credentials, compared in constant time, by the token of an
+//! issuer, or by the certificate of the connection. A stream ends when who opened it is no longer let in.
 
 mod guard;
 
@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use stonetown_audit::Recorder;
 use stonetown_authorizer::{Caller, Notes};
 use stonetown_identity::jwt::JwtError;
-use stonetown_identity::{DEFAULT_STORE, Identity, NO_STORE, Refusal, credential};
+use stonetown_identity::{CertificateNames, DEFAULT_STORE, Identity, NO_STORE, Refusal, credential};
 use stonetown_tuple::StoreId;
 use subtle::{Choice, ConstantTimeEq};
 use tonic::body::Body;
@@ -19,6 +19,8 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use crate::config::Secret;
+use crate::metrics::Metrics;
+use crate::oidc::Issuers;
 use guard::Guard;
 
 /// Paths that need no key: health and reflection.
@@ -27,6 +29,15 @@ const OPEN_PREFIXES: [&str; 3] =
 
 /// Names the store that a call is in.
 const STORE: &str = "stonetown-store";
+/// Nothing was shown that could prove anything.
+const MISSING: &str = "missing";
+/// The call names a store that its caller's credential is not for.
+const OTHER_STORE: &str = "other_store";
+
+/// Why callers are not let in, as metrics have it.
+pub(crate) fn reasons() -> impl Iterator<Item = &'static str> {
+    Refusal::REASONS.into_iter().chain([MISSING, OTHER_STORE])
+}
 
 /// Whether a path needs no key.
 pub(crate) fn is_open(path: &str) -> bool {
@@ -41,6 +52,7 @@ struct Inner {
     keys: Vec<Secret>,
     /// `None` where the server keeps no principals: whoever holds a key may do everything.
     identity: Option<Arc<Identity>>,
+    issuers: Issuers,
     /// The paths of calls that last.
     lasting: HashSet<String>,
 }
@@ -51,6 +63,13 @@ pub(crate) struct AuthLayer {
     pub(crate) authentication: Authentication,
     /// Where refusals are recorded, if they are.
     pub(crate) recorder: Option<Arc<Recorder>>,
+    pub(crate) metrics: Metrics,
+}
+
+/// A caller who is not let in.
+struct Refused {
+    status: Status,
+    reason: &'static str,
 }
 
 /// See [`AuthLayer`].
@@ -61,39 +80,65 @@ pub(crate) struct Auth<S> {
 }
 
 impl Authentication {
-    pub(crate) fn new(keys: Vec<Secret>, identity: Option<Arc<Identity>>) -> Authentication {
+    pub(crate) fn new(keys: Vec<Secret>, identity: Option<Arc<Identity>>, issuers: Issuers) -> Authentication {
         let lasting = stonetown_api::methods().into_iter().filter(|method| method.streams || method.takes_stream);
         let lasting = lasting.map(|method| method.path()).collect();
-        Authentication(Arc::new(Inner { keys, identity, lasting }))
+        Authentication(Arc::new(Inner { keys, identity, issuers, lasting }))
     }
 
-    /// The caller that the headers prove.
+    /// The caller that the headers prove, or, where they say nothing of it, the certificate of the connection.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` without a bearer token and with one that has ended, `PERMISSION_DENIED` with an unknown one: clients
+    /// `UNAUTHENTICATED` when nothing is shown and with a token that has ended, `PERMISSION_DENIED` with an unknown one: clients
     /// tell the two apart.
     // A status is large, but it is what goes over the wire.
     #[allow(clippy::result_large_err)]
-    pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Status> {
-        let missing = || Status::unauthenticated("missing preshared key: send `authorization: Bearer KEY`");
-        let value = headers.get(AUTHORIZATION).ok_or_else(missing)?.as_bytes();
+    fn authenticate(&self, headers: &HeaderMap, certificate: Option<&CertificateNames>) -> Result<Caller, Refused> {
+        let missing = |why: &str| Refused { status: Status::unauthenticated(why), reason: MISSING };
+        let nothing = || missing("missing preshared key: send `authorization: Bearer KEY`");
+        let Some(value) = headers.get(AUTHORIZATION) else {
+            let shown = certificate.zip(self.0.identity.as_ref()).ok_or_else(nothing)?;
+            return self.by_certificate(shown);
+        };
+        let value = value.as_bytes();
         let is_bearer = value.len() >= 7 && value[..7].eq_ignore_ascii_case(b"bearer ");
         if !is_bearer {
-            return Err(Status::unauthenticated("invalid preshared key: expected the scheme `Bearer`"));
+            return Err(missing("invalid preshared key: expected the scheme `Bearer`"));
         }
         let token = value[7..].trim_ascii();
         if token.is_empty() {
-            return Err(missing());
+            return Err(nothing());
         }
-        match (self.key_of(token), &self.0.identity) {
+        let caller = match (self.key_of(token), &self.0.identity) {
             (Some(number), None) => Ok(Caller::named(&format!("key-{number}"))),
-            (Some(number), Some(identity)) => identity.by_key(number).map_err(|refusal| refused(&refusal)),
-            (None, Some(identity)) if token.starts_with(credential::PREFIX.as_bytes()) => {
-                let text = std::str::from_utf8(token).map_err(|_| refused(&Refusal::Unknown))?;
-                identity.by_token(text).map_err(|refusal| refused(&refusal))
+            (Some(number), Some(identity)) => identity.by_key(number),
+            (None, Some(identity)) => match std::str::from_utf8(token) {
+                Ok(text) if text.starts_with(credential::PREFIX) => identity.by_token(text),
+                Ok(text) => identity.by_jwt(text),
+                Err(_) => Err(Refusal::Unknown),
+            },
+            (None, None) => Err(Refusal::Unknown),
+        };
+        caller.map_err(|refusal| {
+            if matches!(refusal, Refusal::Jwt(JwtError::UnknownKey)) {
+                self.0.issuers.ask();
             }
-            (None, _) => Err(refused(&Refusal::Unknown)),
-        }
+            Refused { status: refused(&refusal), reason: refusal.reason() }
+        })
+    }
+
+    #[allow(clippy::result_large_err)]
+    fn by_certificate(&self, (names, identity): (&CertificateNames, &Arc<Identity>)) -> Result<Caller, Refused> {
+        identity.by_certificate(names).map_err(|refusal| {
+            let status = match refusal {
+                // It got the client onto the port, and need not mean more than that.
+                Refusal::Unknown => Status::unauthenticated(
+                    "missing preshared key: send `authorization: Bearer KEY`, as the client's certificate names no principal",
+                ),
+                _ => refused(&refusal),
+            };
+            Refused { status, reason: refusal.reason() }
+        })
     }
 
     /// The store that a call is in: the one that it names, or that its credential is for, or else the default one. A name that no
@@ -102,19 +147,20 @@ impl Authentication {
     /// # Errors
     /// `PERMISSION_DENIED` for another store than the credential's.
     #[allow(clippy::result_large_err)]
-    fn store(&self, headers: &HeaderMap, caller: &Caller) -> Result<StoreId, Status> {
+    fn store(&self, headers: &HeaderMap, caller: &Caller) -> Result<StoreId, Refused> {
+        let denied = |why: &str| Err(Refused { status: Status::permission_denied(why), reason: OTHER_STORE });
         let own = caller.proof.as_ref().and_then(|proof| proof.store.as_deref());
         let named = headers.get(STORE).map(|name| name.to_str().unwrap_or_default());
         if let (Some(named), Some(own)) = (named, own)
             && named != own
         {
-            return Err(Status::permission_denied(format!("this credential is for store `{own}` alone")));
+            return denied(&format!("this credential is for store `{own}` alone"));
         }
         match (named.or(own), &self.0.identity) {
             (None, _) => Ok(StoreId::DEFAULT),
             (Some(name), Some(identity)) => Ok(identity.system().store_id(name).unwrap_or(NO_STORE)),
             (Some(DEFAULT_STORE), None) => Ok(StoreId::DEFAULT),
-            (Some(_), None) => Err(Status::permission_denied("this server keeps no other store than the default one")),
+            (Some(_), None) => denied("this server keeps no other store than the default one"),
         }
     }
 
@@ -179,7 +225,8 @@ where
         let mut guard = None;
         if !is_open(path) {
             let authentication = &self.layer.authentication;
-            let caller = authentication.authenticate(request.headers());
+            let certificate = request.extensions().get::<Arc<CertificateNames>>();
+            let caller = authentication.authenticate(request.headers(), certificate.map(|names| &**names));
             match caller.and_then(|caller| Ok((caller.clone(), authentication.store(request.headers(), &caller)?))) {
                 Ok((caller, store)) => {
                     if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
@@ -189,7 +236,8 @@ where
                     request.extensions_mut().insert(caller);
                     request.extensions_mut().insert(store);
                 }
-                Err(status) => {
+                Err(Refused { status, reason }) => {
+                    self.layer.metrics.refuse_log_in(reason);
                     if let Some(recorder) = &self.layer.recorder {
                         let sent = status.code() == Code::PermissionDenied;
                         let why = if sent { "unknown_credential" } else { "no_credential" };
@@ -241,12 +289,14 @@ mod tests {
     use super::*;
 
     fn authenticate(value: Option<&str>) -> Result<String, Code> {
-        let keys = Authentication::new(vec!["first".parse().unwrap(), "second".parse().unwrap()], None);
+        let keys = vec!["first".parse().unwrap(), "second".parse().unwrap()];
+        let keys = Authentication::new(keys, None, Issuers::default());
         let mut headers = HeaderMap::new();
         if let Some(value) = value {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
         }
-        keys.authenticate(&headers).map(|caller| caller.name.to_string()).map_err(|status| status.code())
+        let caller = keys.authenticate(&headers, None).map(|caller| caller.name.to_string());
+        caller.map_err(|refused| refused.status.code())
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::tls::TlsFiles;
 
 pub use self::http::HttpConfig;
 pub use audit::AuditConfig;
-pub use identity::IdentityConfig;
+pub use identity::{AcceptedIssuer, IdentityConfig, IssuerKeys};
 pub use limits::RequestLimits;
 pub use period::Period;
 pub use reference::reference;
@@ -374,6 +374,7 @@ impl Config {
                         give it TLS, too, by `http-tls-cert-path` and `http-tls-key-path`"
                 .to_owned());
         }
+        self.identity.check()?;
         if self.datastore_readonly && self.datastore_engine == Engine::Memory {
             return Err(
                 "`datastore-readonly` is of no use with `datastore-engine` memory, which begins empty".to_owned()

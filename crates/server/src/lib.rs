@@ -1,7 +1,7 @@
 //! One process of Stonetown: configuration, authentication, TLS, metrics, housekeeping and shutdown. The one place that chooses
 //! implementations and connects them; what a request means is decided elsewhere.
 //!
-//! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `listen.rs`, `tls.rs`, `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`,
+//! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `oidc.rs`, `listen.rs`, `tls.rs`, `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`,
 //! `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
 //! for test suites.
 
@@ -18,6 +18,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod observe;
+mod oidc;
 mod peer;
 mod run;
 mod testing;
@@ -29,5 +30,6 @@ pub use audit::AuditError;
 pub use config::{Config, Engine, TestingConfig};
 pub use keys::KeysError;
 pub use logs::start_logging;
+pub use oidc::FetchError;
 pub use run::{Running, ServeError, serve};
 pub use testing::{RunningTesting, serve_testing};

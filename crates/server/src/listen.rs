@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use stonetown_api::PeerIp;
+use stonetown_identity::CertificateNames;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -20,7 +21,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use crate::peer::Proxies;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 
 /// Connections at a time; a further one waits in the listener's queue.
 const CONNECTIONS_MAX: usize = 20_000;
@@ -74,9 +75,13 @@ pub(crate) async fn accept<S>(
         let (service, connections, stop) = (service.clone(), connections.clone(), stop.clone());
         running.spawn(async move {
             match connections.tls.as_ref().map(|tls| tls.acceptor()) {
-                None => serve_connection(stream, peer.ip(), service, &connections, stop).await,
+                None => serve_connection(stream, peer.ip(), None, service, &connections, stop).await,
                 Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => serve_connection(stream, peer.ip(), service, &connections, stop).await,
+                    Ok(Ok(stream)) => {
+                        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                        let names = shown.map(|certificate| Arc::new(tls::names(certificate)));
+                        serve_connection(stream, peer.ip(), names, service, &connections, stop).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake took too long"),
                 },
@@ -93,9 +98,11 @@ pub(crate) async fn accept<S>(
     running.shutdown().await;
 }
 
+/// Serves a connection, with what the client's certificate says of it among the extensions of each request.
 async fn serve_connection<I, S>(
     io: I,
     peer: IpAddr,
+    names: Option<Arc<CertificateNames>>,
     service: S,
     connections: &Connections,
     mut stop: watch::Receiver<bool>,
@@ -116,15 +123,18 @@ async fn serve_connection<I, S>(
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(20));
     let proxies = connections.proxies.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let mut service = service.clone();
-        let client = proxies.client(peer, request.headers());
-        if let Some(client) = client {
+        let mut request = request.map(Body::new);
+        if let Some(client) = proxies.client(peer, request.headers()) {
             request.extensions_mut().insert(PeerIp(client));
+        }
+        if let Some(names) = &names {
+            request.extensions_mut().insert(Arc::clone(names));
         }
         async move {
             poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call(request.map(Body::new)).await
+            service.call(request).await
         }
     });
     let connection = builder.serve_connection(TokioIo::new(io), service);

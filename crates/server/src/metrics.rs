@@ -24,6 +24,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::Code;
 
+use crate::auth;
+
 pub(crate) use state::{Page, Sources};
 
 /// The metrics of a server.
@@ -36,6 +38,7 @@ struct Inner {
     methods: HashMap<String, Arc<Method>>,
     other: Arc<Method>,
     engine: Engine,
+    log_ins_refused: Family<RefusalLabels, Counter>,
 }
 
 /// A method that is counted by name.
@@ -71,6 +74,11 @@ struct CallLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MethodLabels {
     method: String,
 }
@@ -80,6 +88,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("stonetown");
         let families = Families::registered(&mut registry);
         let engine = Engine::registered(&mut registry);
+        let log_ins_refused = Family::<RefusalLabels, Counter>::default();
+        let help = "Calls whose caller was not let in, by reason";
+        registry.register("log_ins_refused", help, log_ins_refused.clone());
+        for reason in auth::reasons() {
+            drop(log_ins_refused.get_or_create(&RefusalLabels { reason }));
+        }
         registry.register_collector(Box::new(sources));
         let methods = stonetown_api::methods().into_iter();
         let methods = methods.map(|method| (method.path(), Arc::new(Method::new(&families, method)))).collect();
@@ -90,7 +104,7 @@ impl Metrics {
             takes_stream: false,
         };
         let other = Arc::new(Method::new(&families, other));
-        Metrics(Arc::new(Inner { registry, methods, other, engine }))
+        Metrics(Arc::new(Inner { registry, methods, other, engine, log_ins_refused }))
     }
 
     /// The method of a path.
@@ -113,6 +127,11 @@ impl Metrics {
         }
         engine.subproblems.inc_by(subproblems);
         engine.reused.inc_by(cached);
+    }
+
+    /// Counts a caller who was not let in.
+    pub(crate) fn refuse_log_in(&self, reason: &'static str) {
+        self.0.log_ins_refused.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {

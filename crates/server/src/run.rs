@@ -11,6 +11,7 @@ use stonetown_audit::Recorder;
 use stonetown_authorizer::validation::ValidationError;
 use stonetown_authorizer::{Authorizer, Error};
 use stonetown_grants::{Desk, Limits as GrantLimits};
+use stonetown_identity::jwt::Issuer;
 use stonetown_identity::{Identity, Issued, Start};
 use stonetown_storage::{Datastore, MemoryDatastore, ReadOnly, StorageError};
 use stonetown_storage_rocksdb::RocksDatastore;
@@ -33,6 +34,7 @@ use crate::keys::{self, KeysError};
 use crate::listen::{Connections, accept};
 use crate::metrics::{self, Metrics, Sources};
 use crate::observe::{ObserveLayer, Observer};
+use crate::oidc::{self, FetchError, Issuers};
 use crate::peer::Proxies;
 use crate::tls::{self, Tls, TlsFiles};
 use crate::traces::Traces;
@@ -89,6 +91,14 @@ pub enum ServeError {
     /// The system store, which holds who may call, cannot be used.
     #[error("the system store cannot be used: {0}")]
     Identity(Error),
+    /// The file with the keys of an issuer cannot be used.
+    #[error("the keys of {issuer} (--oidc-keys): {source}")]
+    Issuer {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong.
+        source: FetchError,
+    },
     /// What is kept about grants cannot be read.
     #[error("grants cannot be opened: {0}")]
     Grants(stonetown_grants::Error),
@@ -154,8 +164,9 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         Some(address) => Some(listen(address, "--metrics-addr").await?),
         None => None,
     };
-    let opening = config.clone();
-    let opened = tokio::task::spawn_blocking(move || open(&opening)).await;
+    let issuers = Issuers::open(&config.identity)?;
+    let (opening, trusted) = (config.clone(), issuers.trusted());
+    let opened = tokio::task::spawn_blocking(move || open(&opening, trusted)).await;
     let Opened { authorizer, identity, desk, cursor_key, first_credential } =
         opened.map_err(|error| ServeError::Internal(error.to_string()))??;
 
@@ -169,6 +180,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         tls: [&tls, &http_tls].into_iter().flatten().cloned().collect(),
         traces: traces.clone(),
         desk: desk.clone(),
+        issuers: issuers.clone(),
     });
     let observer = Observer { metrics: metrics.clone(), traces: traces.clone(), logged: config.telemetry.log_calls };
     let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
@@ -190,8 +202,9 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         .layer(GrpcWebLayer::new())
         .layer(ObserveLayer(observer))
         .layer(AuthLayer {
-            authentication: Authentication::new(config.grpc_preshared_key.clone(), identity),
+            authentication: Authentication::new(config.grpc_preshared_key.clone(), identity, issuers.clone()),
             recorder: recorder.clone(),
+            metrics: metrics.clone(),
         })
         .layer(DrainLayer(staged))
         .map_request(deadline::bound(config.max_request_duration.0))
@@ -216,6 +229,9 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     }
     for tls in [tls, http_tls].into_iter().flatten() {
         tasks.push(tokio::spawn(tls::watch(tls, config.tls_reload_interval.0, stopped.clone())));
+    }
+    for watched in issuers.watched() {
+        tasks.push(tokio::spawn(oidc::keep(watched, config.identity.oidc_refresh_interval.0, stopped.clone())));
     }
     if !config.datastore_readonly {
         let retention = config.expired_retention.0;
@@ -357,7 +373,7 @@ struct Opened {
 }
 
 /// Opens the data, and the keys that lie apart from them.
-fn open(config: &Config) -> Result<Opened, ServeError> {
+fn open(config: &Config, trusted: Vec<Arc<Issuer>>) -> Result<Opened, ServeError> {
     let datastore: Arc<dyn Datastore> = match config.datastore_engine {
         Engine::Memory => Arc::new(MemoryDatastore::new()),
         Engine::Rocksdb => {
@@ -390,7 +406,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         ttl_max: config.identity.credential_ttl_max.0,
     };
     let (identity, first_credential) = match Identity::open(Arc::clone(&authorizer), start) {
-        Ok((identity, issued)) => (Some(Arc::new(identity)), issued),
+        Ok((identity, issued)) => (Some(Arc::new(identity.with_issuers(trusted))), issued),
         // Data that no server has written principals to, and none can be written: whoever holds a key may do everything.
         Err(Error::ReadOnly(_)) if start.keys > 0 => (None, None),
         Err(error) => return Err(ServeError::Identity(error)),

@@ -3,6 +3,8 @@
 //! What is new is taken whole or not at all. Files that cannot be used are reported and counted, and the server goes on with
 //! what it had; it looks at them again when they change.
 
+mod names;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -21,6 +23,8 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use crate::ServeError;
+
+pub(crate) use names::names;
 
 /// Where certificate and key are, and who may connect.
 #[derive(Debug, Clone)]

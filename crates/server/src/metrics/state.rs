@@ -17,6 +17,7 @@ use stonetown_grants::Desk;
 use stonetown_storage::{Distribution, Usage};
 
 use crate::housekeeping::{Collections, process_memory_bytes};
+use crate::oidc::{Issuers, KeysState};
 use crate::tls::{Tls, TlsState};
 use crate::traces::Traces;
 
@@ -28,6 +29,7 @@ pub(crate) struct Sources {
     pub(crate) tls: Vec<Arc<Tls>>,
     pub(crate) traces: Option<Traces>,
     pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) issuers: Issuers,
 }
 
 impl fmt::Debug for Sources {
@@ -63,6 +65,7 @@ impl Collector for Sources {
             let seconds = u64::try_from(first).unwrap_or(0);
             page.gauge("tls_certificate_expiry_timestamp_seconds", "When the first certificate expires", seconds)?;
         }
+        put_issuers(&mut page, &self.issuers)?;
         let (ended, exported, failed) = self.traces.as_ref().map_or((0, 0, 0), Traces::counts);
         page.count("trace_spans", "Spans that were to be exported", ended)?;
         page.count("trace_spans_exported", "Spans that the collector took", exported)?;
@@ -171,6 +174,16 @@ impl Sources {
     }
 }
 
+/// The keys of issuers of tokens.
+fn put_issuers(page: &mut Page<'_>, issuers: &Issuers) -> fmt::Result {
+    let sum = |number: fn(&KeysState<'_>) -> u64| issuers.states().map(|state| number(&state)).sum();
+    page.count("oidc_key_refreshes", "Times that the keys of an issuer were had", sum(|of| of.refreshes))?;
+    let failed = sum(|of| of.failures);
+    page.count("oidc_key_refreshes_failed", "Times that the keys of an issuer could not be had", failed)?;
+    let ages = issuers.states().filter_map(|state| Some((state.issuer, state.age?.as_secs())));
+    page.gauges("oidc_keys_age_seconds", "Time since the keys of an issuer were had", "issuer", ages)
+}
+
 fn put_usage(page: &mut Page<'_>, usage: &Usage) -> fmt::Result {
     page.gauge("datastore_disk_bytes", "Bytes of the data on disk", usage.disk_bytes)?;
     if let Some(free) = usage.disk_free_bytes {
@@ -232,12 +245,12 @@ impl Page<'_> {
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 
-    fn gauges(
+    fn gauges<'a>(
         &mut self,
         name: &str,
         help: &str,
         label: &str,
-        values: impl IntoIterator<Item = (&'static str, u64)>,
+        values: impl IntoIterator<Item = (&'a str, u64)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (of, value) in values {
