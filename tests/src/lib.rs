@@ -3,9 +3,10 @@
 //! Reading order: [`server`] (a real `stonetown serve` process), [`client`] (calls in the text form of relationships),
 //! [`http`] (the same over HTTP/1.1), [`home`] (the command line as a user has it), [`scenario`] (one scenario file through every
 //! call), [`crash`] (kill -9, and the loss of what was not synced), [`followed`] (those who follow the log, compared with scans),
-//! [`operated`] (a process as its operator sees it), [`certificates`] (for TLS), [`pages`] (what a page of the documentation
-//! shows, run).
+//! [`operated`] (a process as its operator sees it), [`certificates`] (for TLS), [`answering`] (a server that it asks),
+//! [`pages`] (what a page of the documentation shows, run).
 
+pub mod answering;
 pub mod certificates;
 pub mod client;
 pub mod crash;

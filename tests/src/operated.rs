@@ -43,9 +43,18 @@ impl Operated {
     /// # Errors
     /// If it does not take calls.
     pub async fn start(flags: &[&str]) -> Result<Self> {
+        Self::start_in(&[], flags).await
+    }
+
+    /// As [`Operated::start`], with more in its environment.
+    ///
+    /// # Errors
+    /// If it does not take calls.
+    pub async fn start_in(environment: &[(&str, &str)], flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let log = std::fs::File::create(folder.path().join("log"))?;
         let mut command = serve(flags)?;
+        command.envs(environment.iter().copied());
         if !flags.contains(&"--data-dir") {
             command.arg("--data-dir").arg(folder.path().join("data"));
         }

@@ -6,16 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use hyper::Response;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, IsCa, KeyPair, SanType};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
+use stonetown_tests::answering::{Answering, Asked};
+use stonetown_tests::certificates::localhost;
 use stonetown_tests::home::{Home, err, out};
 use stonetown_tests::http::ask_with_certificate;
 use stonetown_tests::operated::{Operated, fails_to_serve};
 use stonetown_tests::server::KEY;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 const ISSUER: &str = "https://idp.example.com";
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,13 +38,24 @@ impl Signer {
     }
 
     fn token(&self, issuer: &str, subject: &str, audience: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let header = json!({ "alg": "ES256", "kid": self.1 }).to_string();
-        let claims = json!({ "iss": issuer, "sub": subject, "aud": audience, "exp": now + 600 }).to_string();
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        self.signed("ES256", &claims(issuer, subject, audience))
+    }
+
+    fn signed(&self, algorithm: &str, claims: &Value) -> String {
+        let header = json!({ "alg": algorithm, "kid": self.1 }).to_string();
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_string()));
         let made = self.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(made))
     }
+}
+
+/// What a good token says, for ten minutes.
+fn claims(issuer: &str, subject: &str, audience: &str) -> Value {
+    json!({ "iss": issuer, "sub": subject, "aud": audience, "exp": now() + 600 })
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// What a command at a server said, and whether it succeeded.
@@ -55,8 +67,12 @@ async fn said(home: &Home, server: &Operated, token: &str, args: &[&str]) -> Res
 }
 
 async fn make_build(home: &Home, server: &Operated, name: &[&str]) {
+    make(home, server, "build", name).await;
+}
+
+async fn make(home: &Home, server: &Operated, principal: &str, name: &[&str]) {
     let reason = ["--kind", "human", "--reason", "test"];
-    said(home, server, KEY, &[&["principal", "create", "build"], &reason[..], name].concat()).await.unwrap();
+    said(home, server, KEY, &[&["principal", "create", principal], &reason[..], name].concat()).await.unwrap();
 }
 
 /// Waits until who calls with a token is let in.
@@ -85,19 +101,30 @@ async fn a_token_of_an_issuer_is_its_principal_and_its_keys_can_change() {
     let who = said(&home, &server, &token, &["whoami"]).await.unwrap();
     assert!(who.starts_with("build") && who.contains("proved by jwt"), "{who}");
 
+    let good = claims(ISSUER, "repo:acme", "stonetown");
+    let [mut over, mut early, mut long] = [good.clone(), good.clone(), good.clone()];
+    over["exp"] = json!(now() - 60);
+    early["nbf"] = json!(now() + 600);
+    long["padding"] = json!("a".repeat(16 << 10));
     let later = second.token(ISSUER, "repo:acme", "stonetown");
     for (what, token, why) in [
         ("another subject", first.token(ISSUER, "repo:evil", "stonetown"), "unknown token"),
         ("another audience", first.token(ISSUER, "repo:acme", "elsewhere"), "unknown token"),
         ("another issuer", first.token("https://evil.example.com", "repo:acme", "stonetown"), "unknown token"),
         ("a key that is not known", later.clone(), "key is not known"),
+        ("one that is over", first.signed("ES256", &over), "has expired"),
+        ("one that is not yet", first.signed("ES256", &early), "unknown token"),
+        ("a key of another kind", first.signed("RS256", &good), "key is not known"),
+        ("no signature", first.signed("none", &good), "unknown token"),
+        ("a shared secret", first.signed("HS256", &good), "key is not known"),
+        ("too long", first.signed("ES256", &long), "unknown token"),
     ] {
         let refusal = said(&home, &server, &token, &["whoami"]).await.unwrap_err();
         assert!(refusal.contains(why), "{what}: {refusal}");
     }
-    assert_eq!(server.metric("stonetown_log_ins_refused_total{reason=\"token_unknown\"}").await.unwrap(), 1.0);
-    assert_eq!(server.metric("stonetown_log_ins_refused_total{reason=\"token_unknown_key\"}").await.unwrap(), 1.0);
-    assert_eq!(server.metric("stonetown_log_ins_refused_total{reason=\"unknown\"}").await.unwrap(), 2.0);
+    assert_eq!(server.metric("stonetown_log_ins_refused_total{reason=\"token_unknown\"}").await.unwrap(), 3.0);
+    assert_eq!(server.metric("stonetown_log_ins_refused_total{reason=\"token_unknown_key\"}").await.unwrap(), 3.0);
+    assert_eq!(server.metric("stonetown_log_ins_refused_total{reason=\"unknown\"}").await.unwrap(), 3.0);
 
     home.write("keys.json", "no keys");
     server.until("stonetown_oidc_key_refreshes_failed_total", |failed| failed >= 1.0).await.unwrap();
@@ -113,27 +140,20 @@ async fn a_token_of_an_issuer_is_its_principal_and_its_keys_can_change() {
 }
 
 /// An issuer on this machine that publishes these keys.
-async fn issuer(keys: String) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let issuer = format!("http://{}", listener.local_addr().unwrap());
-    let description = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") }).to_string();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut asked = vec![0; 4096];
-            let length = stream.read(&mut asked).await.unwrap();
-            let body = if asked[..length].starts_with(b"GET /keys ") { &keys } else { &description };
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
-        }
-    });
-    issuer
+async fn issuer(tls: Option<&CertifiedKey<KeyPair>>, keys: String) -> Answering {
+    let answer = move |asked: Asked| {
+        let description = json!({ "issuer": asked.url, "jwks_uri": format!("{}/keys", asked.url) }).to_string();
+        Response::new(if asked.path == "/keys" { keys.clone() } else { description })
+    };
+    Answering::start(tls, answer).await.unwrap()
 }
 
 #[tokio::test]
 async fn keys_are_fetched_and_without_them_a_server_starts_and_refuses() {
     let (home, signer) = (Home::new(), Signer::new("only"));
-    let issuer = issuer(signer.published()).await;
-    let token = signer.token(&issuer, "repo:acme", "stonetown");
+    let at = issuer(None, signer.published()).await;
+    let issuer = &at.url;
+    let token = signer.token(issuer, "repo:acme", "stonetown");
     let accepted = format!("{issuer}=stonetown");
     let flags = ["--datastore-engine", "memory", "--oidc-refresh-interval", "1s", "--oidc-issuer", &accepted];
 
@@ -148,6 +168,66 @@ async fn keys_are_fetched_and_without_them_a_server_starts_and_refuses() {
     let refusal = said(&home, &server, &token, &["whoami"]).await.unwrap_err();
     assert!(refusal.contains("not known yet"), "{refusal}");
     assert!(server.log().unwrap().contains("not public"), "{}", server.log().unwrap());
+}
+
+#[tokio::test]
+async fn keys_come_from_whom_the_authorities_of_the_machine_vouch_for() {
+    let (home, signer) = (Home::new(), Signer::new("only"));
+    let (own, other) = (localhost().unwrap(), localhost().unwrap());
+    let [trusted, wrong] =
+        [("trusted", &own), ("wrong", &other)].map(|(name, pair)| home.write(name, &pair.cert.pem()));
+    let at = issuer(Some(&own), signer.published()).await;
+    let token = signer.token(&at.url, "repo:acme", "stonetown");
+    let accepted = format!("{}=stonetown", at.url);
+    let mut flags = vec!["--datastore-engine", "memory", "--oidc-allow-private-addresses"];
+    flags.extend(["--oidc-refresh-interval", "1s", "--oidc-issuer", &accepted]);
+
+    let server = Operated::start_in(&[("SSL_CERT_FILE", &trusted)], &flags).await.unwrap();
+    make_build(&home, &server, &["--oidc", &format!("{}#repo:acme", at.url)]).await;
+    assert!(until_let_in(&home, &server, &token).await.starts_with("build"));
+    drop(server);
+
+    let server = Operated::start_in(&[("SSL_CERT_FILE", &wrong)], &flags).await.unwrap();
+    server.until("stonetown_oidc_key_refreshes_failed_total", |failed| failed >= 1.0).await.unwrap();
+    assert!(said(&home, &server, &token, &["whoami"]).await.unwrap_err().contains("not known yet"));
+    assert!(server.log().unwrap().contains("certificate"), "{}", server.log().unwrap());
+}
+
+/// Of a token about somebody for whom another acts (RFC 8693) the caller is who acts, and all whom it names have to be known.
+#[tokio::test]
+async fn of_a_token_in_which_another_acts_that_one_calls() {
+    let (home, signer) = (Home::new(), Signer::new("only"));
+    let file = home.write("keys.json", &signer.published());
+    let (issuer, keys) = (format!("{ISSUER}=stonetown"), format!("{ISSUER}={file}"));
+    let flags = ["--datastore-engine", "memory", "--oidc-issuer", &issuer, "--oidc-keys", &keys];
+    let server = Operated::start(&flags).await.unwrap();
+    make_build(&home, &server, &["--oidc", &format!("{ISSUER}#repo:acme")]).await;
+    make(&home, &server, "fixer", &["--oidc", &format!("{ISSUER}#fixer")]).await;
+
+    let token = |act: Value| {
+        let mut claims = claims(ISSUER, "repo:acme", "stonetown");
+        claims["act"] = act;
+        signer.signed("ES256", &claims)
+    };
+    let who = said(&home, &server, &token(json!({ "sub": "fixer" })), &["whoami"]).await.unwrap();
+    assert!(who.starts_with("fixer") && who.contains("proved by jwt"), "{who}");
+    let who = said(&home, &server, &token(json!({ "sub": "fixer", "act": { "sub": "repo:acme" } })), &["whoami"]).await;
+    assert!(who.unwrap().starts_with("fixer"), "the outermost is who acts now");
+    for act in [
+        json!({ "sub": "nobody" }),
+        json!({ "sub": "fixer", "act": { "sub": "nobody" } }),
+        json!({ "sub": "fixer", "iss": "https://evil.example.com" }),
+        json!({ "iss": ISSUER }),
+        json!({ "sub": ["fixer"] }),
+        json!("fixer"),
+        Value::Null,
+    ] {
+        let refusal = said(&home, &server, &token(act.clone()), &["whoami"]).await.unwrap_err();
+        assert!(refusal.contains("unknown token"), "{act}: {refusal}");
+    }
+    said(&home, &server, KEY, &["principal", "quarantine", "build", "--reason", "test"]).await.unwrap();
+    let refusal = said(&home, &server, &token(json!({ "sub": "fixer" })), &["whoami"]).await.unwrap_err();
+    assert!(refusal.contains("quarantined"), "nobody acts for who is cut off: {refusal}");
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! One process of Stonetown: configuration, authentication, TLS, metrics, housekeeping and shutdown. The one place that chooses
 //! implementations and connects them; what a request means is decided elsewhere.
 //!
-//! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `oidc.rs`, `listen.rs`, `tls.rs`, `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`,
-//! `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
+//! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `oidc.rs`, `outbound.rs`, `listen.rs`, `tls.rs`, `cors.rs`,
+//! `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`, `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
 //! for test suites.
 
 pub mod audit;
@@ -19,6 +19,7 @@ mod logs;
 mod metrics;
 mod observe;
 mod oidc;
+mod outbound;
 mod peer;
 mod run;
 mod testing;
@@ -31,5 +32,6 @@ pub use config::{Config, Engine, TestingConfig};
 pub use keys::KeysError;
 pub use logs::start_logging;
 pub use oidc::FetchError;
+pub use outbound::{OutboundError, PlaceError};
 pub use run::{Running, ServeError, serve};
 pub use testing::{RunningTesting, serve_testing};

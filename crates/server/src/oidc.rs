@@ -18,10 +18,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::ServeError;
 use crate::config::IdentityConfig;
-use fetch::Fetcher;
+use crate::outbound::{Outbound, OutboundError};
 
 pub use fetch::FetchError;
-pub(crate) use fetch::place;
 
 /// Time between two looks at least, where tokens with unknown keys ask for them.
 const ASKED_INTERVAL_MIN: Duration = Duration::from_secs(60);
@@ -57,7 +56,7 @@ pub(crate) struct KeysState<'a> {
 
 enum Source {
     File(PathBuf),
-    Discovery(Arc<Fetcher>),
+    Discovery(Outbound),
 }
 
 impl Issuers {
@@ -70,17 +69,16 @@ impl Issuers {
         for accepted in &config.oidc_issuer {
             audiences.entry(&accepted.issuer).or_default().push(accepted.audience.clone());
         }
-        let mut fetcher = None;
+        if audiences.is_empty() {
+            return Ok(Issuers::default());
+        }
+        let outbound = Outbound::new(config.oidc_allow_private_addresses).map_err(ServeError::Internal)?;
         let mut watched = Vec::new();
         for (name, audiences) in audiences {
             let file = config.oidc_keys.iter().find(|keys| keys.issuer == name);
-            let source = match (file, &fetcher) {
-                (Some(keys), _) => Source::File(keys.file.clone()),
-                (None, Some(fetcher)) => Source::Discovery(Arc::clone(fetcher)),
-                (None, None) => {
-                    let made = Fetcher::new(config.oidc_allow_private_addresses).map_err(ServeError::Internal)?;
-                    Source::Discovery(Arc::clone(fetcher.insert(Arc::new(made))))
-                }
+            let source = match file {
+                Some(keys) => Source::File(keys.file.clone()),
+                None => Source::Discovery(outbound.clone()),
             };
             let one = Watched {
                 issuer: Arc::new(Issuer::new(name, audiences)),
@@ -141,11 +139,11 @@ impl Watched {
     /// Whether the keys could be had.
     async fn refresh(&self) -> bool {
         let had = match &self.source {
-            Source::Discovery(fetcher) => fetcher.keys(self.issuer.name()).await,
+            Source::Discovery(outbound) => fetch::keys(outbound, self.issuer.name()).await,
             Source::File(path) => {
                 let path = path.clone();
                 let read = tokio::task::spawn_blocking(move || read(&path)).await;
-                read.unwrap_or_else(|error| Err(FetchError::Unreachable(error.to_string())))
+                read.unwrap_or_else(|error| Err(OutboundError::Unreachable(error.to_string()).into()))
             }
         };
         match had {

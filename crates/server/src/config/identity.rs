@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Period;
-use crate::oidc::place;
+use crate::outbound::place;
 
 /// Issuers that are trusted at a time.
 const ISSUERS_MAX: usize = 16;

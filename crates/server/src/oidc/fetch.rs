@@ -1,49 +1,21 @@
-//! Fetching what an issuer publishes. The settings name the issuer, and what it publishes names a second URL: neither may lead the
-//! server to addresses that only it can reach. So there are no redirects and no proxies, and each address is looked at when it
-//! is connected to, not before: what a name leads to can change in between.
+//! Fetching what an issuer publishes: a description of itself, and the keys at the place that this names.
 
-use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
-
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect::Policy;
-use reqwest::{Client, StatusCode, Url};
-use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use stonetown_identity::jwt::{KeySet, KeysError, SET_BYTES_MAX};
+
+use crate::outbound::{Outbound, OutboundError};
 
 /// Where an issuer describes itself, after its name (OpenID Connect Discovery).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// Bytes of that description at most.
 const DISCOVERY_BYTES_MAX: usize = 64 << 10;
-/// Time to reach an issuer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for one question to it.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Fetches keys.
-pub(super) struct Fetcher {
-    client: Client,
-    allow_private: bool,
-}
 
 /// Why keys cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Where they would be is none of the places that are asked.
+    /// The issuer does not answer.
     #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// It cannot be reached, or breaks off.
-    #[error("{0}")]
-    Unreachable(String),
-    /// It answers something else.
-    #[error("it answers {0}")]
-    Status(StatusCode),
-    /// It answers more than is read.
-    #[error("it answers more than {0} bytes")]
-    Large(usize),
+    Outbound(#[from] OutboundError),
     /// What it says of itself cannot be read.
     #[error("its discovery document cannot be read: {0}")]
     Discovery(serde_json::Error),
@@ -58,23 +30,6 @@ pub enum FetchError {
     File(String, std::io::Error),
 }
 
-/// Why a URL is not asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PlaceError {
-    /// It is none.
-    #[error("it is no URL")]
-    Form,
-    /// It is read by anybody on the way.
-    #[error("it is not https (http is for loopback addresses)")]
-    Plain,
-    /// It holds more than a place.
-    #[error("it has a user, a password or a fragment")]
-    Extra,
-    /// It is an address that only this network knows.
-    #[error("it leads to an address that is not public (--oidc-allow-private-addresses)")]
-    Private,
-}
-
 /// What is read of a discovery document.
 #[derive(Deserialize)]
 struct Discovery {
@@ -82,135 +37,15 @@ struct Discovery {
     jwks_uri: String,
 }
 
-impl Fetcher {
-    /// # Errors
-    /// When the machine's certificate authorities cannot be read.
-    pub(super) fn new(allow_private: bool) -> Result<Fetcher, String> {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .no_proxy()
-            .redirect(Policy::none())
-            .dns_resolver(Arc::new(Resolver { allow_private }))
-            .pool_max_idle_per_host(0)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| described(&error))?;
-        Ok(Fetcher { client, allow_private })
+/// The keys that an issuer publishes now.
+pub(super) async fn keys(outbound: &Outbound, issuer: &str) -> Result<KeySet, FetchError> {
+    let description = format!("{}{DISCOVERY}", issuer.trim_end_matches('/'));
+    let description = outbound.get(&description, DISCOVERY_BYTES_MAX).await?;
+    let Discovery { issuer: named, jwks_uri } = serde_json::from_slice(&description).map_err(FetchError::Discovery)?;
+    if named != issuer {
+        return Err(FetchError::OtherIssuer);
     }
-
-    /// The keys that an issuer publishes now.
-    pub(super) async fn keys(&self, issuer: &str) -> Result<KeySet, FetchError> {
-        let description = format!("{}{DISCOVERY}", issuer.trim_end_matches('/'));
-        let description = self.get(&description, DISCOVERY_BYTES_MAX).await?;
-        let Discovery { issuer: named, jwks_uri } =
-            serde_json::from_slice(&description).map_err(FetchError::Discovery)?;
-        if named != issuer {
-            return Err(FetchError::OtherIssuer);
-        }
-        Ok(KeySet::parse(&self.get(&jwks_uri, SET_BYTES_MAX).await?)?)
-    }
-
-    async fn get(&self, url: &str, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
-        let url = place(url, self.allow_private)?;
-        let unreachable = |error: reqwest::Error| FetchError::Unreachable(described(&error.without_url()));
-        let mut answer = self.client.get(url).send().await.map_err(unreachable)?;
-        if answer.status() != StatusCode::OK {
-            return Err(FetchError::Status(answer.status()));
-        }
-        let mut body = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(unreachable)? {
-            if body.len() + part.len() > bytes_max {
-                return Err(FetchError::Large(bytes_max));
-            }
-            body.extend_from_slice(&part);
-        }
-        Ok(body)
-    }
-}
-
-/// A URL that may be asked. A name in it is looked at when it is resolved.
-///
-/// # Errors
-/// See [`PlaceError`].
-pub(crate) fn place(text: &str, allow_private: bool) -> Result<Url, PlaceError> {
-    let url = Url::parse(text).map_err(|_| PlaceError::Form)?;
-    let host = url.host_str().ok_or(PlaceError::Form)?;
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
-    let is_loopback = address.is_some_and(|address| address.is_loopback());
-    if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback) {
-        return Err(PlaceError::Plain);
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(PlaceError::Extra);
-    }
-    if !allow_private && address.is_some_and(|address| !is_public(address)) {
-        return Err(PlaceError::Private);
-    }
-    Ok(url)
-}
-
-/// Resolves names as the machine does, and refuses those that lead where nobody should be led.
-struct Resolver {
-    allow_private: bool,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if !allow_private && found.iter().any(|address| !is_public(address.ip())) {
-                return Err(PlaceError::Private.into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// Whether an address is one of the public internet, by the registries of special purposes of IANA.
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    // "This" network; shared by customers of a provider; of protocols; for benchmarks; to relays of 6to4; reserved.
-    let is_special = matches!(
-        address.octets(),
-        [0, ..] | [100, 64..=127, ..] | [192, 0, 0, _] | [198, 18..=19, ..] | [192, 88, 99, _] | [240..=255, ..]
-    );
-    let is_local = address.is_private() || address.is_loopback() || address.is_link_local();
-    !(is_special || is_local || address.is_documentation() || address.is_multicast())
-}
-
-/// Only what is given out as global unicast, without the parts of it in which other addresses are hidden: Teredo and its like, 6to4.
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    match address.segments() {
-        [0x2001, 0..=0x01ff, ..] | [0x2001, 0x0db8, ..] | [0x2002, ..] | [0x3fff, 0..=0x0fff, ..] => false,
-        [first, ..] => first >> 13 == 0b001,
-    }
-}
-
-/// An error with what led to it.
-fn described(error: &dyn Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        said = format!("{said}: {error}");
-        cause = error.source();
-    }
-    said
+    Ok(KeySet::parse(&outbound.get(&jwks_uri, SET_BYTES_MAX).await?)?)
 }
 
 #[cfg(test)]
