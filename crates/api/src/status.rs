@@ -88,7 +88,7 @@ fn code(error: &Error) -> Code {
         | Error::TimeNotKept { .. }
         | Error::TimeAhead { .. } => Code::OutOfRange,
         Error::Serialization => Code::Aborted,
-        Error::ReadOnly(_) | Error::Unrecorded => Code::Unavailable,
+        Error::ReadOnly(_) | Error::Unrecorded(_) => Code::Unavailable,
         Error::Deadline => Code::DeadlineExceeded,
         Error::Cancelled => Code::Cancelled,
         Error::NeedsPool | Error::Internal(_) => Code::Internal,
@@ -196,7 +196,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::Denied { .. }
         | Error::TooManyStreams { .. }
         | Error::MemoryPressure { .. }
-        | Error::Unrecorded
+        | Error::Unrecorded(_)
         | Error::Internal(_) => return None,
     })
 }

@@ -2,6 +2,7 @@
 //! between a commit and its record loses nothing, and a commit needs not wait for the record.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use stonetown_storage::{
     Change as EdgeChange, Datastore, Edge, Effect, LogPiece, Snapshot, SnapshotError, StorageError, Table, read,
@@ -61,22 +62,24 @@ impl Changes {
         self.written
     }
 
-    /// Records what has been committed since. What fails is tried again at the next call.
-    pub(crate) fn follow(&mut self) -> Result<(), ChangesError> {
-        let followed = self.follow_to_head();
+    /// Records what has been committed since, until about `patience` is over. What fails, and what is left, is tried at the next
+    /// call.
+    pub(crate) fn follow(&mut self, patience: Duration) -> Result<(), ChangesError> {
+        let followed = self.follow_to_head(patience);
         if followed.is_err() {
             self.position = self.written;
         }
         followed
     }
 
-    fn follow_to_head(&mut self) -> Result<(), ChangesError> {
+    fn follow_to_head(&mut self, patience: Duration) -> Result<(), ChangesError> {
+        let begun = Instant::now();
         let head = self.datastore.head();
         if self.position > head {
             self.gap(HISTORY_WENT_BACK, head, self.position, 0)?;
             self.position = head;
         }
-        while self.position < self.datastore.head() {
+        while self.position < self.datastore.head() && begun.elapsed() < patience {
             let revision = self.position.next();
             match self.record(revision)? {
                 Recorded::Whole => self.position = revision,

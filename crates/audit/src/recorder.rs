@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use stonetown_storage::Datastore;
@@ -50,8 +50,11 @@ pub const CHANGES: &str = "changes";
 const LOG_INS_PER_SECOND: u32 = 10;
 /// Longest detail of a refused log-in, in bytes.
 const LOG_IN_DETAIL_BYTES_MAX: usize = 256;
-/// How long a strict call waits for the disk before it is refused.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a strict call waits for the disk before it is refused. Once the disk has kept everybody waiting for so long, strict calls
+/// are refused at once, so that they do not hold the threads that all other calls need.
+const STRICT_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long an erasure waits until it is recorded.
+const ERASURE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How recording is set up.
 #[derive(Debug)]
@@ -70,6 +73,8 @@ pub struct Options {
     pub strict: Strict,
     /// Caveat parameters whose values are not recorded.
     pub masked: Vec<String>,
+    /// How long a strict call waits for the disk before it is refused.
+    pub strict_wait_max: Duration,
     /// Bytes that may wait to be written.
     pub queue_bytes_max: usize,
     /// Bytes that the log of decisions may have on disk; beyond, its oldest segments go. 0 for no bound.
@@ -88,16 +93,35 @@ impl Options {
             build: String::new(),
             strict: Strict::default(),
             masked: Vec::new(),
+            strict_wait_max: STRICT_WAIT_MAX,
             queue_bytes_max: 16 << 20,
             decisions_bytes_max: 0,
         }
     }
 }
 
-/// A record that must be on disk before its call is answered is not.
+/// Why a record that must be on disk before its call is answered is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the decision cannot be recorded")]
-pub struct Unrecorded;
+pub enum Unrecorded {
+    /// There is nothing to record to.
+    #[error("this server keeps no log")]
+    NoLog,
+    /// What waits to be written has no room for more.
+    #[error("too much waits to be written to the log")]
+    QueueFull,
+    /// Writing or syncing failed.
+    #[error("the log cannot be written")]
+    NotSynced,
+    /// Nothing has been synced for as long as a call may wait.
+    #[error("the disk of the log has stalled")]
+    Stalled,
+    /// The wait, or the time of the call, was over.
+    #[error("the log was not synced in time")]
+    OutOfTime,
+    /// The server is ending.
+    #[error("the log is closed")]
+    Closed,
+}
 
 /// What happened so far, for metrics.
 #[derive(Debug, Default)]
@@ -108,6 +132,12 @@ pub struct Counters {
     pub changes: AtomicU64,
     /// Decisions that were lost; the log says so in a gap.
     pub lost: AtomicU64,
+    /// Records that their calls waited for.
+    pub strict: AtomicU64,
+    /// Microseconds that strict calls waited for the disk together.
+    pub strict_wait_micros: AtomicU64,
+    /// Strict calls that wait for the disk.
+    pub strict_waiting: AtomicU64,
     /// Strict calls that were refused because their record could not be synced.
     pub refused: AtomicU64,
     /// Syncs of the log of decisions.
@@ -129,6 +159,7 @@ pub struct Recorder {
     /// The record of this process's start in the log of decisions.
     start: u64,
     strict: Strict,
+    strict_wait_max: Duration,
     masked: Vec<String>,
     folder: PathBuf,
     /// The second of the last refused log-in, and how many there were in it.
@@ -140,6 +171,8 @@ pub struct Recorder {
 struct Shared {
     queue: Queue,
     counters: Counters,
+    /// Since when the writer has been at its present batch.
+    busy_since: Mutex<Option<Instant>>,
     erasures: Mutex<Vec<PendingErasure>>,
 }
 
@@ -191,7 +224,12 @@ impl Recorder {
         let (decisions, _, start) = open(DECISIONS, &mut mapped.halves)?;
         let (changes, found, _) = open(CHANGES, &mut [])?;
         let (queue, half) = Queue::new(mapped, options.queue_bytes_max);
-        let shared = Arc::new(Shared { queue, counters: Counters::default(), erasures: Mutex::default() });
+        let shared = Arc::new(Shared {
+            queue,
+            counters: Counters::default(),
+            busy_since: Mutex::default(),
+            erasures: Mutex::default(),
+        });
         shared.counters.position.store(found.position.0, Ordering::Relaxed);
         let changes = Changes::new(changes, datastore, &found);
         let indexer = Indexer::start(vec![folder.join(DECISIONS), folder.join(CHANGES)]);
@@ -203,6 +241,7 @@ impl Recorder {
             thread: Mutex::new(Some(thread)),
             start,
             strict: options.strict,
+            strict_wait_max: options.strict_wait_max,
             masked: options.masked,
             folder,
             log_ins: Mutex::default(),
@@ -210,7 +249,7 @@ impl Recorder {
         })
     }
 
-    /// Whether a permission is answered only after its record is synced.
+    /// Whether the settings say that a permission is answered only after its record is synced.
     #[must_use]
     pub fn is_strict(&self, resource_type: &str, permission: &str) -> bool {
         self.strict.covers(resource_type, permission)
@@ -238,8 +277,11 @@ impl Recorder {
     /// given before [`Recorder::wait`].
     ///
     /// # Errors
-    /// [`Unrecorded`] for a strict one that finds no room. Any other that finds none is counted.
+    /// [`Unrecorded`] for a strict one that finds no room, or a disk that has stalled. Any other that finds no room is counted.
     pub fn record(&self, mut decision: Decision<'_>, strict: bool) -> Result<Receipt, Unrecorded> {
+        if strict && self.has_stalled() {
+            return Err(self.refused(Unrecorded::Stalled));
+        }
         decision.start = self.start;
         let time = decision.time;
         let pushed = DRAFT.with_borrow_mut(|draft| {
@@ -247,12 +289,12 @@ impl Recorder {
             self.shared.queue.push(&draft.bytes, time.as_microsecond(), strict)
         });
         match pushed {
-            Ok(batch) => Ok(Receipt(batch)),
-            Err(Unrecorded) if strict => {
-                self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-                Err(Unrecorded)
+            Ok(batch) => {
+                self.shared.counters.strict.fetch_add(u64::from(strict), Ordering::Relaxed);
+                Ok(Receipt(batch))
             }
-            Err(Unrecorded) => {
+            Err(why) if strict => Err(self.refused(why)),
+            Err(_) => {
                 self.shared.counters.lost.fetch_add(1, Ordering::Relaxed);
                 Ok(Receipt(None))
             }
@@ -314,24 +356,42 @@ impl Recorder {
             let (recorded, is_recorded) = sync_channel(1);
             let pending = PendingErasure { fields, actor: actor.to_owned(), why: why.to_owned(), recorded };
             self.shared.erasures.lock().push(pending);
-            match is_recorded.recv_timeout(WAIT_MAX) {
+            match is_recorded.recv_timeout(ERASURE_WAIT_MAX) {
                 Ok(true) => Ok(()),
                 _ => Err(EraseError::Unrecorded),
             }
         })
     }
 
-    /// Waits until everything that `receipt` stands for is synced.
+    /// Waits until everything that `receipt` stands for is synced, until `deadline` at the latest.
     ///
     /// # Errors
     /// [`Unrecorded`] when it could not be, or not in time.
-    pub fn wait(&self, receipt: &Receipt) -> Result<(), Unrecorded> {
+    pub fn wait(&self, receipt: &Receipt, deadline: Option<Instant>) -> Result<(), Unrecorded> {
         let Some(batch) = &receipt.0 else { return Ok(()) };
-        if batch.wait(WAIT_MAX) {
-            return Ok(());
+        let counters = &self.shared.counters;
+        let begun = Instant::now();
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(begun));
+        counters.strict_waiting.fetch_add(1, Ordering::Relaxed);
+        let synced = batch.wait(left.min(self.strict_wait_max));
+        counters.strict_waiting.fetch_sub(1, Ordering::Relaxed);
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(0);
+        counters.strict_wait_micros.fetch_add(micros, Ordering::Relaxed);
+        match synced {
+            Some(true) => Ok(()),
+            Some(false) => Err(self.refused(Unrecorded::NotSynced)),
+            None => Err(self.refused(Unrecorded::OutOfTime)),
         }
+    }
+
+    /// Whether the disk has kept everybody waiting for as long as a strict call waits.
+    fn has_stalled(&self) -> bool {
+        self.shared.busy_since.lock().is_some_and(|since| since.elapsed() >= self.strict_wait_max)
+    }
+
+    fn refused(&self, why: Unrecorded) -> Unrecorded {
         self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-        Err(Unrecorded)
+        why
     }
 
     /// What happened so far.

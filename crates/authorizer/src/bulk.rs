@@ -61,7 +61,7 @@ impl Authorizer {
         let answered = self.answer_bulk(call, request);
         // Items were recorded one by one; a call that has none to show for it, or broke off, is recorded itself.
         match answered {
-            Err(error) if !matches!(error, Error::Unrecorded) => {
+            Err(error) if !matches!(error, Error::Unrecorded(_)) => {
                 self.recorded(call, Asked::of("check_bulk"), |_| Err(error))
             }
             answered => answered,
@@ -96,7 +96,7 @@ impl Authorizer {
                 }
             }
         }
-        self.wait_recorded(&receipt)?;
+        self.wait_recorded(call, &receipt)?;
         let schema = request.trace.then(|| world.schema().text());
         Ok(BulkCheckAnswer { at: world.token, answers, schema })
     }

@@ -73,6 +73,10 @@ impl Authorizer {
         effort: Effort,
         recording: &mut Recording<'_>,
     ) -> Result<CheckAnswer, Error> {
+        // A refusal may have to wait for the disk, too.
+        if effort == Effort::Inline && recording.is_strict() {
+            return Err(self.needs_pool());
+        }
         let resource_type = request.resource.object_type.as_ref();
         // How an answer comes about tells what is related to what, as an expansion does.
         let acts = [Act::Check(resource_type), Act::Enumerate(Some(resource_type))];
@@ -88,8 +92,7 @@ impl Authorizer {
         let is_long = request.trace || !request.with.is_empty() || !chain.is_empty();
         let may_block = !resident || recording.is_strict() || is_long;
         if effort == Effort::Inline && may_block {
-            self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
-            return Err(Error::NeedsPool);
+            return Err(self.needs_pool());
         }
         let overlay = self.overlay(&world, &request.with)?;
         let graph = &self.options.limits.graph;
@@ -135,11 +138,15 @@ impl Authorizer {
                 Ok(CheckAnswer { at: world.token, judged_at: world.now, membership, until, work, trace, schema })
             }
             Err(stonetown_graph::GraphError::LimitExceeded { .. }) if effort == Effort::Inline => {
-                self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
-                Err(Error::NeedsPool)
+                Err(self.needs_pool())
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn needs_pool(&self) -> Error {
+        self.counters.checks_rerun.fetch_add(1, Ordering::Relaxed);
+        Error::NeedsPool
     }
 
     /// Refuses what the caller's credential does not cover.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use stonetown_audit::Unrecorded;
 use stonetown_graph::GraphError;
 use stonetown_schema::{CaveatDefinition, ParameterSource, SchemaError};
 use stonetown_storage::{CommitError, SnapshotError, StorageError};
@@ -300,8 +301,8 @@ pub enum Error {
         limit_bytes: u64,
     },
     /// The decision could not be recorded, and its permission requires that it is.
-    #[error("the decision could not be recorded, which this permission requires: try again later")]
-    Unrecorded,
+    #[error("the decision could not be recorded, which this permission requires: {0}")]
+    Unrecorded(#[from] Unrecorded),
     /// Something in the server; what, is in its log.
     #[error("internal error")]
     Internal(String),
@@ -431,7 +432,7 @@ impl Error {
             Error::TooManyCalls { .. } => "too_many_calls",
             Error::AboveQuota { .. } => "above_quota",
             Error::MemoryPressure { .. } => "memory_pressure",
-            Error::Unrecorded => "unrecorded",
+            Error::Unrecorded(_) => "unrecorded",
             Error::Refused(_) => "refused",
             Error::NoSuch(_) => "no_such",
             Error::Exists(_) => "exists",

@@ -1,5 +1,7 @@
 //! Loading many relationships as one transaction that need not fit in memory.
 
+use std::convert::Infallible;
+
 use stonetown_storage::{BulkMode, BulkWriter};
 use stonetown_tuple::{Consistency, Relationship, Revision, ZedToken};
 
@@ -33,9 +35,8 @@ impl Authorizer {
 
     /// What comes to its end is recorded there.
     fn record_refused_import(&self, call: &Call, error: Error) -> Error {
-        match self.recorded(call, Asked::write("import"), |_| Err::<(), _>(error)) {
+        match self.recorded(call, Asked::write("import"), |_| Err::<Infallible, _>(error)) {
             Err(error) => error,
-            Ok(()) => Error::Unrecorded,
         }
     }
 

@@ -130,6 +130,8 @@ pub struct Options {
     pub materialize: Arc<[materialize::Watched]>,
     /// Whether nothing can be watched.
     pub watch_disabled: bool,
+    /// Whether what a schema says to be audited strictly is refused where nothing is recorded, rather than answered.
+    pub strict_needs_log: bool,
     /// What reads the time of the machine, where that is not the system.
     pub wall_clock: Option<clock::WallClock>,
 }

@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use stonetown_audit::{Decision, Outcome, Receipt, Recorder, ResultDigest};
+use stonetown_audit::{Decision, Outcome, Receipt, Recorder, ResultDigest, Unrecorded};
 use stonetown_graph::{Given, Membership, Trace};
 use stonetown_tuple::{
     CaveatContext, ObjectRef, RelationName, RelationshipFilter, Revision, SubjectRef, SubjectRelationFilter, Timestamp,
 };
 
+use crate::materialize::Watched;
 use crate::world::World;
 use crate::{Authorizer, Call, Chain, Error};
 
@@ -33,6 +34,8 @@ pub(crate) struct Asked<'a> {
     context: Option<&'a CaveatContext>,
     /// A write: its record follows the commit, which the log of changes has in any case.
     writes: bool,
+    /// About relationships, of which those of all types and relations that are not named.
+    spans: bool,
 }
 
 impl<'a> Asked<'a> {
@@ -53,6 +56,11 @@ impl<'a> Asked<'a> {
 
     pub(crate) fn resource_type(self, resource_type: &'a str) -> Asked<'a> {
         Asked { resource_type, ..self }
+    }
+
+    /// About all relationships of a type; `""` for those of all types.
+    pub(crate) fn relationships_of(self, resource_type: &'a str) -> Asked<'a> {
+        Asked { resource_type, spans: true, ..self }
     }
 
     pub(crate) fn permission(self, permission: &'a RelationName) -> Asked<'a> {
@@ -85,6 +93,7 @@ impl<'a> Asked<'a> {
             subject_type: subject.map_or("", |subject| subject.subject_type.as_ref()),
             subject_id: subject.and_then(|subject| subject.subject_id.as_ref()).map_or("", |id| id.as_str()),
             subject_relation,
+            spans: true,
             ..self
         }
     }
@@ -101,6 +110,8 @@ pub(crate) struct Recording<'a> {
     call: &'a Call,
     asked: Asked<'a>,
     begun: Option<Instant>,
+    /// Whether it matters what a schema says to be audited strictly.
+    guarded: bool,
     strict: bool,
     time: Option<Timestamp>,
     judged_at: Option<Timestamp>,
@@ -127,7 +138,7 @@ impl Authorizer {
         let mut recording = self.recording(call, asked);
         let answered = work(&mut recording);
         let receipt = recording.end(self, answered.as_ref().err());
-        let safe = receipt.and_then(|receipt| self.wait_recorded(&receipt));
+        let safe = receipt.and_then(|receipt| self.wait_recorded(call, &receipt));
         answered.and_then(|answer| safe.map(|()| answer))
     }
 
@@ -162,6 +173,7 @@ impl Authorizer {
             call,
             asked,
             begun: recorder.map(|_| Instant::now()),
+            guarded: (recorder.is_some() || self.options.strict_needs_log) && !asked.writes && !call.caller.is_itself(),
             strict,
             time: None,
             judged_at: None,
@@ -177,8 +189,8 @@ impl Authorizer {
     }
 
     /// Waits until what a receipt stands for is on disk.
-    pub(crate) fn wait_recorded(&self, receipt: &Receipt) -> Result<(), Error> {
-        self.recorder.as_ref().map_or(Ok(()), |recorder| recorder.wait(receipt).map_err(|_| Error::Unrecorded))
+    pub(crate) fn wait_recorded(&self, call: &Call, receipt: &Receipt) -> Result<(), Error> {
+        self.recorder.as_ref().map_or(Ok(()), |recorder| Ok(recorder.wait(receipt, call.deadline)?))
     }
 }
 
@@ -188,13 +200,29 @@ impl Recording<'_> {
         self.strict
     }
 
-    /// Notes what the answer rests on.
+    /// Notes what the answer rests on; from now on it is known whether it has to wait for the disk.
     pub(crate) fn see(&mut self, world: &World) {
+        let Asked { resource_type, permission, spans, .. } = self.asked;
+        if spans || !permission.is_empty() {
+            self.see_asked(world, resource_type, permission);
+        }
         self.time = Some(world.now);
         self.revision = world.token.revision;
         self.schema = world.schema_at;
         if let (Given::Call { peer_ip }, true) = (self.call.given, world.plan.asks_for_peer()) {
             self.peer = peer_ip;
+        }
+    }
+
+    /// Notes one of the permissions that the call is about, where it cannot say so when it begins.
+    pub(crate) fn see_asked(&mut self, world: &World, resource_type: &str, permission: &str) {
+        self.strict |= self.guarded && world.is_audited_strictly(resource_type, permission);
+    }
+
+    /// The same for permissions whose sets are handed out.
+    pub(crate) fn see_watched(&mut self, world: &World, watched: &[Watched]) {
+        for Watched { resource_type, permission, .. } in watched {
+            self.see_asked(world, resource_type.as_str(), permission.as_str());
         }
     }
 
@@ -258,13 +286,15 @@ impl Recording<'_> {
     /// Prepares for results that are handed out one after the other. Where the answer has to wait for the disk, none is handed
     /// out before a record says that it is about to be.
     pub(crate) fn begin_results(&mut self, authorizer: &Authorizer) -> Result<(), Error> {
-        if self.recorder.is_none() {
-            return Ok(());
-        }
-        self.results = Some(ResultDigest::default());
+        self.results = self.recorder.map(|_| ResultDigest::default());
+        self.begin(authorizer)
+    }
+
+    /// The same for results that are not counted.
+    pub(crate) fn begin(&mut self, authorizer: &Authorizer) -> Result<(), Error> {
         if self.strict {
             let receipt = self.record(authorizer, Outcome::Begun, "begun", true)?;
-            authorizer.wait_recorded(&receipt)?;
+            authorizer.wait_recorded(self.call, &receipt)?;
             self.strict = false;
         }
         Ok(())
@@ -279,14 +309,16 @@ impl Recording<'_> {
 
     /// Records how the call ended. What must be asked again is not recorded.
     pub(crate) fn end(mut self, authorizer: &Authorizer, error: Option<&Error>) -> Result<Receipt, Error> {
-        if matches!(error, Some(Error::NeedsPool)) || self.recorder.is_none() {
+        if matches!(error, Some(Error::NeedsPool)) {
             return Ok(Receipt::default());
         }
-        if let Some(error) = error {
+        if let (Some(error), Some(_)) = (error, self.recorder) {
             (self.outcome, self.reason) = (Outcome::Failed, error.name());
             self.detail = error.to_string().into();
         }
-        let (outcome, reason, strict) = (self.outcome, self.reason, self.strict);
+        // Nobody waits for the record of a call that has ended already.
+        let strict = self.strict && !matches!(error, Some(Error::Unrecorded(_) | Error::Deadline | Error::Cancelled));
+        let (outcome, reason) = (self.outcome, self.reason);
         self.record(authorizer, outcome, reason, strict)
     }
 
@@ -297,7 +329,9 @@ impl Recording<'_> {
         reason: &str,
         strict: bool,
     ) -> Result<Receipt, Error> {
-        let Some(recorder) = self.recorder else { return Ok(Receipt::default()) };
+        let Some(recorder) = self.recorder else {
+            return if strict { Err(Unrecorded::NoLog.into()) } else { Ok(Receipt::default()) };
+        };
         let results = if outcome == Outcome::Begun { None } else { self.results.take() };
         let (count, digest) = results.map(ResultDigest::finish).map_or((0, None), |(n, hash)| (n, Some(hash)));
         let context = match (self.asked.context, self.peer) {
@@ -335,7 +369,7 @@ impl Recording<'_> {
             actors: actors.iter().map(String::as_str).collect(),
             detail: &self.detail[..self.detail.floor_char_boundary(DETAIL_BYTES_MAX)],
         };
-        recorder.record(decision, strict).map_err(|_| Error::Unrecorded)
+        Ok(recorder.record(decision, strict)?)
     }
 }
 

@@ -124,8 +124,8 @@ impl Authorizer {
         // What is handed out is what the log of changes has: that a watch begins, and of what, is enough.
         let asked = match (&request.filters[..], &request.object_types[..]) {
             ([filter], _) => Asked::of("watch").filter(filter),
-            (_, [object_type]) => Asked::of("watch").resource_type(object_type.as_str()),
-            _ => Asked::of("watch"),
+            (_, [object_type]) => Asked::of("watch").relationships_of(object_type.as_str()),
+            _ => Asked::of("watch").relationships_of(""),
         };
         self.recorded(call, asked, |recording| self.begin_watch(call, request, recording))
     }

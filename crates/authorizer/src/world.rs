@@ -26,6 +26,8 @@ pub struct World {
     pub now: Timestamp,
     /// The token of the revision.
     pub token: ZedToken,
+    /// The newest schema of the store, where the revision is an older one.
+    newest: Option<Arc<Plan>>,
 }
 
 /// Where a page goes on: in the world of the first page.
@@ -88,7 +90,9 @@ impl Authorizer {
         let snapshot = self.datastore.snapshot(store, revision)?;
         let (schema_at, plan) = self.plan(&*snapshot)?;
         let index = self.index.view(store, revision);
-        Ok(World { snapshot, plan, index, schema_at, now, token: self.token(revision) })
+        let head = self.datastore.head();
+        let newest = if revision < head { Some(self.plan(&*self.datastore.snapshot(store, head)?)?.1) } else { None };
+        Ok(World { snapshot, plan, index, schema_at, now, token: self.token(revision), newest })
     }
 
     /// The compiled schema of a snapshot, compiled once for each version of it, and the revision that wrote it.
@@ -153,6 +157,13 @@ impl World {
             deadline: call.deadline,
             cancel: call.cancelled.as_deref(),
         }
+    }
+
+    /// Whether an answer about a relation or permission waits for its record: as this schema says, or the newest. Asking of the
+    /// past is no way around what is told since.
+    pub(crate) fn is_audited_strictly(&self, resource_type: &str, permission: &str) -> bool {
+        let says = |plan: &Plan| plan.schema().is_audited_strictly(resource_type, permission);
+        says(&self.plan) || self.newest.as_deref().is_some_and(says)
     }
 
     /// The schema of this world.

@@ -60,8 +60,8 @@ impl Declaration {
     fn terms(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Declaration::Definition => ("a definition", &[]),
-            Declaration::Relation => ("a relation", &[]),
-            Declaration::Permission => ("a permission", &[]),
+            Declaration::Relation => ("a relation", &["audit"]),
+            Declaration::Permission => ("a permission", &["audit"]),
             Declaration::Splat => ("`...`", &[]),
             Declaration::Caveat => ("a caveat", &["server", "stored", "trusted"]),
         }

@@ -92,7 +92,7 @@ pub(crate) fn compile(source: &str, options: &CompileOptions<'_>) -> Result<Comp
         return Err(reports.into_errors(SchemaErrorKind::Type, &files));
     }
 
-    let mut schema = Schema { definitions, caveats: compiled, text: String::new() };
+    let mut schema = Schema::of(definitions, compiled);
     schema.text = text::write(&schema);
     if schema.text.len() > SCHEMA_BYTES_MAX {
         let message = format!("the schema has more than {SCHEMA_BYTES_MAX} bytes in its canonical form");
@@ -248,7 +248,7 @@ impl Lower<'_> {
         self.enter_member(&relation.name);
         let name = self.relation_name(&relation.name);
         let allowed = relation.types.iter().filter_map(|allowed| self.allowed_type(allowed)).collect();
-        Some(Relation { name: name?, doc: relation.doc.clone(), allowed })
+        Some(Relation { name: name?, doc: relation.doc.clone(), guards: relation.guards.clone(), allowed })
     }
 
     fn allowed_type(&mut self, node: &TypeNode) -> Option<AllowedType> {
@@ -271,7 +271,8 @@ impl Lower<'_> {
         let types: Vec<ObjectType> = permission.annotation.iter().filter_map(|name| self.object_type(name)).collect();
         let annotation = if permission.annotation.is_empty() { None } else { Some(types) };
         let expression = self.expression(&permission.expression);
-        Some(Permission { name: name?, doc: permission.doc.clone(), expression: expression?, annotation })
+        let (doc, guards) = (permission.doc.clone(), permission.guards.clone());
+        Some(Permission { name: name?, doc, guards, expression: expression?, annotation })
     }
 
     fn expression(&mut self, node: &ExpressionNode) -> Option<Expression> {

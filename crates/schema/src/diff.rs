@@ -2,6 +2,7 @@
 
 use stonetown_caveat::{Parameter, ParameterType};
 
+use crate::guards::Guard;
 use crate::schema::{AllowedType, CaveatDefinition, Definition, Permission, Relation, Schema};
 use crate::sources::ParameterSource;
 
@@ -35,6 +36,10 @@ pub enum RelationChange<'a> {
     TypeAdded(&'a AllowedType),
     /// It allows one kind of subjects less.
     TypeRemoved(&'a AllowedType),
+    /// Its annotations ask for something more.
+    GuardAdded(Guard),
+    /// Its annotations ask for something no more.
+    GuardRemoved(Guard),
 }
 
 /// What happened to a permission.
@@ -48,6 +53,10 @@ pub enum PermissionChange<'a> {
     DocChanged,
     /// Its expression is another than in this permission.
     ExpressionChanged(&'a Permission),
+    /// Its annotations ask for something more.
+    GuardAdded(Guard),
+    /// Its annotations ask for something no more.
+    GuardRemoved(Guard),
 }
 
 /// What happened to a caveat.
@@ -76,10 +85,16 @@ pub enum CaveatChange<'a> {
 }
 
 impl Difference<'_> {
-    /// Whether a guard that the old schema had by annotation is gone, so that more may be allowed than before.
+    /// Whether a guard that the old schema had by annotation is gone, so that more may be allowed than before, or with less
+    /// behind it.
     #[must_use]
     pub fn loosens(&self) -> bool {
-        matches!(self, Difference::Caveat(_, CaveatChange::SourceRemoved(..)))
+        matches!(
+            self,
+            Difference::Caveat(_, CaveatChange::SourceRemoved(..))
+                | Difference::Relation(_, _, RelationChange::GuardRemoved(_))
+                | Difference::Permission(_, _, PermissionChange::GuardRemoved(_))
+        )
     }
 }
 
@@ -134,6 +149,8 @@ fn definitions<'a>(old: &'a Definition, new: &'a Definition, found: &mut Vec<Dif
                 if before.expression != after.expression {
                     changed(PermissionChange::ExpressionChanged(before));
                 }
+                before.guards.difference(&after.guards).for_each(|gone| changed(PermissionChange::GuardRemoved(*gone)));
+                after.guards.difference(&before.guards).for_each(|come| changed(PermissionChange::GuardAdded(*come)));
             }
         }
     }
@@ -142,11 +159,14 @@ fn definitions<'a>(old: &'a Definition, new: &'a Definition, found: &mut Vec<Dif
 fn relations<'a>(old: &'a Relation, new: &'a Relation) -> impl Iterator<Item = RelationChange<'a>> {
     let doc = (old.doc != new.doc).then_some(RelationChange::DocChanged);
     let types = pairs(&old.allowed, &new.allowed, |allowed| allowed).into_iter();
-    doc.into_iter().chain(types.filter_map(|pair| match pair {
+    let types = types.filter_map(|pair| match pair {
         Pair::Removed(allowed) => Some(RelationChange::TypeRemoved(allowed)),
         Pair::Added(allowed) => Some(RelationChange::TypeAdded(allowed)),
         Pair::Both(..) => None,
-    }))
+    });
+    let gone = old.guards.difference(&new.guards).map(|guard| RelationChange::GuardRemoved(*guard));
+    let come = new.guards.difference(&old.guards).map(|guard| RelationChange::GuardAdded(*guard));
+    doc.into_iter().chain(types).chain(gone).chain(come)
 }
 
 fn caveats<'a>(old: &'a CaveatDefinition, new: &'a CaveatDefinition, found: &mut Vec<Difference<'a>>) {

@@ -17,7 +17,7 @@
 //! assert!(schema.definition("document").is_some_and(|document| document.permission("view").is_some()));
 //! ```
 //!
-//! Reading order: [`schema`](Schema) (the result), `syntax`, `lexer`, `parser`, `annotations`, `imports`, `partials`, `compile`,
+//! Reading order: [`schema`](Schema) (the result), `syntax`, `lexer`, `parser`, `annotations`, `guards`, `imports`, `partials`, `compile`,
 //! `sources`, `check`; then `text` (the canonical form), `rewrite`, `format`, `lint`, `diff` and `reachability`; `outline` and
 //! `complete` are for editors.
 
@@ -28,6 +28,7 @@ mod complete;
 mod diff;
 mod error;
 mod format;
+mod guards;
 mod imports;
 mod lexer;
 mod limits;
@@ -49,6 +50,7 @@ pub use complete::{Completion, CompletionKind, Completions, complete};
 pub use diff::{CaveatChange, Difference, PermissionChange, RelationChange, diff};
 pub use error::{SchemaError, SchemaErrorKind, Span};
 pub use format::format;
+pub use guards::Guard;
 pub use limits::{
     ANNOTATION_STEPS_MAX, ARROW_TYPES_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, ERRORS_MAX, EXCERPT_CHARACTERS_MAX,
     EXPRESSION_TERMS_MAX, FILES_MAX, MEMBERS_MAX, MESSAGE_CHARACTERS_MAX, NESTING_MAX, PATTERN_BYTES_MAX,

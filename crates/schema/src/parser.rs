@@ -4,8 +4,11 @@
 //! members then go on with the next one, so that one pass finds several errors. Nesting is bounded by
 //! [`NESTING_MAX`], everything else is loops.
 
+use std::collections::BTreeSet;
+
 use crate::annotations::{self, Annotation, Declaration};
 use crate::error::{Place, Report, Reports};
+use crate::guards::{self, Guard};
 use crate::lexer::{self, Token, TokenKind};
 use crate::limits::{EXPRESSION_TERMS_MAX, NESTING_MAX};
 use crate::syntax::{
@@ -194,20 +197,20 @@ impl Parser<'_> {
         let (start, doc) = (self.here(), self.doc());
         let member = match (self.kind(), self.text()) {
             (TokenKind::Word, "relation") => {
-                self.annotations(Declaration::Relation);
+                let guards = self.guards(Declaration::Relation);
                 let name = self.member_name("`relation`")?;
                 self.expect(TokenKind::Colon, "between a relation and its types")?;
                 let types = self.types()?;
-                MemberNode::Relation(RelationNode { name, doc, types, at: start.to(self.previous()) })
+                MemberNode::Relation(RelationNode { name, doc, guards, types, at: start.to(self.previous()) })
             }
             (TokenKind::Word, "permission") => {
-                self.annotations(Declaration::Permission);
+                let guards = self.guards(Declaration::Permission);
                 let name = self.member_name("`permission`")?;
                 let annotation = self.annotation()?;
                 self.expect(TokenKind::Equals, "between a permission and its expression")?;
                 let expression = self.expression()?;
                 let at = start.to(self.previous());
-                MemberNode::Permission(PermissionNode { name, doc, annotation, expression, at })
+                MemberNode::Permission(PermissionNode { name, doc, guards, annotation, expression, at })
             }
             (TokenKind::Ellipsis, _) if self.file.flags.partial => {
                 self.annotations(Declaration::Splat);
@@ -505,6 +508,15 @@ impl Parser<'_> {
             }
         }
         found
+    }
+
+    /// What they ask for above a relation or permission.
+    fn guards(&mut self, above: Declaration) -> BTreeSet<Guard> {
+        let (guards, refused) = guards::read(&self.annotations(above));
+        for (at, message) in refused {
+            let Failed = self.fail(at, message, &[]);
+        }
+        guards
     }
 
     /// Refuses annotations between the last document and the token `end`: they would say nothing.

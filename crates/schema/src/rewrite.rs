@@ -38,11 +38,10 @@ impl Schema {
         let kept = |name: &str| (rewriting.keep)(name);
         let definitions = self.definitions.iter().filter(|definition| kept(definition.name.as_str()));
         let caveats = self.caveats.iter().filter(|caveat| kept(caveat.name.as_str()));
-        let rewritten = Schema {
-            definitions: definitions.map(|one| rewriting.definition(one)).collect::<Result<_, _>>()?,
-            caveats: caveats.map(|one| rewriting.caveat(one)).collect::<Result<_, _>>()?,
-            text: String::new(),
-        };
+        let rewritten = Schema::of(
+            definitions.map(|one| rewriting.definition(one)).collect::<Result<_, _>>()?,
+            caveats.map(|one| rewriting.caveat(one)).collect::<Result<_, _>>()?,
+        );
         Ok(text::write(&rewritten))
     }
 }
@@ -76,7 +75,8 @@ impl Rewriting<'_> {
                 one.caveat = Some(CaveatName::new((self.caveat_name)(caveat.as_str()))?);
             }
         }
-        Ok(Relation { name: self.relation_name(&relation.name)?, doc: self.comment(&relation.doc), allowed })
+        let (name, doc) = (self.relation_name(&relation.name)?, self.comment(&relation.doc));
+        Ok(Relation { name, doc, guards: relation.guards.clone(), allowed })
     }
 
     fn permission(&self, permission: &Permission) -> Result<Permission, NameError> {
@@ -85,6 +85,7 @@ impl Rewriting<'_> {
         Ok(Permission {
             name: self.relation_name(&permission.name)?,
             doc: self.comment(&permission.doc),
+            guards: permission.guards.clone(),
             expression: self.expression(&permission.expression)?,
             annotation: annotation.transpose()?,
         })

@@ -1,5 +1,6 @@
 //! The compiled schema: what all other crates see.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use stonetown_caveat::Caveat;
@@ -7,6 +8,7 @@ use stonetown_tuple::{CaveatName, ObjectType, RelationName};
 
 use crate::compile::{self, CompileOptions};
 use crate::error::SchemaError;
+use crate::guards::Guard;
 use crate::sources::ParameterSource;
 
 /// A schema that has been read and checked: every name is well-formed, every reference that must resolve does.
@@ -17,6 +19,8 @@ pub struct Schema {
     pub(crate) definitions: Vec<Definition>,
     pub(crate) caveats: Vec<CaveatDefinition>,
     pub(crate) text: String,
+    /// The members that are audited strictly, by type.
+    strict: HashMap<ObjectType, HashSet<RelationName>>,
 }
 
 impl Schema {
@@ -28,6 +32,28 @@ impl Schema {
     /// with an error that names the limit.
     pub fn compile(source: &str, options: &CompileOptions<'_>) -> Result<Schema, Vec<SchemaError>> {
         compile::compile(source, options).map(|compiled| compiled.schema)
+    }
+
+    /// A schema of parts that have been checked, without its text.
+    pub(crate) fn of(definitions: Vec<Definition>, caveats: Vec<CaveatDefinition>) -> Schema {
+        let mut strict: HashMap<ObjectType, HashSet<RelationName>> = HashMap::new();
+        for definition in &definitions {
+            for member in definition.members().filter(|member| member.guards().contains(&Guard::StrictAudit)) {
+                strict.entry(definition.name.clone()).or_default().insert(member.name().clone());
+            }
+        }
+        Schema { definitions, caveats, text: String::new(), strict }
+    }
+
+    /// Whether a question about a relation or permission is answered only after its record is synced. An empty name stands for
+    /// all there are: then whether that is so of one of them.
+    #[must_use]
+    pub fn is_audited_strictly(&self, object_type: &str, member: &str) -> bool {
+        let has = |members: &HashSet<RelationName>| member.is_empty() || members.contains(member);
+        if object_type.is_empty() {
+            return self.strict.values().any(has);
+        }
+        self.strict.get(object_type).is_some_and(has)
     }
 
     /// The definitions, sorted by name.
@@ -133,6 +159,15 @@ impl<'a> Member<'a> {
             Member::Permission(permission) => &permission.name,
         }
     }
+
+    /// What its annotations ask for.
+    #[must_use]
+    pub fn guards(&self) -> &'a BTreeSet<Guard> {
+        match self {
+            Member::Relation(relation) => &relation.guards,
+            Member::Permission(permission) => &permission.guards,
+        }
+    }
 }
 
 /// A relation: which subjects relationships may name. Its text is its line in the canonical schema, without comments.
@@ -142,6 +177,8 @@ pub struct Relation {
     pub name: RelationName,
     /// The comments before it, as in [`Definition::doc`].
     pub doc: String,
+    /// What its annotations ask for.
+    pub guards: BTreeSet<Guard>,
     /// The kinds of subjects, at least one, none twice, in the order of the source.
     pub allowed: Vec<AllowedType>,
 }
@@ -178,6 +215,8 @@ pub struct Permission {
     pub name: RelationName,
     /// The comments before it, as in [`Definition::doc`].
     pub doc: String,
+    /// What its annotations ask for.
+    pub guards: BTreeSet<Guard>,
     /// The set.
     pub expression: Expression,
     /// The types of subjects that may have it, if the schema says so under `use typechecking`. Complete: no subject of

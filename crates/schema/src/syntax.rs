@@ -1,7 +1,10 @@
 //! The syntax tree: what was written, with its place, before names are resolved.
 
+use std::collections::BTreeSet;
+
 use crate::annotations::Annotation;
 use crate::error::Place;
+use crate::guards::Guard;
 use crate::schema::ArrowFunction;
 
 /// One file.
@@ -89,6 +92,7 @@ pub(crate) enum MemberNode {
 pub(crate) struct RelationNode {
     pub(crate) name: Name,
     pub(crate) doc: String,
+    pub(crate) guards: BTreeSet<Guard>,
     pub(crate) types: Vec<TypeNode>,
     pub(crate) at: Place,
 }
@@ -113,6 +117,7 @@ pub(crate) enum FormNode {
 pub(crate) struct PermissionNode {
     pub(crate) name: Name,
     pub(crate) doc: String,
+    pub(crate) guards: BTreeSet<Guard>,
     pub(crate) annotation: Vec<Name>,
     pub(crate) expression: ExpressionNode,
     pub(crate) at: Place,

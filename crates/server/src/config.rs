@@ -424,6 +424,7 @@ impl Config {
             watch_disabled: self.datastore_disable_watch_support,
             foreign_tokens_refused: self.mismatch_zed_token_behavior == ForeignToken::Error,
             checkpoints: self.checkpoints(),
+            strict_needs_log: true,
             wall_clock: None,
         }
     }

@@ -80,7 +80,7 @@ pub(crate) fn difference(difference: Difference<'_>) -> Option<wire::ReflectionS
         Difference::DefinitionAdded(one) => Diff::DefinitionAdded(definition(one)),
         Difference::DefinitionRemoved(one) => Diff::DefinitionRemoved(definition(one)),
         Difference::DefinitionDocChanged(one) => Diff::DefinitionDocCommentChanged(definition(one)),
-        Difference::Relation(parent, changed, change) => relation_change(relation(parent, changed), change),
+        Difference::Relation(parent, changed, change) => relation_change(relation(parent, changed), change)?,
         Difference::Permission(parent, changed, change) => {
             let changed = permission(parent, changed);
             match change {
@@ -88,6 +88,7 @@ pub(crate) fn difference(difference: Difference<'_>) -> Option<wire::ReflectionS
                 PermissionChange::Removed => Diff::PermissionRemoved(changed),
                 PermissionChange::DocChanged => Diff::PermissionDocCommentChanged(changed),
                 PermissionChange::ExpressionChanged(_) => Diff::PermissionExprChanged(changed),
+                PermissionChange::GuardAdded(_) | PermissionChange::GuardRemoved(_) => return None,
             }
         }
         Difference::Caveat(changed, change) => caveat_change(changed, change)?,
@@ -95,18 +96,20 @@ pub(crate) fn difference(difference: Difference<'_>) -> Option<wire::ReflectionS
     Some(wire::ReflectionSchemaDiff { diff: Some(diff) })
 }
 
-fn relation_change(relation: wire::ReflectionRelation, change: RelationChange<'_>) -> Diff {
+/// As [`difference`]: a guard is part of a comment.
+fn relation_change(relation: wire::ReflectionRelation, change: RelationChange<'_>) -> Option<Diff> {
     let of_type = |relation, allowed| wire::ReflectionRelationSubjectTypeChange {
         relation: Some(relation),
         changed_subject_type: Some(allowed_type(allowed)),
     };
-    match change {
+    Some(match change {
         RelationChange::Added => Diff::RelationAdded(relation),
         RelationChange::Removed => Diff::RelationRemoved(relation),
         RelationChange::DocChanged => Diff::RelationDocCommentChanged(relation),
         RelationChange::TypeAdded(allowed) => Diff::RelationSubjectTypeAdded(of_type(relation, allowed)),
         RelationChange::TypeRemoved(allowed) => Diff::RelationSubjectTypeRemoved(of_type(relation, allowed)),
-    }
+        RelationChange::GuardAdded(_) | RelationChange::GuardRemoved(_) => return None,
+    })
 }
 
 /// As [`difference`]: a source is part of a comment.

@@ -33,13 +33,13 @@ impl Batch {
         self.known.notify_all();
     }
 
-    /// Whether it was synced within `patience`.
-    pub(crate) fn wait(&self, patience: Duration) -> bool {
+    /// Whether it was synced; `None` if that is not known within `patience`.
+    pub(crate) fn wait(&self, patience: Duration) -> Option<bool> {
         let mut outcome = self.outcome.lock();
         if outcome.is_none() {
             self.known.wait_while_for(&mut outcome, |outcome| outcome.is_none(), patience);
         }
-        *outcome == Some(true)
+        *outcome
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -85,11 +85,12 @@ impl Queue {
     /// strict: then nobody is answered.
     pub(crate) fn push(&self, draft: &[u8], micros: i64, strict: bool) -> Result<Option<Arc<Batch>>, Unrecorded> {
         let mut waiting = self.waiting.lock();
-        if waiting.closed || waiting.half.used() + 4 + draft.len() > self.half_bytes_max {
+        let is_full = waiting.half.used() + 4 + draft.len() > self.half_bytes_max;
+        if waiting.closed || is_full {
             if !strict {
                 waiting.omit(Omitted::QueueFull, Tally { count: 1, from: micros, until: micros });
             }
-            return Err(Unrecorded);
+            return Err(if waiting.closed { Unrecorded::Closed } else { Unrecorded::QueueFull });
         }
         let early = self.half_bytes_max / FULL_SHARE;
         let was_early = waiting.half.used() < early;

@@ -107,7 +107,7 @@ fn a_strict_decision_is_on_disk_when_it_is_answered() {
     let recorder = place.open(place.options());
     for number in 0..5 {
         let receipt = recorder.record(decision("alice"), true).unwrap();
-        recorder.wait(&receipt).unwrap();
+        recorder.wait(&receipt, None).unwrap();
         // Without closing: as kill -9 would leave it.
         assert_eq!(place.of_kind(DECISIONS, "decision").len(), number + 1);
         assert_eq!(recorder.counters().unsynced.load(Ordering::Relaxed), 0);
@@ -158,13 +158,13 @@ fn on_a_full_disk_strict_calls_fail_and_the_rest_leaves_a_counted_gap() {
     let place = Place::new();
     let small = |directory, origin| Setup { sink: |file| Box::new(SmallDisk(file)), ..Setup::new(directory, origin) };
     let recorder = Recorder::open_with(place.options(), Arc::clone(&place.datastore), &small).unwrap();
-    let strict = |subject| recorder.record(decision(subject), true).and_then(|receipt| recorder.wait(&receipt));
+    let strict = |subject| recorder.record(decision(subject), true).and_then(|receipt| recorder.wait(&receipt, None));
     strict("before").unwrap();
     FULL.store(true, Ordering::SeqCst);
     for _ in 0..7 {
         recorder.record(decision("lost"), false).unwrap();
     }
-    assert_eq!(strict("refused"), Err(Unrecorded));
+    assert_eq!(strict("refused"), Err(Unrecorded::NotSynced));
     assert_eq!(recorder.counters().failing.load(Ordering::Relaxed), 1);
     assert_eq!(recorder.counters().refused.load(Ordering::Relaxed), 1);
     FULL.store(false, Ordering::SeqCst);
@@ -177,6 +177,88 @@ fn on_a_full_disk_strict_calls_fail_and_the_rest_leaves_a_counted_gap() {
     let subjects: Vec<_> =
         place.of_kind(DECISIONS, "decision").into_iter().map(|record| record["subject"].clone()).collect();
     assert_eq!(subjects, ["user:before", "user:after"]);
+}
+
+static STALLED: Mutex<()> = Mutex::new(());
+
+struct StallingDisk(File);
+
+impl Sink for StallingDisk {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        let _until_it_goes_on = STALLED.lock();
+        self.0.sync_data()
+    }
+}
+
+#[test]
+fn a_stalled_disk_refuses_strict_calls_in_time_and_then_at_once_and_loses_none_of_the_rest_in_silence() {
+    let place = Place::new();
+    let stalling =
+        |directory, origin| Setup { sink: |file| Box::new(StallingDisk(file)), ..Setup::new(directory, origin) };
+    let patience = Duration::from_millis(300);
+    let options = Options { strict_wait_max: patience, queue_bytes_max: 8_000, ..place.options() };
+    let recorder = Recorder::open_with(options, Arc::clone(&place.datastore), &stalling).unwrap();
+    let strict = |deadline| {
+        let receipt = recorder.record(decision("strict"), true)?;
+        recorder.wait(&receipt, deadline)
+    };
+    strict(None).unwrap();
+    let stall = STALLED.lock();
+    let begun = Instant::now();
+    assert_eq!(strict(Some(begun + Duration::from_millis(20))), Err(Unrecorded::OutOfTime), "the time of the call");
+    assert!(begun.elapsed() < patience);
+    assert_eq!(strict(None), Err(Unrecorded::OutOfTime));
+    let begun = Instant::now();
+    for _ in 0..10_000 {
+        assert_eq!(strict(None), Err(Unrecorded::Stalled));
+    }
+    assert!(begun.elapsed() < patience, "refused at once");
+    for _ in 0..100 {
+        recorder.record(decision("other"), false).unwrap();
+    }
+    drop(stall);
+    // Calls are taken again as soon as the disk goes on.
+    let begun = Instant::now();
+    while strict(None).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    recorder.close();
+    let counters = recorder.counters();
+    let (lost, refused) = (counters.lost.load(Ordering::Relaxed), counters.refused.load(Ordering::Relaxed));
+    assert!(refused >= 10_002 && counters.strict.load(Ordering::Relaxed) >= 4);
+    assert_eq!(counters.strict_waiting.load(Ordering::Relaxed), 0);
+    assert!(counters.strict_wait_micros.load(Ordering::Relaxed) > 300_000);
+    let others = subjects(&place).into_iter().filter(|subject| subject == "other").count() as u64;
+    let gaps: u64 = place.of_kind(DECISIONS, "gap").iter().map(|gap| gap["count"].as_u64().unwrap()).sum();
+    assert!(lost > 0, "there were more than the queue has room for");
+    assert_eq!((others + lost, gaps), (100, lost));
+}
+
+#[test]
+fn strict_decisions_of_many_share_a_sync() {
+    let place = Place::new();
+    let recorder = place.open(place.options());
+    std::thread::scope(|scope| {
+        for thread in 0..32 {
+            let recorder = &recorder;
+            scope.spawn(move || {
+                for number in 0..50 {
+                    let receipt = recorder.record(decision(&format!("{thread}-{number}")), true).unwrap();
+                    recorder.wait(&receipt, None).unwrap();
+                }
+            });
+        }
+    });
+    let syncs = recorder.counters().syncs.load(Ordering::Relaxed);
+    assert_eq!(place.of_kind(DECISIONS, "decision").len(), 1600, "all are there without closing");
+    assert!(syncs < 800, "{syncs} syncs");
 }
 
 #[test]
@@ -415,7 +497,7 @@ fn erased_fields_are_gone_from_the_disk_and_the_log_stays_whole() {
     let of_alice = Decision { context: r#"{"home":"alice-street"}"#, ..decision("alice") };
     let receipt = recorder.record(of_alice, true).unwrap();
     recorder.record(Decision { detail: "document:readme#view > user:alice", ..decision("bob") }, false).unwrap();
-    recorder.wait(&receipt).unwrap();
+    recorder.wait(&receipt, None).unwrap();
     let erasure = Erasure { object: Some("user:alice".to_owned()), caller: None };
     std::thread::sleep(Duration::from_millis(200));
     let fields = recorder.erase(&erasure, "key-1", "ticket 7").unwrap();

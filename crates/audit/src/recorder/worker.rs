@@ -23,6 +23,8 @@ use crate::segment;
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 /// How long a record waits at most before it is synced and signed for.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// How long changes are taken from the transaction log before decisions have their turn again.
+const FOLLOW_MAX: Duration = Duration::from_millis(200);
 /// How often a failure that lasts is told.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -84,10 +86,11 @@ impl Worker {
         loop {
             let taken = shared.queue.take(WRITE_EVERY, &mut self.half);
             let closed = taken.closed;
+            *shared.busy_since.lock() = Some(Instant::now());
             // A bug, or a standard error that cannot be written to, ends one batch and not the recording.
             let worked = catch_unwind(AssertUnwindSafe(|| {
                 self.write(&taken);
-                self.follow();
+                self.follow(if closed { Duration::MAX } else { FOLLOW_MAX });
                 self.record_erasures();
             }));
             if worked.is_err() {
@@ -100,6 +103,7 @@ impl Worker {
                 return;
             }
             self.keep_within_bound();
+            *shared.busy_since.lock() = None;
         }
     }
 
@@ -206,9 +210,9 @@ impl Worker {
         self.tell("the log of decisions cannot be written", error);
     }
 
-    fn follow(&mut self) {
+    fn follow(&mut self, patience: Duration) {
         let before = self.changes.log.size();
-        let followed = self.changes.follow();
+        let followed = self.changes.follow(patience);
         let counters = &self.shared.counters;
         counters.changes.fetch_add(self.changes.log.size().saturating_sub(before), Ordering::Relaxed);
         counters.position.store(self.changes.recorded().0, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use super::expiring::Expiring;
 use super::{Certainty, Moment, Scene, SetChild, SetRef, Watched, set_child, set_ref};
 use crate::admission::Weight;
 use crate::places::{Place, PlacesMax};
-use crate::recording::Asked;
+use crate::recording::{Asked, Recording};
 use crate::{Authorizer, Call, Error};
 
 /// What those who follow are told.
@@ -101,8 +101,8 @@ impl Authorizer {
     /// [`Error::Denied`], [`Error::NotMaterialized`], [`Error::TooManyStreams`], [`Error::MemoryPressure`], and [`Error::ForeignToken`],
     /// [`Error::FutureToken`] for a token that is not of the past.
     pub fn follow_sets(&self, call: &Call, start: Start) -> Result<Follower, Error> {
-        self.recorded(call, Asked::of("follow_sets"), |_| {
-            self.stream(call, self.options.materialize.clone(), Form::Shared, start)
+        self.recorded(call, Asked::of("follow_sets"), |recording| {
+            self.stream(call, self.options.materialize.clone(), Form::Shared, start, recording)
         })
     }
 
@@ -118,14 +118,22 @@ impl Authorizer {
     /// As [`Authorizer::follow_sets`], and [`Error::SnapshotExpired`] where the log or the snapshots do not reach back to the
     /// token.
     pub fn follow_permissions(&self, call: &Call, permissions: Vec<Watched>, start: Start) -> Result<Follower, Error> {
-        self.recorded(call, Asked::of("follow_permissions"), |_| {
-            self.stream(call, permissions.into(), Form::Flat, start)
+        self.recorded(call, Asked::of("follow_permissions"), |recording| {
+            self.stream(call, permissions.into(), Form::Flat, start, recording)
         })
     }
 
-    fn stream(&self, call: &Call, watched: Arc<[Watched]>, form: Form, start: Start) -> Result<Follower, Error> {
+    fn stream(
+        &self,
+        call: &Call,
+        watched: Arc<[Watched]>,
+        form: Form,
+        start: Start,
+        recording: &mut Recording<'_>,
+    ) -> Result<Follower, Error> {
         drop(self.admit(call, Weight::Heavy, &Authorizer::enumerating_all(&watched))?);
         self.check_materialized(call.store, &watched)?;
+        recording.see_watched(&self.world_at(call.store, self.datastore.head(), self.clock.now())?, &watched);
         let mut follower = self.follower(call, watched, form, start)?;
         let limits = &self.options.limits;
         let max = PlacesMax {

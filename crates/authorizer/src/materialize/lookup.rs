@@ -72,6 +72,8 @@ impl Authorizer {
         let moment = self.moment_of_request(call, request)?;
         let scene = self.scene(call.store, moment, &self.options.materialize, Form::Shared)?;
         recording.see(&scene.world);
+        recording.see_watched(&scene.world, self.materialized());
+        recording.begin(self)?;
         let evaluation = scene.evaluation(call, &self.options.limits.graph);
         let mut reader = Reader::new(&evaluation, &scene.sets);
         let names = Reader::new(&evaluation, &scene.sets);
@@ -124,6 +126,7 @@ impl Authorizer {
             let _permit = self.admit(call, Weight::Light, &Authorizer::enumerating_all(self.materialized()))?;
             self.check_materialized(call.store, &[])?;
             let moment = self.moment_of_request(call, &LookupSetsRequest { at, ..LookupSetsRequest::default() })?;
+            recording.see_watched(&self.world_at(call.store, moment.revision, moment.now)?, self.materialized());
             recording.see_revision(moment.revision);
             Ok((self.token(moment.revision), moment.now))
         })

@@ -65,6 +65,8 @@ fn line(difference: &Difference<'_>) -> String {
                 RelationChange::DocChanged => format!("~ {place}: comment"),
                 RelationChange::TypeAdded(allowed) => format!("+ {place}: type {allowed}"),
                 RelationChange::TypeRemoved(allowed) => format!("- {place}: type {allowed}"),
+                RelationChange::GuardAdded(guard) => format!("+ {place}: {guard}"),
+                RelationChange::GuardRemoved(guard) => format!("! {place}: no longer {guard}"),
             }
         }
         Difference::Permission(definition, permission, change) => {
@@ -74,6 +76,8 @@ fn line(difference: &Difference<'_>) -> String {
                 PermissionChange::Added => format!("+ {place} = {expression}"),
                 PermissionChange::Removed => format!("- {place} = {expression}"),
                 PermissionChange::DocChanged => format!("~ {place}: comment"),
+                PermissionChange::GuardAdded(guard) => format!("+ {place}: {guard}"),
+                PermissionChange::GuardRemoved(guard) => format!("! {place}: no longer {guard}"),
                 PermissionChange::ExpressionChanged(old) => format!("~ {place} = {expression}, was {}", old.expression),
             }
         }
@@ -125,11 +129,16 @@ fn value(difference: &Difference<'_>) -> Value {
                 RelationChange::DocChanged => "relationDocCommentChanged",
                 RelationChange::TypeAdded(_) => "relationSubjectTypeAdded",
                 RelationChange::TypeRemoved(_) => "relationSubjectTypeRemoved",
+                RelationChange::GuardAdded(_) => "relationGuardAdded",
+                RelationChange::GuardRemoved(_) => "relationGuardRemoved",
             });
             match change {
                 RelationChange::DocChanged => value["comment"] = json!(relation.doc),
                 RelationChange::TypeAdded(allowed) | RelationChange::TypeRemoved(allowed) => {
                     value["type"] = json!(allowed.to_string());
+                }
+                RelationChange::GuardAdded(guard) | RelationChange::GuardRemoved(guard) => {
+                    value["guard"] = json!(guard.to_string());
                 }
                 RelationChange::Added | RelationChange::Removed => {}
             }
@@ -142,12 +151,17 @@ fn value(difference: &Difference<'_>) -> Value {
                 PermissionChange::Removed => "permissionRemoved",
                 PermissionChange::DocChanged => "permissionDocCommentChanged",
                 PermissionChange::ExpressionChanged(_) => "permissionExprChanged",
+                PermissionChange::GuardAdded(_) => "permissionGuardAdded",
+                PermissionChange::GuardRemoved(_) => "permissionGuardRemoved",
             });
             match change {
                 PermissionChange::DocChanged => value["comment"] = json!(permission.doc),
                 PermissionChange::ExpressionChanged(old) => {
                     value["before"] = json!(old.expression.to_string());
                     value["after"] = json!(permission.expression.to_string());
+                }
+                PermissionChange::GuardAdded(guard) | PermissionChange::GuardRemoved(guard) => {
+                    value["guard"] = json!(guard.to_string());
                 }
                 PermissionChange::Added | PermissionChange::Removed => {}
             }

@@ -21,6 +21,8 @@ fn line(difference: &Difference<'_>) -> String {
                 RelationChange::DocChanged => format!("relation_doc_comment_changed {place} {}", relation.doc),
                 RelationChange::TypeAdded(allowed) => format!("relation_subject_type_added {place} {allowed}"),
                 RelationChange::TypeRemoved(allowed) => format!("relation_subject_type_removed {place} {allowed}"),
+                RelationChange::GuardAdded(guard) => format!("guard_added {place} {guard}"),
+                RelationChange::GuardRemoved(guard) => format!("guard_removed {place} {guard}"),
             }
         }
         Difference::Permission(definition, permission, change) => {
@@ -29,6 +31,8 @@ fn line(difference: &Difference<'_>) -> String {
                 PermissionChange::Added => format!("permission_added {place}"),
                 PermissionChange::Removed => format!("permission_removed {place}"),
                 PermissionChange::DocChanged => format!("permission_doc_comment_changed {place} {}", permission.doc),
+                PermissionChange::GuardAdded(guard) => format!("guard_added {place} {guard}"),
+                PermissionChange::GuardRemoved(guard) => format!("guard_removed {place} {guard}"),
                 PermissionChange::ExpressionChanged(old) => {
                     format!("permission_expr_changed {place} {} => {}", old.expression, permission.expression)
                 }
@@ -219,4 +223,24 @@ fn a_guard_that_is_gone_comes_first() {
         ]
     );
     assert_eq!(lines(&text("", ""), &text("// @stonetown server(now)", ""))[1], "source_added rule now server(now)");
+
+    let strict = "// @stonetown audit(strict)\n";
+    let text = |guard: &str, definition: &str| {
+        format!(
+            "{definition}definition doc {{ relation self: doc\n{guard}relation parent: doc\n{guard}permission all = parent }}"
+        )
+    };
+    let found = lines(&text(strict, "definition audience {}\n"), &text("", ""));
+    assert_eq!(
+        found,
+        [
+            "guard_removed doc#parent audit(strict)",
+            "guard_removed doc#all audit(strict)",
+            "definition_removed audience",
+            "relation_doc_comment_changed doc#parent ",
+            "permission_doc_comment_changed doc#all ",
+        ]
+    );
+    let found = lines(&text("", ""), &text(strict, ""));
+    assert_eq!((&*found[1], &*found[3]), ("guard_added doc#parent audit(strict)", "guard_added doc#all audit(strict)"));
 }

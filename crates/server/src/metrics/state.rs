@@ -221,6 +221,13 @@ fn put_audit(page: &mut Page<'_>, recorder: &Recorder, head: u64) -> fmt::Result
     page.count("audit_decisions", "Records written to the log of decisions", load(&counters.decisions))?;
     page.count("audit_changes", "Records written to the log of changes", load(&counters.changes))?;
     page.count("audit_lost", "Decisions that the log lacks, of which it says so", load(&counters.lost))?;
+    page.count("audit_strict", "Records that calls waited for", load(&counters.strict))?;
+    page.count(
+        "audit_strict_wait_microseconds",
+        "Time that calls waited for them",
+        load(&counters.strict_wait_micros),
+    )?;
+    page.gauge("audit_strict_waiting", "Calls that wait for their record", load(&counters.strict_waiting))?;
     page.count("audit_refused", "Calls refused as their record could not be synced", load(&counters.refused))?;
     page.count("audit_syncs", "Syncs of the log of decisions", load(&counters.syncs))?;
     page.count("audit_sync_microseconds", "Time that these syncs took", load(&counters.sync_micros))
