@@ -35,6 +35,8 @@ pub enum Size {
     S,
     /// About a million relationships.
     M,
+    /// About ten million, where the data set grows at all.
+    L,
 }
 
 /// A check to ask.

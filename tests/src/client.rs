@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use futures::TryStreamExt;
 use stonetown_api::client::relationship_to_wire;
 use stonetown_api::proto::authzed::api::v1 as wire;
+use stonetown_api::proto::stonetown::v1::decision_service_client::DecisionServiceClient;
 use stonetown_tuple::Relationship;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -38,6 +39,8 @@ pub struct Client {
     pub watch: WatchServiceClient<InterceptedService<Channel, Bearer>>,
     /// Counters.
     pub experimental: ExperimentalServiceClient<InterceptedService<Channel, Bearer>>,
+    /// Why, who and what.
+    pub decisions: DecisionServiceClient<InterceptedService<Channel, Bearer>>,
 }
 
 /// Sends the key with each call.
@@ -86,7 +89,8 @@ impl Client {
             permissions: PermissionsServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             schema: SchemaServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             watch: WatchServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            experimental: ExperimentalServiceClient::with_interceptor(channel, bearer),
+            experimental: ExperimentalServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            decisions: DecisionServiceClient::with_interceptor(channel, bearer),
         })
     }
 

@@ -20,6 +20,7 @@ pub(super) fn generate(builder: &mut Builder, size: Size, seed: u64) -> &'static
     let chains = match size {
         Size::S => 50,
         Size::M => 1_000,
+        Size::L => 10_000,
     };
     let mut random = Random::new(seed, "w6");
     for chain in 0..chains {

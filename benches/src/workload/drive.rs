@@ -46,6 +46,7 @@ impl Drive {
         match size {
             Size::S => Drive { users: 500, groups: 100, folders: 500, docs: 2_000 },
             Size::M => Drive { users: 100_000, groups: 10_000, folders: 50_000, docs: 400_000 },
+            Size::L => Drive { users: 850_000, groups: 85_000, folders: 425_000, docs: 3_400_000 },
         }
     }
 }
@@ -100,7 +101,7 @@ pub(super) fn generate_lookups(builder: &mut Builder, size: Size, seed: u64) -> 
     let drive = Drive::of(size);
     let counts: &[usize] = match size {
         Size::S => &[10, 300],
-        Size::M => &[10, 1_000, 100_000],
+        Size::M | Size::L => &[10, 1_000, 100_000],
     };
     for &count in counts {
         for (class, name) in ["direct", "group", "folder"].into_iter().enumerate() {

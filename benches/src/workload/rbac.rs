@@ -22,6 +22,7 @@ pub(super) fn generate(builder: &mut Builder, size: Size, seed: u64) -> &'static
     let (users, roles, resources) = match size {
         Size::S => (1_000, 20, 1_000),
         Size::M => (100_000, 100, 100_000),
+        Size::L => (1_000_000, 1_000, 1_000_000),
     };
     let mut random = Random::new(seed, "w1");
     let popular = Zipf::new(roles, 1.0, &mut random);

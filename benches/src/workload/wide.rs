@@ -19,7 +19,7 @@ definition resource {
 pub(super) fn generate(builder: &mut Builder, size: Size, seed: u64) -> &'static str {
     let (groups, narrow, users) = match size {
         Size::S => (2_000, 10, 100),
-        Size::M => (100_000, 200, 1_000),
+        Size::M | Size::L => (100_000, 200, 1_000),
     };
     let mut random = Random::new(seed, "w7");
     for group in 0..groups {

@@ -12,7 +12,7 @@ package v1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	_ "google.golang.org/protobuf/types/known/structpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -195,6 +195,95 @@ func (x *SubjectRef) GetRelation() string {
 	return ""
 }
 
+// Who wrote something, when and why.
+type Provenance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Who called; empty where that is not known.
+	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// The `reason` and the `ticket` that the write gave, as metadata of its transaction or with the prefix `stonetown.`.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Ticket string `protobuf:"bytes,4,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// All metadata of the transaction.
+	Metadata *structpb.Struct `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// The state that the write made.
+	Token         string `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Provenance) Reset() {
+	*x = Provenance{}
+	mi := &file_stonetown_v1_core_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provenance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provenance) ProtoMessage() {}
+
+func (x *Provenance) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_core_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provenance.ProtoReflect.Descriptor instead.
+func (*Provenance) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_core_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Provenance) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Provenance) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Provenance) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Provenance) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *Provenance) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Provenance) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 // The state that an answer is to rest on. None set is the newest.
 type Freshness struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -211,7 +300,7 @@ type Freshness struct {
 
 func (x *Freshness) Reset() {
 	*x = Freshness{}
-	mi := &file_stonetown_v1_core_proto_msgTypes[2]
+	mi := &file_stonetown_v1_core_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -223,7 +312,7 @@ func (x *Freshness) String() string {
 func (*Freshness) ProtoMessage() {}
 
 func (x *Freshness) ProtoReflect() protoreflect.Message {
-	mi := &file_stonetown_v1_core_proto_msgTypes[2]
+	mi := &file_stonetown_v1_core_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -236,7 +325,7 @@ func (x *Freshness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Freshness.ProtoReflect.Descriptor instead.
 func (*Freshness) Descriptor() ([]byte, []int) {
-	return file_stonetown_v1_core_proto_rawDescGZIP(), []int{2}
+	return file_stonetown_v1_core_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Freshness) GetRequirement() isFreshness_Requirement {
@@ -328,7 +417,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_stonetown_v1_core_proto_msgTypes[3]
+	mi := &file_stonetown_v1_core_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +429,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_stonetown_v1_core_proto_msgTypes[3]
+	mi := &file_stonetown_v1_core_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +442,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_stonetown_v1_core_proto_rawDescGZIP(), []int{3}
+	return file_stonetown_v1_core_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Page) GetSize() uint32 {
@@ -381,7 +470,7 @@ type Requestable struct {
 
 func (x *Requestable) Reset() {
 	*x = Requestable{}
-	mi := &file_stonetown_v1_core_proto_msgTypes[4]
+	mi := &file_stonetown_v1_core_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +482,7 @@ func (x *Requestable) String() string {
 func (*Requestable) ProtoMessage() {}
 
 func (x *Requestable) ProtoReflect() protoreflect.Message {
-	mi := &file_stonetown_v1_core_proto_msgTypes[4]
+	mi := &file_stonetown_v1_core_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +495,7 @@ func (x *Requestable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Requestable.ProtoReflect.Descriptor instead.
 func (*Requestable) Descriptor() ([]byte, []int) {
-	return file_stonetown_v1_core_proto_rawDescGZIP(), []int{4}
+	return file_stonetown_v1_core_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Requestable) GetTemplate() string {
@@ -435,7 +524,15 @@ const file_stonetown_v1_core_proto_rawDesc = "" +
 	"SubjectRef\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
-	"\brelation\x18\x03 \x01(\tR\brelation\"\xb3\x01\n" +
+	"\brelation\x18\x03 \x01(\tR\brelation\"\xc3\x01\n" +
+	"\n" +
+	"Provenance\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06ticket\x18\x04 \x01(\tR\x06ticket\x123\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x17.google.protobuf.StructR\bmetadata\x12\x14\n" +
+	"\x05token\x18\x06 \x01(\tR\x05token\"\xb3\x01\n" +
 	"\tFreshness\x12+\n" +
 	"\x10fully_consistent\x18\x01 \x01(\bH\x00R\x0ffullyConsistent\x12\x1b\n" +
 	"\bat_least\x18\x02 \x01(\tH\x00R\aatLeast\x12\x1f\n" +
@@ -473,25 +570,29 @@ func file_stonetown_v1_core_proto_rawDescGZIP() []byte {
 }
 
 var file_stonetown_v1_core_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stonetown_v1_core_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_stonetown_v1_core_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_stonetown_v1_core_proto_goTypes = []any{
 	(Outcome)(0),                  // 0: stonetown.v1.Outcome
 	(*ObjectRef)(nil),             // 1: stonetown.v1.ObjectRef
 	(*SubjectRef)(nil),            // 2: stonetown.v1.SubjectRef
-	(*Freshness)(nil),             // 3: stonetown.v1.Freshness
-	(*Page)(nil),                  // 4: stonetown.v1.Page
-	(*Requestable)(nil),           // 5: stonetown.v1.Requestable
-	nil,                           // 6: stonetown.v1.Requestable.ParametersEntry
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*Provenance)(nil),            // 3: stonetown.v1.Provenance
+	(*Freshness)(nil),             // 4: stonetown.v1.Freshness
+	(*Page)(nil),                  // 5: stonetown.v1.Page
+	(*Requestable)(nil),           // 6: stonetown.v1.Requestable
+	nil,                           // 7: stonetown.v1.Requestable.ParametersEntry
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 9: google.protobuf.Struct
 }
 var file_stonetown_v1_core_proto_depIdxs = []int32{
-	7, // 0: stonetown.v1.Freshness.at:type_name -> google.protobuf.Timestamp
-	6, // 1: stonetown.v1.Requestable.parameters:type_name -> stonetown.v1.Requestable.ParametersEntry
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	8, // 0: stonetown.v1.Provenance.at:type_name -> google.protobuf.Timestamp
+	9, // 1: stonetown.v1.Provenance.metadata:type_name -> google.protobuf.Struct
+	8, // 2: stonetown.v1.Freshness.at:type_name -> google.protobuf.Timestamp
+	7, // 3: stonetown.v1.Requestable.parameters:type_name -> stonetown.v1.Requestable.ParametersEntry
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_stonetown_v1_core_proto_init() }
@@ -499,7 +600,7 @@ func file_stonetown_v1_core_proto_init() {
 	if File_stonetown_v1_core_proto != nil {
 		return
 	}
-	file_stonetown_v1_core_proto_msgTypes[2].OneofWrappers = []any{
+	file_stonetown_v1_core_proto_msgTypes[3].OneofWrappers = []any{
 		(*Freshness_FullyConsistent)(nil),
 		(*Freshness_AtLeast)(nil),
 		(*Freshness_AtExactly)(nil),
@@ -511,7 +612,7 @@ func file_stonetown_v1_core_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stonetown_v1_core_proto_rawDesc), len(file_stonetown_v1_core_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -25,6 +25,188 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Why a decision cannot be asked again as it was asked then.
+type Obstacle int32
+
+const (
+	Obstacle_OBSTACLE_UNSPECIFIED Obstacle = 0
+	// The log does not have values that the question came with.
+	Obstacle_OBSTACLE_MASKED Obstacle = 1
+	// Personal fields were erased from the log.
+	Obstacle_OBSTACLE_ERASED Obstacle = 2
+	// The state that it rests on is no longer kept.
+	Obstacle_OBSTACLE_STATE_NOT_KEPT Obstacle = 3
+	// It was asked with relationships of its own, which the log does not have.
+	Obstacle_OBSTACLE_OVERLAID Obstacle = 4
+	// There was no answer but an error.
+	Obstacle_OBSTACLE_NO_ANSWER Obstacle = 5
+	// The subject was cut off then: nothing that was stored mattered.
+	Obstacle_OBSTACLE_CUT_OFF Obstacle = 6
+)
+
+// Enum value maps for Obstacle.
+var (
+	Obstacle_name = map[int32]string{
+		0: "OBSTACLE_UNSPECIFIED",
+		1: "OBSTACLE_MASKED",
+		2: "OBSTACLE_ERASED",
+		3: "OBSTACLE_STATE_NOT_KEPT",
+		4: "OBSTACLE_OVERLAID",
+		5: "OBSTACLE_NO_ANSWER",
+		6: "OBSTACLE_CUT_OFF",
+	}
+	Obstacle_value = map[string]int32{
+		"OBSTACLE_UNSPECIFIED":    0,
+		"OBSTACLE_MASKED":         1,
+		"OBSTACLE_ERASED":         2,
+		"OBSTACLE_STATE_NOT_KEPT": 3,
+		"OBSTACLE_OVERLAID":       4,
+		"OBSTACLE_NO_ANSWER":      5,
+		"OBSTACLE_CUT_OFF":        6,
+	}
+)
+
+func (x Obstacle) Enum() *Obstacle {
+	p := new(Obstacle)
+	*p = x
+	return p
+}
+
+func (x Obstacle) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Obstacle) Descriptor() protoreflect.EnumDescriptor {
+	return file_stonetown_v1_decision_proto_enumTypes[0].Descriptor()
+}
+
+func (Obstacle) Type() protoreflect.EnumType {
+	return &file_stonetown_v1_decision_proto_enumTypes[0]
+}
+
+func (x Obstacle) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Obstacle.Descriptor instead.
+func (Obstacle) EnumDescriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{0}
+}
+
+// Whether a relationship counts for a question.
+type StepState int32
+
+const (
+	StepState_STEP_STATE_UNSPECIFIED StepState = 0
+	StepState_STEP_STATE_HOLDS       StepState = 1
+	// Its condition depends on values that neither it nor the request gives.
+	StepState_STEP_STATE_MISSING_CONTEXT StepState = 2
+	StepState_STEP_STATE_CONDITION_FALSE StepState = 3
+	// Its condition could not be evaluated.
+	StepState_STEP_STATE_CONDITION_FAILED StepState = 4
+	// It begins later.
+	StepState_STEP_STATE_NOT_BEGUN StepState = 5
+	StepState_STEP_STATE_EXPIRED   StepState = 6
+)
+
+// Enum value maps for StepState.
+var (
+	StepState_name = map[int32]string{
+		0: "STEP_STATE_UNSPECIFIED",
+		1: "STEP_STATE_HOLDS",
+		2: "STEP_STATE_MISSING_CONTEXT",
+		3: "STEP_STATE_CONDITION_FALSE",
+		4: "STEP_STATE_CONDITION_FAILED",
+		5: "STEP_STATE_NOT_BEGUN",
+		6: "STEP_STATE_EXPIRED",
+	}
+	StepState_value = map[string]int32{
+		"STEP_STATE_UNSPECIFIED":      0,
+		"STEP_STATE_HOLDS":            1,
+		"STEP_STATE_MISSING_CONTEXT":  2,
+		"STEP_STATE_CONDITION_FALSE":  3,
+		"STEP_STATE_CONDITION_FAILED": 4,
+		"STEP_STATE_NOT_BEGUN":        5,
+		"STEP_STATE_EXPIRED":          6,
+	}
+)
+
+func (x StepState) Enum() *StepState {
+	p := new(StepState)
+	*p = x
+	return p
+}
+
+func (x StepState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StepState) Descriptor() protoreflect.EnumDescriptor {
+	return file_stonetown_v1_decision_proto_enumTypes[1].Descriptor()
+}
+
+func (StepState) Type() protoreflect.EnumType {
+	return &file_stonetown_v1_decision_proto_enumTypes[1]
+}
+
+func (x StepState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StepState.Descriptor instead.
+func (StepState) EnumDescriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{1}
+}
+
+// How whoever has a permission through a group is listed.
+type Groups int32
+
+const (
+	// As the members of the group.
+	Groups_GROUPS_FLATTENED Groups = 0
+	// The group itself, such as `group:eng#member`, as a relationship names it; it goes with no subject type.
+	Groups_GROUPS_AS_NAMED Groups = 1
+)
+
+// Enum value maps for Groups.
+var (
+	Groups_name = map[int32]string{
+		0: "GROUPS_FLATTENED",
+		1: "GROUPS_AS_NAMED",
+	}
+	Groups_value = map[string]int32{
+		"GROUPS_FLATTENED": 0,
+		"GROUPS_AS_NAMED":  1,
+	}
+)
+
+func (x Groups) Enum() *Groups {
+	p := new(Groups)
+	*p = x
+	return p
+}
+
+func (x Groups) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Groups) Descriptor() protoreflect.EnumDescriptor {
+	return file_stonetown_v1_decision_proto_enumTypes[2].Descriptor()
+}
+
+func (Groups) Type() protoreflect.EnumType {
+	return &file_stonetown_v1_decision_proto_enumTypes[2]
+}
+
+func (x Groups) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Groups.Descriptor instead.
+func (Groups) EnumDescriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{2}
+}
+
 type CheckRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Resource *ObjectRef             `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
@@ -35,6 +217,8 @@ type CheckRequest struct {
 	// Values for conditions.
 	Context   *structpb.Struct `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
 	Freshness *Freshness       `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// Whether to give reasons, as Explain does.
+	Explain bool `protobuf:"varint,6,opt,name=explain,proto3" json:"explain,omitempty"`
 	// Those who act for the subject, the nearest first: the first for the subject, each other one for the one before. Allowed is what is
 	// allowed to all of them, and what each may do for the one before. The caller is the last of them, or holds `chain_asserter`.
 	Chain         []*ObjectRef `protobuf:"bytes,10,rep,name=chain,proto3" json:"chain,omitempty"`
@@ -107,6 +291,13 @@ func (x *CheckRequest) GetFreshness() *Freshness {
 	return nil
 }
 
+func (x *CheckRequest) GetExplain() bool {
+	if x != nil {
+		return x.Explain
+	}
+	return false
+}
+
 func (x *CheckRequest) GetChain() []*ObjectRef {
 	if x != nil {
 		return x.Chain
@@ -125,6 +316,8 @@ type CheckResponse struct {
 	JudgedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=judged_at,json=judgedAt,proto3" json:"judged_at,omitempty"`
 	// Until when (exclusively) the answer stays allowed if nothing is written; not set if for ever, or if it is not allowed.
 	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	// Set where it was asked for.
+	Reasons *Reasons `protobuf:"bytes,6,opt,name=reasons,proto3" json:"reasons,omitempty"`
 	// Where the answer is denied: what the caller could ask for, or the principal that the
 	// subject stands for, to be allowed it.
 	Requestable   []*Requestable `protobuf:"bytes,10,rep,name=requestable,proto3" json:"requestable,omitempty"`
@@ -197,6 +390,13 @@ func (x *CheckResponse) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *CheckResponse) GetReasons() *Reasons {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
 func (x *CheckResponse) GetRequestable() []*Requestable {
 	if x != nil {
 		return x.Requestable
@@ -204,11 +404,1196 @@ func (x *CheckResponse) GetRequestable() []*Requestable {
 	return nil
 }
 
+type ExplainRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Resource *ObjectRef             `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// A permission or relation of the resource's type.
+	Permission string `protobuf:"bytes,2,opt,name=permission,proto3" json:"permission,omitempty"`
+	// Who; not a wildcard.
+	Subject *SubjectRef `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Values for conditions.
+	Context   *structpb.Struct `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
+	Freshness *Freshness       `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// How many near misses to show at most; 0 for five.
+	Misses uint32 `protobuf:"varint,6,opt,name=misses,proto3" json:"misses,omitempty"`
+	// Instead of a question, the number of a decision in the log of decisions: what it was about is asked again, at its state, by
+	// its time and with its values. Nothing but `misses` goes with it.
+	Decision *uint64 `protobuf:"varint,7,opt,name=decision,proto3,oneof" json:"decision,omitempty"`
+	// Those who act for the subject, as in a check.
+	Chain         []*ObjectRef `protobuf:"bytes,10,rep,name=chain,proto3" json:"chain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ExplainRequest) GetResource() *ObjectRef {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetPermission() string {
+	if x != nil {
+		return x.Permission
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetSubject() *SubjectRef {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetContext() *structpb.Struct {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetFreshness() *Freshness {
+	if x != nil {
+		return x.Freshness
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetMisses() uint32 {
+	if x != nil {
+		return x.Misses
+	}
+	return 0
+}
+
+func (x *ExplainRequest) GetDecision() uint64 {
+	if x != nil && x.Decision != nil {
+		return *x.Decision
+	}
+	return 0
+}
+
+func (x *ExplainRequest) GetChain() []*ObjectRef {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+type ExplainResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Outcome Outcome                `protobuf:"varint,1,opt,name=outcome,proto3,enum=stonetown.v1.Outcome" json:"outcome,omitempty"`
+	// The values that a conditional answer depends on, by name.
+	MissingContext []string `protobuf:"bytes,2,rep,name=missing_context,json=missingContext,proto3" json:"missing_context,omitempty"`
+	// The state that the answer rests on.
+	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	// The moment at which what begins and expires was judged.
+	JudgedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=judged_at,json=judgedAt,proto3" json:"judged_at,omitempty"`
+	// Until when (exclusively) the answer stays allowed if nothing is written; not set if for ever, or if it is not allowed.
+	Until   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	Reasons *Reasons               `protobuf:"bytes,6,opt,name=reasons,proto3" json:"reasons,omitempty"`
+	// Set where a decision of the log was asked for. What stands above is then the answer of asking again, and empty where that
+	// cannot be done.
+	Replay        *Replay `protobuf:"bytes,7,opt,name=replay,proto3" json:"replay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ExplainResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *ExplainResponse) GetMissingContext() []string {
+	if x != nil {
+		return x.MissingContext
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetJudgedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.JudgedAt
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetReasons() *Reasons {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetReplay() *Replay {
+	if x != nil {
+		return x.Replay
+	}
+	return nil
+}
+
+// A decision of the log, beside what comes of asking again.
+type Replay struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number in the log.
+	Decision uint64 `protobuf:"varint,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	// What was asked, such as `document:plan#view@user:ann`; `[erased]` for ids that the log has no longer.
+	Question string `protobuf:"bytes,2,opt,name=question,proto3" json:"question,omitempty"`
+	// The answer of then; unspecified if the call ended without one.
+	Recorded Outcome `protobuf:"varint,3,opt,name=recorded,proto3,enum=stonetown.v1.Outcome" json:"recorded,omitempty"`
+	// The reason of then, in one word.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it was made.
+	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
+	// The moment at which what begins and expires was judged.
+	JudgedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=judged_at,json=judgedAt,proto3" json:"judged_at,omitempty"`
+	// The state that it rests on.
+	Token string `protobuf:"bytes,7,opt,name=token,proto3" json:"token,omitempty"`
+	// Who asked; empty if that was erased.
+	Caller string `protobuf:"bytes,8,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Those through whom the caller asked, the nearest first.
+	Actors []string `protobuf:"bytes,9,rep,name=actors,proto3" json:"actors,omitempty"`
+	// The machine, and the name and version of the program, that decided.
+	Node  string `protobuf:"bytes,10,opt,name=node,proto3" json:"node,omitempty"`
+	Build string `protobuf:"bytes,11,opt,name=build,proto3" json:"build,omitempty"`
+	// Whether asking again gave the same answer.
+	Reproduces bool `protobuf:"varint,12,opt,name=reproduces,proto3" json:"reproduces,omitempty"`
+	// Why it cannot be asked again as it was asked then; unspecified where it was.
+	Obstacle Obstacle `protobuf:"varint,13,opt,name=obstacle,proto3,enum=stonetown.v1.Obstacle" json:"obstacle,omitempty"`
+	// The same in words.
+	WhyNot string `protobuf:"bytes,14,opt,name=why_not,json=whyNot,proto3" json:"why_not,omitempty"`
+	// Where values are masked: of which parameters.
+	Masked        []string `protobuf:"bytes,15,rep,name=masked,proto3" json:"masked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replay) Reset() {
+	*x = Replay{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replay) ProtoMessage() {}
+
+func (x *Replay) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replay.ProtoReflect.Descriptor instead.
+func (*Replay) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Replay) GetDecision() uint64 {
+	if x != nil {
+		return x.Decision
+	}
+	return 0
+}
+
+func (x *Replay) GetQuestion() string {
+	if x != nil {
+		return x.Question
+	}
+	return ""
+}
+
+func (x *Replay) GetRecorded() Outcome {
+	if x != nil {
+		return x.Recorded
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *Replay) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Replay) GetDecidedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecidedAt
+	}
+	return nil
+}
+
+func (x *Replay) GetJudgedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.JudgedAt
+	}
+	return nil
+}
+
+func (x *Replay) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *Replay) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
+func (x *Replay) GetActors() []string {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+func (x *Replay) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Replay) GetBuild() string {
+	if x != nil {
+		return x.Build
+	}
+	return ""
+}
+
+func (x *Replay) GetReproduces() bool {
+	if x != nil {
+		return x.Reproduces
+	}
+	return false
+}
+
+func (x *Replay) GetObstacle() Obstacle {
+	if x != nil {
+		return x.Obstacle
+	}
+	return Obstacle_OBSTACLE_UNSPECIFIED
+}
+
+func (x *Replay) GetWhyNot() string {
+	if x != nil {
+		return x.WhyNot
+	}
+	return ""
+}
+
+func (x *Replay) GetMasked() []string {
+	if x != nil {
+		return x.Masked
+	}
+	return nil
+}
+
+// Why an answer is what it is.
+type Reasons struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it is allowed: the shortest way, from the resource to the subject.
+	Path []*Step `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
+	// Where it is allowed: what could have taken the permission away and does not, such as `document:plan#banned`.
+	NotExcludedBy []string `protobuf:"bytes,2,rep,name=not_excluded_by,json=notExcludedBy,proto3" json:"not_excluded_by,omitempty"`
+	// Where it is not: the ways that come nearest, those with the fewest obstacles first.
+	Misses []*Miss `protobuf:"bytes,3,rep,name=misses,proto3" json:"misses,omitempty"`
+	// Whether there was more to look at than the server's limit: a way may be missing, none is wrong.
+	Cut bool `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
+	// Whether the subject is cut off: questions about it are denied now, whatever is stored.
+	CutOff bool `protobuf:"varint,5,opt,name=cut_off,json=cutOff,proto3" json:"cut_off,omitempty"`
+	// Where the subject itself is allowed: which of those who act for it is not, or may not act for the one before, in words. What
+	// stands above is about the subject.
+	RefusedBy     string `protobuf:"bytes,6,opt,name=refused_by,json=refusedBy,proto3" json:"refused_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reasons) Reset() {
+	*x = Reasons{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reasons) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reasons) ProtoMessage() {}
+
+func (x *Reasons) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reasons.ProtoReflect.Descriptor instead.
+func (*Reasons) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reasons) GetPath() []*Step {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Reasons) GetNotExcludedBy() []string {
+	if x != nil {
+		return x.NotExcludedBy
+	}
+	return nil
+}
+
+func (x *Reasons) GetMisses() []*Miss {
+	if x != nil {
+		return x.Misses
+	}
+	return nil
+}
+
+func (x *Reasons) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+func (x *Reasons) GetCutOff() bool {
+	if x != nil {
+		return x.CutOff
+	}
+	return false
+}
+
+func (x *Reasons) GetRefusedBy() string {
+	if x != nil {
+		return x.RefusedBy
+	}
+	return ""
+}
+
+// One relationship of a way.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many relationships lead to it from the resource.
+	Depth uint32 `protobuf:"varint,1,opt,name=depth,proto3" json:"depth,omitempty"`
+	// What it serves: a relation or permission of an object, such as `document:plan#view`.
+	Serves       string        `protobuf:"bytes,2,opt,name=serves,proto3" json:"serves,omitempty"`
+	Relationship *Relationship `protobuf:"bytes,3,opt,name=relationship,proto3" json:"relationship,omitempty"`
+	State        StepState     `protobuf:"varint,4,opt,name=state,proto3,enum=stonetown.v1.StepState" json:"state,omitempty"`
+	// The values that its condition lacks, by name.
+	MissingContext []string `protobuf:"bytes,5,rep,name=missing_context,json=missingContext,proto3" json:"missing_context,omitempty"`
+	// The text of its condition.
+	Condition string `protobuf:"bytes,6,opt,name=condition,proto3" json:"condition,omitempty"`
+	// Who wrote it; not set where that is no longer known.
+	Provenance *Provenance `protobuf:"bytes,7,opt,name=provenance,proto3" json:"provenance,omitempty"`
+	// Whether it is needed: the essential relationships alone give the answer, and without one of them they do not. The others
+	// matter because of what else is stored: they keep an exclusion from applying, or belong to an `all`.
+	Essential bool `protobuf:"varint,8,opt,name=essential,proto3" json:"essential,omitempty"`
+	// Where the relationship comes from: 0 for a plain one, else the number of the grant.
+	Source        uint64 `protobuf:"varint,9,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Step) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *Step) GetServes() string {
+	if x != nil {
+		return x.Serves
+	}
+	return ""
+}
+
+func (x *Step) GetRelationship() *Relationship {
+	if x != nil {
+		return x.Relationship
+	}
+	return nil
+}
+
+func (x *Step) GetState() StepState {
+	if x != nil {
+		return x.State
+	}
+	return StepState_STEP_STATE_UNSPECIFIED
+}
+
+func (x *Step) GetMissingContext() []string {
+	if x != nil {
+		return x.MissingContext
+	}
+	return nil
+}
+
+func (x *Step) GetCondition() string {
+	if x != nil {
+		return x.Condition
+	}
+	return ""
+}
+
+func (x *Step) GetProvenance() *Provenance {
+	if x != nil {
+		return x.Provenance
+	}
+	return nil
+}
+
+func (x *Step) GetEssential() bool {
+	if x != nil {
+		return x.Essential
+	}
+	return false
+}
+
+func (x *Step) GetSource() uint64 {
+	if x != nil {
+		return x.Source
+	}
+	return 0
+}
+
+// A way that would lead to the subject but for its obstacles: steps that do not hold, what takes the permission away, and what
+// is lacking.
+type Miss struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The relationships of the way; those that do not hold say so.
+	Path       []*Step      `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
+	Exclusions []*Exclusion `protobuf:"bytes,2,rep,name=exclusions,proto3" json:"exclusions,omitempty"`
+	// What the subject would need as well and has nothing of, such as `document:plan#approver`.
+	Lacking       []string `protobuf:"bytes,3,rep,name=lacking,proto3" json:"lacking,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Miss) Reset() {
+	*x = Miss{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Miss) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Miss) ProtoMessage() {}
+
+func (x *Miss) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Miss.ProtoReflect.Descriptor instead.
+func (*Miss) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Miss) GetPath() []*Step {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Miss) GetExclusions() []*Exclusion {
+	if x != nil {
+		return x.Exclusions
+	}
+	return nil
+}
+
+func (x *Miss) GetLacking() []string {
+	if x != nil {
+		return x.Lacking
+	}
+	return nil
+}
+
+// What takes a permission away.
+type Exclusion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the subject is in, such as `document:plan#banned`.
+	By string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	// Why.
+	Path          []*Step `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exclusion) Reset() {
+	*x = Exclusion{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exclusion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exclusion) ProtoMessage() {}
+
+func (x *Exclusion) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exclusion.ProtoReflect.Descriptor instead.
+func (*Exclusion) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Exclusion) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Exclusion) GetPath() []*Step {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+type WhoCanRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Resource *ObjectRef             `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// A permission or relation of the resource's type.
+	Permission string `protobuf:"bytes,2,opt,name=permission,proto3" json:"permission,omitempty"`
+	// Only subjects of this type; empty for every type that can have the permission.
+	SubjectType string `protobuf:"bytes,3,opt,name=subject_type,json=subjectType,proto3" json:"subject_type,omitempty"`
+	// With a type: usersets of this relation instead of objects.
+	SubjectRelation string `protobuf:"bytes,4,opt,name=subject_relation,json=subjectRelation,proto3" json:"subject_relation,omitempty"`
+	// Values for conditions.
+	Context   *structpb.Struct `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
+	Freshness *Freshness       `protobuf:"bytes,6,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	Page      *Page            `protobuf:"bytes,7,opt,name=page,proto3" json:"page,omitempty"`
+	Groups    Groups           `protobuf:"varint,8,opt,name=groups,proto3,enum=stonetown.v1.Groups" json:"groups,omitempty"`
+	// Whether each result comes with its way.
+	WithPath      bool `protobuf:"varint,9,opt,name=with_path,json=withPath,proto3" json:"with_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhoCanRequest) Reset() {
+	*x = WhoCanRequest{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhoCanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhoCanRequest) ProtoMessage() {}
+
+func (x *WhoCanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhoCanRequest.ProtoReflect.Descriptor instead.
+func (*WhoCanRequest) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WhoCanRequest) GetResource() *ObjectRef {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+func (x *WhoCanRequest) GetPermission() string {
+	if x != nil {
+		return x.Permission
+	}
+	return ""
+}
+
+func (x *WhoCanRequest) GetSubjectType() string {
+	if x != nil {
+		return x.SubjectType
+	}
+	return ""
+}
+
+func (x *WhoCanRequest) GetSubjectRelation() string {
+	if x != nil {
+		return x.SubjectRelation
+	}
+	return ""
+}
+
+func (x *WhoCanRequest) GetContext() *structpb.Struct {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+func (x *WhoCanRequest) GetFreshness() *Freshness {
+	if x != nil {
+		return x.Freshness
+	}
+	return nil
+}
+
+func (x *WhoCanRequest) GetPage() *Page {
+	if x != nil {
+		return x.Page
+	}
+	return nil
+}
+
+func (x *WhoCanRequest) GetGroups() Groups {
+	if x != nil {
+		return x.Groups
+	}
+	return Groups_GROUPS_FLATTENED
+}
+
+func (x *WhoCanRequest) GetWithPath() bool {
+	if x != nil {
+		return x.WithPath
+	}
+	return false
+}
+
+type WhoCanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Somebody; id `*` for everybody of a type.
+	Subject *SubjectRef `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Allowed or conditional.
+	Outcome        Outcome  `protobuf:"varint,2,opt,name=outcome,proto3,enum=stonetown.v1.Outcome" json:"outcome,omitempty"`
+	MissingContext []string `protobuf:"bytes,3,rep,name=missing_context,json=missingContext,proto3" json:"missing_context,omitempty"`
+	// Whom `*` does not cover, or on a condition only.
+	Excluded []*ExcludedSubject `protobuf:"bytes,4,rep,name=excluded,proto3" json:"excluded,omitempty"`
+	// Until when (exclusively) if nothing is written; not set if for ever, or if it is conditional.
+	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	// The shortest way, where it was asked for and is not conditional.
+	Path []*Step `protobuf:"bytes,6,rep,name=path,proto3" json:"path,omitempty"`
+	// The state that the whole list rests on.
+	Token         string `protobuf:"bytes,7,opt,name=token,proto3" json:"token,omitempty"`
+	Cursor        string `protobuf:"bytes,8,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhoCanResponse) Reset() {
+	*x = WhoCanResponse{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhoCanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhoCanResponse) ProtoMessage() {}
+
+func (x *WhoCanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhoCanResponse.ProtoReflect.Descriptor instead.
+func (*WhoCanResponse) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WhoCanResponse) GetSubject() *SubjectRef {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+func (x *WhoCanResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *WhoCanResponse) GetMissingContext() []string {
+	if x != nil {
+		return x.MissingContext
+	}
+	return nil
+}
+
+func (x *WhoCanResponse) GetExcluded() []*ExcludedSubject {
+	if x != nil {
+		return x.Excluded
+	}
+	return nil
+}
+
+func (x *WhoCanResponse) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *WhoCanResponse) GetPath() []*Step {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *WhoCanResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *WhoCanResponse) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+type ExcludedSubject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Denied or conditional.
+	Outcome        Outcome  `protobuf:"varint,2,opt,name=outcome,proto3,enum=stonetown.v1.Outcome" json:"outcome,omitempty"`
+	MissingContext []string `protobuf:"bytes,3,rep,name=missing_context,json=missingContext,proto3" json:"missing_context,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ExcludedSubject) Reset() {
+	*x = ExcludedSubject{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExcludedSubject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExcludedSubject) ProtoMessage() {}
+
+func (x *ExcludedSubject) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExcludedSubject.ProtoReflect.Descriptor instead.
+func (*ExcludedSubject) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ExcludedSubject) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ExcludedSubject) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *ExcludedSubject) GetMissingContext() []string {
+	if x != nil {
+		return x.MissingContext
+	}
+	return nil
+}
+
+type WhatCanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who; not a wildcard.
+	Subject *SubjectRef `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Only resources of this type; empty for every type.
+	ResourceType string `protobuf:"bytes,2,opt,name=resource_type,json=resourceType,proto3" json:"resource_type,omitempty"`
+	// Only this permission or relation; empty for every permission.
+	Permission string `protobuf:"bytes,3,opt,name=permission,proto3" json:"permission,omitempty"`
+	// Values for conditions.
+	Context   *structpb.Struct `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
+	Freshness *Freshness       `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	Page      *Page            `protobuf:"bytes,6,opt,name=page,proto3" json:"page,omitempty"`
+	// Whether each result comes with its way.
+	WithPath      bool `protobuf:"varint,7,opt,name=with_path,json=withPath,proto3" json:"with_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatCanRequest) Reset() {
+	*x = WhatCanRequest{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatCanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatCanRequest) ProtoMessage() {}
+
+func (x *WhatCanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatCanRequest.ProtoReflect.Descriptor instead.
+func (*WhatCanRequest) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WhatCanRequest) GetSubject() *SubjectRef {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+func (x *WhatCanRequest) GetResourceType() string {
+	if x != nil {
+		return x.ResourceType
+	}
+	return ""
+}
+
+func (x *WhatCanRequest) GetPermission() string {
+	if x != nil {
+		return x.Permission
+	}
+	return ""
+}
+
+func (x *WhatCanRequest) GetContext() *structpb.Struct {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+func (x *WhatCanRequest) GetFreshness() *Freshness {
+	if x != nil {
+		return x.Freshness
+	}
+	return nil
+}
+
+func (x *WhatCanRequest) GetPage() *Page {
+	if x != nil {
+		return x.Page
+	}
+	return nil
+}
+
+func (x *WhatCanRequest) GetWithPath() bool {
+	if x != nil {
+		return x.WithPath
+	}
+	return false
+}
+
+type WhatCanResponse struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Resource   *ObjectRef             `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Permission string                 `protobuf:"bytes,2,opt,name=permission,proto3" json:"permission,omitempty"`
+	// Allowed or conditional.
+	Outcome        Outcome  `protobuf:"varint,3,opt,name=outcome,proto3,enum=stonetown.v1.Outcome" json:"outcome,omitempty"`
+	MissingContext []string `protobuf:"bytes,4,rep,name=missing_context,json=missingContext,proto3" json:"missing_context,omitempty"`
+	// Until when (exclusively) if nothing is written; not set if for ever, or if it is conditional.
+	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	// The shortest way, where it was asked for and is not conditional.
+	Path []*Step `protobuf:"bytes,6,rep,name=path,proto3" json:"path,omitempty"`
+	// The state that the whole list rests on.
+	Token         string `protobuf:"bytes,7,opt,name=token,proto3" json:"token,omitempty"`
+	Cursor        string `protobuf:"bytes,8,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatCanResponse) Reset() {
+	*x = WhatCanResponse{}
+	mi := &file_stonetown_v1_decision_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatCanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatCanResponse) ProtoMessage() {}
+
+func (x *WhatCanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stonetown_v1_decision_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatCanResponse.ProtoReflect.Descriptor instead.
+func (*WhatCanResponse) Descriptor() ([]byte, []int) {
+	return file_stonetown_v1_decision_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *WhatCanResponse) GetResource() *ObjectRef {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+func (x *WhatCanResponse) GetPermission() string {
+	if x != nil {
+		return x.Permission
+	}
+	return ""
+}
+
+func (x *WhatCanResponse) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *WhatCanResponse) GetMissingContext() []string {
+	if x != nil {
+		return x.MissingContext
+	}
+	return nil
+}
+
+func (x *WhatCanResponse) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *WhatCanResponse) GetPath() []*Step {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *WhatCanResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *WhatCanResponse) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 var File_stonetown_v1_decision_proto protoreflect.FileDescriptor
 
 const file_stonetown_v1_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1bstonetown/v1/decision.proto\x12\fstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stonetown/v1/core.proto\"\xb0\x02\n" +
+	"\x1bstonetown/v1/decision.proto\x12\fstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stonetown/v1/core.proto\x1a stonetown/v1/relationships.proto\"\xca\x02\n" +
 	"\fCheckRequest\x123\n" +
 	"\bresource\x18\x01 \x01(\v2\x17.stonetown.v1.ObjectRefR\bresource\x12\x1e\n" +
 	"\n" +
@@ -216,19 +1601,159 @@ const file_stonetown_v1_decision_proto_rawDesc = "" +
 	"permission\x122\n" +
 	"\asubject\x18\x03 \x01(\v2\x18.stonetown.v1.SubjectRefR\asubject\x121\n" +
 	"\acontext\x18\x04 \x01(\v2\x17.google.protobuf.StructR\acontext\x125\n" +
-	"\tfreshness\x18\x05 \x01(\v2\x17.stonetown.v1.FreshnessR\tfreshness\x12-\n" +
+	"\tfreshness\x18\x05 \x01(\v2\x17.stonetown.v1.FreshnessR\tfreshness\x12\x18\n" +
+	"\aexplain\x18\x06 \x01(\bR\aexplain\x12-\n" +
 	"\x05chain\x18\n" +
-	" \x03(\v2\x17.stonetown.v1.ObjectRefR\x05chain\"\xa7\x02\n" +
+	" \x03(\v2\x17.stonetown.v1.ObjectRefR\x05chain\"\xd8\x02\n" +
 	"\rCheckResponse\x12/\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x15.stonetown.v1.OutcomeR\aoutcome\x12'\n" +
 	"\x0fmissing_context\x18\x02 \x03(\tR\x0emissingContext\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\tR\x05token\x127\n" +
 	"\tjudged_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bjudgedAt\x120\n" +
-	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12;\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12/\n" +
+	"\areasons\x18\x06 \x01(\v2\x15.stonetown.v1.ReasonsR\areasons\x12;\n" +
 	"\vrequestable\x18\n" +
-	" \x03(\v2\x19.stonetown.v1.RequestableR\vrequestable2S\n" +
+	" \x03(\v2\x19.stonetown.v1.RequestableR\vrequestable\"\xf8\x02\n" +
+	"\x0eExplainRequest\x123\n" +
+	"\bresource\x18\x01 \x01(\v2\x17.stonetown.v1.ObjectRefR\bresource\x12\x1e\n" +
+	"\n" +
+	"permission\x18\x02 \x01(\tR\n" +
+	"permission\x122\n" +
+	"\asubject\x18\x03 \x01(\v2\x18.stonetown.v1.SubjectRefR\asubject\x121\n" +
+	"\acontext\x18\x04 \x01(\v2\x17.google.protobuf.StructR\acontext\x125\n" +
+	"\tfreshness\x18\x05 \x01(\v2\x17.stonetown.v1.FreshnessR\tfreshness\x12\x16\n" +
+	"\x06misses\x18\x06 \x01(\rR\x06misses\x12\x1f\n" +
+	"\bdecision\x18\a \x01(\x04H\x00R\bdecision\x88\x01\x01\x12-\n" +
+	"\x05chain\x18\n" +
+	" \x03(\v2\x17.stonetown.v1.ObjectRefR\x05chainB\v\n" +
+	"\t_decision\"\xcb\x02\n" +
+	"\x0fExplainResponse\x12/\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2\x15.stonetown.v1.OutcomeR\aoutcome\x12'\n" +
+	"\x0fmissing_context\x18\x02 \x03(\tR\x0emissingContext\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\x127\n" +
+	"\tjudged_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bjudgedAt\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12/\n" +
+	"\areasons\x18\x06 \x01(\v2\x15.stonetown.v1.ReasonsR\areasons\x12,\n" +
+	"\x06replay\x18\a \x01(\v2\x14.stonetown.v1.ReplayR\x06replay\"\xf4\x03\n" +
+	"\x06Replay\x12\x1a\n" +
+	"\bdecision\x18\x01 \x01(\x04R\bdecision\x12\x1a\n" +
+	"\bquestion\x18\x02 \x01(\tR\bquestion\x121\n" +
+	"\brecorded\x18\x03 \x01(\x0e2\x15.stonetown.v1.OutcomeR\brecorded\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x129\n" +
+	"\n" +
+	"decided_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x127\n" +
+	"\tjudged_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bjudgedAt\x12\x14\n" +
+	"\x05token\x18\a \x01(\tR\x05token\x12\x16\n" +
+	"\x06caller\x18\b \x01(\tR\x06caller\x12\x16\n" +
+	"\x06actors\x18\t \x03(\tR\x06actors\x12\x12\n" +
+	"\x04node\x18\n" +
+	" \x01(\tR\x04node\x12\x14\n" +
+	"\x05build\x18\v \x01(\tR\x05build\x12\x1e\n" +
+	"\n" +
+	"reproduces\x18\f \x01(\bR\n" +
+	"reproduces\x122\n" +
+	"\bobstacle\x18\r \x01(\x0e2\x16.stonetown.v1.ObstacleR\bobstacle\x12\x17\n" +
+	"\awhy_not\x18\x0e \x01(\tR\x06whyNot\x12\x16\n" +
+	"\x06masked\x18\x0f \x03(\tR\x06masked\"\xcf\x01\n" +
+	"\aReasons\x12&\n" +
+	"\x04path\x18\x01 \x03(\v2\x12.stonetown.v1.StepR\x04path\x12&\n" +
+	"\x0fnot_excluded_by\x18\x02 \x03(\tR\rnotExcludedBy\x12*\n" +
+	"\x06misses\x18\x03 \x03(\v2\x12.stonetown.v1.MissR\x06misses\x12\x10\n" +
+	"\x03cut\x18\x04 \x01(\bR\x03cut\x12\x17\n" +
+	"\acut_off\x18\x05 \x01(\bR\x06cutOff\x12\x1d\n" +
+	"\n" +
+	"refused_by\x18\x06 \x01(\tR\trefusedBy\"\xda\x02\n" +
+	"\x04Step\x12\x14\n" +
+	"\x05depth\x18\x01 \x01(\rR\x05depth\x12\x16\n" +
+	"\x06serves\x18\x02 \x01(\tR\x06serves\x12>\n" +
+	"\frelationship\x18\x03 \x01(\v2\x1a.stonetown.v1.RelationshipR\frelationship\x12-\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x17.stonetown.v1.StepStateR\x05state\x12'\n" +
+	"\x0fmissing_context\x18\x05 \x03(\tR\x0emissingContext\x12\x1c\n" +
+	"\tcondition\x18\x06 \x01(\tR\tcondition\x128\n" +
+	"\n" +
+	"provenance\x18\a \x01(\v2\x18.stonetown.v1.ProvenanceR\n" +
+	"provenance\x12\x1c\n" +
+	"\tessential\x18\b \x01(\bR\tessential\x12\x16\n" +
+	"\x06source\x18\t \x01(\x04R\x06source\"\x81\x01\n" +
+	"\x04Miss\x12&\n" +
+	"\x04path\x18\x01 \x03(\v2\x12.stonetown.v1.StepR\x04path\x127\n" +
+	"\n" +
+	"exclusions\x18\x02 \x03(\v2\x17.stonetown.v1.ExclusionR\n" +
+	"exclusions\x12\x18\n" +
+	"\alacking\x18\x03 \x03(\tR\alacking\"C\n" +
+	"\tExclusion\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\x12&\n" +
+	"\x04path\x18\x02 \x03(\v2\x12.stonetown.v1.StepR\x04path\"\x8f\x03\n" +
+	"\rWhoCanRequest\x123\n" +
+	"\bresource\x18\x01 \x01(\v2\x17.stonetown.v1.ObjectRefR\bresource\x12\x1e\n" +
+	"\n" +
+	"permission\x18\x02 \x01(\tR\n" +
+	"permission\x12!\n" +
+	"\fsubject_type\x18\x03 \x01(\tR\vsubjectType\x12)\n" +
+	"\x10subject_relation\x18\x04 \x01(\tR\x0fsubjectRelation\x121\n" +
+	"\acontext\x18\x05 \x01(\v2\x17.google.protobuf.StructR\acontext\x125\n" +
+	"\tfreshness\x18\x06 \x01(\v2\x17.stonetown.v1.FreshnessR\tfreshness\x12&\n" +
+	"\x04page\x18\a \x01(\v2\x12.stonetown.v1.PageR\x04page\x12,\n" +
+	"\x06groups\x18\b \x01(\x0e2\x14.stonetown.v1.GroupsR\x06groups\x12\x1b\n" +
+	"\twith_path\x18\t \x01(\bR\bwithPath\"\xe1\x02\n" +
+	"\x0eWhoCanResponse\x122\n" +
+	"\asubject\x18\x01 \x01(\v2\x18.stonetown.v1.SubjectRefR\asubject\x12/\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x15.stonetown.v1.OutcomeR\aoutcome\x12'\n" +
+	"\x0fmissing_context\x18\x03 \x03(\tR\x0emissingContext\x129\n" +
+	"\bexcluded\x18\x04 \x03(\v2\x1d.stonetown.v1.ExcludedSubjectR\bexcluded\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12&\n" +
+	"\x04path\x18\x06 \x03(\v2\x12.stonetown.v1.StepR\x04path\x12\x14\n" +
+	"\x05token\x18\a \x01(\tR\x05token\x12\x16\n" +
+	"\x06cursor\x18\b \x01(\tR\x06cursor\"{\n" +
+	"\x0fExcludedSubject\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x15.stonetown.v1.OutcomeR\aoutcome\x12'\n" +
+	"\x0fmissing_context\x18\x03 \x03(\tR\x0emissingContext\"\xb8\x02\n" +
+	"\x0eWhatCanRequest\x122\n" +
+	"\asubject\x18\x01 \x01(\v2\x18.stonetown.v1.SubjectRefR\asubject\x12#\n" +
+	"\rresource_type\x18\x02 \x01(\tR\fresourceType\x12\x1e\n" +
+	"\n" +
+	"permission\x18\x03 \x01(\tR\n" +
+	"permission\x121\n" +
+	"\acontext\x18\x04 \x01(\v2\x17.google.protobuf.StructR\acontext\x125\n" +
+	"\tfreshness\x18\x05 \x01(\v2\x17.stonetown.v1.FreshnessR\tfreshness\x12&\n" +
+	"\x04page\x18\x06 \x01(\v2\x12.stonetown.v1.PageR\x04page\x12\x1b\n" +
+	"\twith_path\x18\a \x01(\bR\bwithPath\"\xc8\x02\n" +
+	"\x0fWhatCanResponse\x123\n" +
+	"\bresource\x18\x01 \x01(\v2\x17.stonetown.v1.ObjectRefR\bresource\x12\x1e\n" +
+	"\n" +
+	"permission\x18\x02 \x01(\tR\n" +
+	"permission\x12/\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x15.stonetown.v1.OutcomeR\aoutcome\x12'\n" +
+	"\x0fmissing_context\x18\x04 \x03(\tR\x0emissingContext\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12&\n" +
+	"\x04path\x18\x06 \x03(\v2\x12.stonetown.v1.StepR\x04path\x12\x14\n" +
+	"\x05token\x18\a \x01(\tR\x05token\x12\x16\n" +
+	"\x06cursor\x18\b \x01(\tR\x06cursor*\xb0\x01\n" +
+	"\bObstacle\x12\x18\n" +
+	"\x14OBSTACLE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fOBSTACLE_MASKED\x10\x01\x12\x13\n" +
+	"\x0fOBSTACLE_ERASED\x10\x02\x12\x1b\n" +
+	"\x17OBSTACLE_STATE_NOT_KEPT\x10\x03\x12\x15\n" +
+	"\x11OBSTACLE_OVERLAID\x10\x04\x12\x16\n" +
+	"\x12OBSTACLE_NO_ANSWER\x10\x05\x12\x14\n" +
+	"\x10OBSTACLE_CUT_OFF\x10\x06*\xd0\x01\n" +
+	"\tStepState\x12\x1a\n" +
+	"\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10STEP_STATE_HOLDS\x10\x01\x12\x1e\n" +
+	"\x1aSTEP_STATE_MISSING_CONTEXT\x10\x02\x12\x1e\n" +
+	"\x1aSTEP_STATE_CONDITION_FALSE\x10\x03\x12\x1f\n" +
+	"\x1bSTEP_STATE_CONDITION_FAILED\x10\x04\x12\x18\n" +
+	"\x14STEP_STATE_NOT_BEGUN\x10\x05\x12\x16\n" +
+	"\x12STEP_STATE_EXPIRED\x10\x06*3\n" +
+	"\x06Groups\x12\x14\n" +
+	"\x10GROUPS_FLATTENED\x10\x00\x12\x13\n" +
+	"\x0fGROUPS_AS_NAMED\x10\x012\xac\x02\n" +
 	"\x0fDecisionService\x12@\n" +
-	"\x05Check\x12\x1a.stonetown.v1.CheckRequest\x1a\x1b.stonetown.v1.CheckResponseb\x06proto3"
+	"\x05Check\x12\x1a.stonetown.v1.CheckRequest\x1a\x1b.stonetown.v1.CheckResponse\x12F\n" +
+	"\aExplain\x12\x1c.stonetown.v1.ExplainRequest\x1a\x1d.stonetown.v1.ExplainResponse\x12E\n" +
+	"\x06WhoCan\x12\x1b.stonetown.v1.WhoCanRequest\x1a\x1c.stonetown.v1.WhoCanResponse0\x01\x12H\n" +
+	"\aWhatCan\x12\x1c.stonetown.v1.WhatCanRequest\x1a\x1d.stonetown.v1.WhatCanResponse0\x01b\x06proto3"
 
 var (
 	file_stonetown_v1_decision_proto_rawDescOnce sync.Once
@@ -242,35 +1767,102 @@ func file_stonetown_v1_decision_proto_rawDescGZIP() []byte {
 	return file_stonetown_v1_decision_proto_rawDescData
 }
 
-var file_stonetown_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_stonetown_v1_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_stonetown_v1_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_stonetown_v1_decision_proto_goTypes = []any{
-	(*CheckRequest)(nil),          // 0: stonetown.v1.CheckRequest
-	(*CheckResponse)(nil),         // 1: stonetown.v1.CheckResponse
-	(*ObjectRef)(nil),             // 2: stonetown.v1.ObjectRef
-	(*SubjectRef)(nil),            // 3: stonetown.v1.SubjectRef
-	(*structpb.Struct)(nil),       // 4: google.protobuf.Struct
-	(*Freshness)(nil),             // 5: stonetown.v1.Freshness
-	(Outcome)(0),                  // 6: stonetown.v1.Outcome
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*Requestable)(nil),           // 8: stonetown.v1.Requestable
+	(Obstacle)(0),                 // 0: stonetown.v1.Obstacle
+	(StepState)(0),                // 1: stonetown.v1.StepState
+	(Groups)(0),                   // 2: stonetown.v1.Groups
+	(*CheckRequest)(nil),          // 3: stonetown.v1.CheckRequest
+	(*CheckResponse)(nil),         // 4: stonetown.v1.CheckResponse
+	(*ExplainRequest)(nil),        // 5: stonetown.v1.ExplainRequest
+	(*ExplainResponse)(nil),       // 6: stonetown.v1.ExplainResponse
+	(*Replay)(nil),                // 7: stonetown.v1.Replay
+	(*Reasons)(nil),               // 8: stonetown.v1.Reasons
+	(*Step)(nil),                  // 9: stonetown.v1.Step
+	(*Miss)(nil),                  // 10: stonetown.v1.Miss
+	(*Exclusion)(nil),             // 11: stonetown.v1.Exclusion
+	(*WhoCanRequest)(nil),         // 12: stonetown.v1.WhoCanRequest
+	(*WhoCanResponse)(nil),        // 13: stonetown.v1.WhoCanResponse
+	(*ExcludedSubject)(nil),       // 14: stonetown.v1.ExcludedSubject
+	(*WhatCanRequest)(nil),        // 15: stonetown.v1.WhatCanRequest
+	(*WhatCanResponse)(nil),       // 16: stonetown.v1.WhatCanResponse
+	(*ObjectRef)(nil),             // 17: stonetown.v1.ObjectRef
+	(*SubjectRef)(nil),            // 18: stonetown.v1.SubjectRef
+	(*structpb.Struct)(nil),       // 19: google.protobuf.Struct
+	(*Freshness)(nil),             // 20: stonetown.v1.Freshness
+	(Outcome)(0),                  // 21: stonetown.v1.Outcome
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*Requestable)(nil),           // 23: stonetown.v1.Requestable
+	(*Relationship)(nil),          // 24: stonetown.v1.Relationship
+	(*Provenance)(nil),            // 25: stonetown.v1.Provenance
+	(*Page)(nil),                  // 26: stonetown.v1.Page
 }
 var file_stonetown_v1_decision_proto_depIdxs = []int32{
-	2,  // 0: stonetown.v1.CheckRequest.resource:type_name -> stonetown.v1.ObjectRef
-	3,  // 1: stonetown.v1.CheckRequest.subject:type_name -> stonetown.v1.SubjectRef
-	4,  // 2: stonetown.v1.CheckRequest.context:type_name -> google.protobuf.Struct
-	5,  // 3: stonetown.v1.CheckRequest.freshness:type_name -> stonetown.v1.Freshness
-	2,  // 4: stonetown.v1.CheckRequest.chain:type_name -> stonetown.v1.ObjectRef
-	6,  // 5: stonetown.v1.CheckResponse.outcome:type_name -> stonetown.v1.Outcome
-	7,  // 6: stonetown.v1.CheckResponse.judged_at:type_name -> google.protobuf.Timestamp
-	7,  // 7: stonetown.v1.CheckResponse.until:type_name -> google.protobuf.Timestamp
-	8,  // 8: stonetown.v1.CheckResponse.requestable:type_name -> stonetown.v1.Requestable
-	0,  // 9: stonetown.v1.DecisionService.Check:input_type -> stonetown.v1.CheckRequest
-	1,  // 10: stonetown.v1.DecisionService.Check:output_type -> stonetown.v1.CheckResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	17, // 0: stonetown.v1.CheckRequest.resource:type_name -> stonetown.v1.ObjectRef
+	18, // 1: stonetown.v1.CheckRequest.subject:type_name -> stonetown.v1.SubjectRef
+	19, // 2: stonetown.v1.CheckRequest.context:type_name -> google.protobuf.Struct
+	20, // 3: stonetown.v1.CheckRequest.freshness:type_name -> stonetown.v1.Freshness
+	17, // 4: stonetown.v1.CheckRequest.chain:type_name -> stonetown.v1.ObjectRef
+	21, // 5: stonetown.v1.CheckResponse.outcome:type_name -> stonetown.v1.Outcome
+	22, // 6: stonetown.v1.CheckResponse.judged_at:type_name -> google.protobuf.Timestamp
+	22, // 7: stonetown.v1.CheckResponse.until:type_name -> google.protobuf.Timestamp
+	8,  // 8: stonetown.v1.CheckResponse.reasons:type_name -> stonetown.v1.Reasons
+	23, // 9: stonetown.v1.CheckResponse.requestable:type_name -> stonetown.v1.Requestable
+	17, // 10: stonetown.v1.ExplainRequest.resource:type_name -> stonetown.v1.ObjectRef
+	18, // 11: stonetown.v1.ExplainRequest.subject:type_name -> stonetown.v1.SubjectRef
+	19, // 12: stonetown.v1.ExplainRequest.context:type_name -> google.protobuf.Struct
+	20, // 13: stonetown.v1.ExplainRequest.freshness:type_name -> stonetown.v1.Freshness
+	17, // 14: stonetown.v1.ExplainRequest.chain:type_name -> stonetown.v1.ObjectRef
+	21, // 15: stonetown.v1.ExplainResponse.outcome:type_name -> stonetown.v1.Outcome
+	22, // 16: stonetown.v1.ExplainResponse.judged_at:type_name -> google.protobuf.Timestamp
+	22, // 17: stonetown.v1.ExplainResponse.until:type_name -> google.protobuf.Timestamp
+	8,  // 18: stonetown.v1.ExplainResponse.reasons:type_name -> stonetown.v1.Reasons
+	7,  // 19: stonetown.v1.ExplainResponse.replay:type_name -> stonetown.v1.Replay
+	21, // 20: stonetown.v1.Replay.recorded:type_name -> stonetown.v1.Outcome
+	22, // 21: stonetown.v1.Replay.decided_at:type_name -> google.protobuf.Timestamp
+	22, // 22: stonetown.v1.Replay.judged_at:type_name -> google.protobuf.Timestamp
+	0,  // 23: stonetown.v1.Replay.obstacle:type_name -> stonetown.v1.Obstacle
+	9,  // 24: stonetown.v1.Reasons.path:type_name -> stonetown.v1.Step
+	10, // 25: stonetown.v1.Reasons.misses:type_name -> stonetown.v1.Miss
+	24, // 26: stonetown.v1.Step.relationship:type_name -> stonetown.v1.Relationship
+	1,  // 27: stonetown.v1.Step.state:type_name -> stonetown.v1.StepState
+	25, // 28: stonetown.v1.Step.provenance:type_name -> stonetown.v1.Provenance
+	9,  // 29: stonetown.v1.Miss.path:type_name -> stonetown.v1.Step
+	11, // 30: stonetown.v1.Miss.exclusions:type_name -> stonetown.v1.Exclusion
+	9,  // 31: stonetown.v1.Exclusion.path:type_name -> stonetown.v1.Step
+	17, // 32: stonetown.v1.WhoCanRequest.resource:type_name -> stonetown.v1.ObjectRef
+	19, // 33: stonetown.v1.WhoCanRequest.context:type_name -> google.protobuf.Struct
+	20, // 34: stonetown.v1.WhoCanRequest.freshness:type_name -> stonetown.v1.Freshness
+	26, // 35: stonetown.v1.WhoCanRequest.page:type_name -> stonetown.v1.Page
+	2,  // 36: stonetown.v1.WhoCanRequest.groups:type_name -> stonetown.v1.Groups
+	18, // 37: stonetown.v1.WhoCanResponse.subject:type_name -> stonetown.v1.SubjectRef
+	21, // 38: stonetown.v1.WhoCanResponse.outcome:type_name -> stonetown.v1.Outcome
+	14, // 39: stonetown.v1.WhoCanResponse.excluded:type_name -> stonetown.v1.ExcludedSubject
+	22, // 40: stonetown.v1.WhoCanResponse.until:type_name -> google.protobuf.Timestamp
+	9,  // 41: stonetown.v1.WhoCanResponse.path:type_name -> stonetown.v1.Step
+	21, // 42: stonetown.v1.ExcludedSubject.outcome:type_name -> stonetown.v1.Outcome
+	18, // 43: stonetown.v1.WhatCanRequest.subject:type_name -> stonetown.v1.SubjectRef
+	19, // 44: stonetown.v1.WhatCanRequest.context:type_name -> google.protobuf.Struct
+	20, // 45: stonetown.v1.WhatCanRequest.freshness:type_name -> stonetown.v1.Freshness
+	26, // 46: stonetown.v1.WhatCanRequest.page:type_name -> stonetown.v1.Page
+	17, // 47: stonetown.v1.WhatCanResponse.resource:type_name -> stonetown.v1.ObjectRef
+	21, // 48: stonetown.v1.WhatCanResponse.outcome:type_name -> stonetown.v1.Outcome
+	22, // 49: stonetown.v1.WhatCanResponse.until:type_name -> google.protobuf.Timestamp
+	9,  // 50: stonetown.v1.WhatCanResponse.path:type_name -> stonetown.v1.Step
+	3,  // 51: stonetown.v1.DecisionService.Check:input_type -> stonetown.v1.CheckRequest
+	5,  // 52: stonetown.v1.DecisionService.Explain:input_type -> stonetown.v1.ExplainRequest
+	12, // 53: stonetown.v1.DecisionService.WhoCan:input_type -> stonetown.v1.WhoCanRequest
+	15, // 54: stonetown.v1.DecisionService.WhatCan:input_type -> stonetown.v1.WhatCanRequest
+	4,  // 55: stonetown.v1.DecisionService.Check:output_type -> stonetown.v1.CheckResponse
+	6,  // 56: stonetown.v1.DecisionService.Explain:output_type -> stonetown.v1.ExplainResponse
+	13, // 57: stonetown.v1.DecisionService.WhoCan:output_type -> stonetown.v1.WhoCanResponse
+	16, // 58: stonetown.v1.DecisionService.WhatCan:output_type -> stonetown.v1.WhatCanResponse
+	55, // [55:59] is the sub-list for method output_type
+	51, // [51:55] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_stonetown_v1_decision_proto_init() }
@@ -279,18 +1871,21 @@ func file_stonetown_v1_decision_proto_init() {
 		return
 	}
 	file_stonetown_v1_core_proto_init()
+	file_stonetown_v1_relationships_proto_init()
+	file_stonetown_v1_decision_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stonetown_v1_decision_proto_rawDesc), len(file_stonetown_v1_decision_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   2,
+			NumEnums:      3,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_stonetown_v1_decision_proto_goTypes,
 		DependencyIndexes: file_stonetown_v1_decision_proto_depIdxs,
+		EnumInfos:         file_stonetown_v1_decision_proto_enumTypes,
 		MessageInfos:      file_stonetown_v1_decision_proto_msgTypes,
 	}.Build()
 	File_stonetown_v1_decision_proto = out.File

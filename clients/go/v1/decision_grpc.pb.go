@@ -21,7 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DecisionService_Check_FullMethodName = "/stonetown.v1.DecisionService/Check"
+	DecisionService_Check_FullMethodName   = "/stonetown.v1.DecisionService/Check"
+	DecisionService_Explain_FullMethodName = "/stonetown.v1.DecisionService/Explain"
+	DecisionService_WhoCan_FullMethodName  = "/stonetown.v1.DecisionService/WhoCan"
+	DecisionService_WhatCan_FullMethodName = "/stonetown.v1.DecisionService/WhatCan"
 )
 
 // DecisionServiceClient is the client API for DecisionService service.
@@ -30,6 +33,13 @@ const (
 type DecisionServiceClient interface {
 	// Whether a subject has a permission on a resource.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
+	// The answer of a check with its reasons: the relationships that lead to a yes, or what is missing for one. The check is one
+	// of now, of a moment that has passed, or one out of the log of decisions, asked again as it was asked then.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
+	// Who has a permission on a resource.
+	WhoCan(ctx context.Context, in *WhoCanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WhoCanResponse], error)
+	// What a subject has permissions on.
+	WhatCan(ctx context.Context, in *WhatCanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WhatCanResponse], error)
 }
 
 type decisionServiceClient struct {
@@ -50,12 +60,67 @@ func (c *decisionServiceClient) Check(ctx context.Context, in *CheckRequest, opt
 	return out, nil
 }
 
+func (c *decisionServiceClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, DecisionService_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *decisionServiceClient) WhoCan(ctx context.Context, in *WhoCanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WhoCanResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DecisionService_ServiceDesc.Streams[0], DecisionService_WhoCan_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WhoCanRequest, WhoCanResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DecisionService_WhoCanClient = grpc.ServerStreamingClient[WhoCanResponse]
+
+func (c *decisionServiceClient) WhatCan(ctx context.Context, in *WhatCanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WhatCanResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DecisionService_ServiceDesc.Streams[1], DecisionService_WhatCan_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WhatCanRequest, WhatCanResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DecisionService_WhatCanClient = grpc.ServerStreamingClient[WhatCanResponse]
+
 // DecisionServiceServer is the server API for DecisionService service.
 // All implementations must embed UnimplementedDecisionServiceServer
 // for forward compatibility.
 type DecisionServiceServer interface {
 	// Whether a subject has a permission on a resource.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
+	// The answer of a check with its reasons: the relationships that lead to a yes, or what is missing for one. The check is one
+	// of now, of a moment that has passed, or one out of the log of decisions, asked again as it was asked then.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// Who has a permission on a resource.
+	WhoCan(*WhoCanRequest, grpc.ServerStreamingServer[WhoCanResponse]) error
+	// What a subject has permissions on.
+	WhatCan(*WhatCanRequest, grpc.ServerStreamingServer[WhatCanResponse]) error
 	mustEmbedUnimplementedDecisionServiceServer()
 }
 
@@ -68,6 +133,15 @@ type UnimplementedDecisionServiceServer struct{}
 
 func (UnimplementedDecisionServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
+}
+func (UnimplementedDecisionServiceServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
+}
+func (UnimplementedDecisionServiceServer) WhoCan(*WhoCanRequest, grpc.ServerStreamingServer[WhoCanResponse]) error {
+	return status.Error(codes.Unimplemented, "method WhoCan not implemented")
+}
+func (UnimplementedDecisionServiceServer) WhatCan(*WhatCanRequest, grpc.ServerStreamingServer[WhatCanResponse]) error {
+	return status.Error(codes.Unimplemented, "method WhatCan not implemented")
 }
 func (UnimplementedDecisionServiceServer) mustEmbedUnimplementedDecisionServiceServer() {}
 func (UnimplementedDecisionServiceServer) testEmbeddedByValue()                         {}
@@ -108,6 +182,46 @@ func _DecisionService_Check_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DecisionService_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DecisionServiceServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DecisionService_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DecisionServiceServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DecisionService_WhoCan_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WhoCanRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DecisionServiceServer).WhoCan(m, &grpc.GenericServerStream[WhoCanRequest, WhoCanResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DecisionService_WhoCanServer = grpc.ServerStreamingServer[WhoCanResponse]
+
+func _DecisionService_WhatCan_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WhatCanRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(DecisionServiceServer).WhatCan(m, &grpc.GenericServerStream[WhatCanRequest, WhatCanResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DecisionService_WhatCanServer = grpc.ServerStreamingServer[WhatCanResponse]
+
 // DecisionService_ServiceDesc is the grpc.ServiceDesc for DecisionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -119,7 +233,22 @@ var DecisionService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Check",
 			Handler:    _DecisionService_Check_Handler,
 		},
+		{
+			MethodName: "Explain",
+			Handler:    _DecisionService_Explain_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WhoCan",
+			Handler:       _DecisionService_WhoCan_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WhatCan",
+			Handler:       _DecisionService_WhatCan_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "stonetown/v1/decision.proto",
 }

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use ring::digest;
+use stonetown_authorizer::who_can::PartPosition;
 use stonetown_authorizer::world::Cursor;
 use stonetown_authorizer::{EdgePosition, Ordinal, Position, ReadPosition, TableId, materialize};
 use stonetown_tuple::{InstanceId, Revision, Source, StoreId, ZedToken};
@@ -118,9 +119,21 @@ impl Question {
     /// # Errors
     /// [`CursorError`].
     pub(crate) fn decode<P: Place>(&self, cursor: Option<wire::Cursor>) -> Result<Option<Cursor<P>>, CursorError> {
+        self.decode_text(cursor.map(|cursor| cursor.token), FIELD)
+    }
+
+    /// Reads the text of a client's cursor, if there is one, out of a field.
+    ///
+    /// # Errors
+    /// [`CursorError`].
+    pub(crate) fn decode_text<P: Place>(
+        &self,
+        cursor: Option<String>,
+        field: &str,
+    ) -> Result<Option<Cursor<P>>, CursorError> {
         let Some(cursor) = cursor else { return Ok(None) };
-        let bytes = bytes(&cursor.token).ok_or_else(|| {
-            FieldError::new("is not a cursor: expected the after_result_cursor of an earlier answer").within(FIELD)
+        let bytes = bytes(&cursor).ok_or_else(|| {
+            FieldError::new("is not a cursor: expected one that came with a result of an earlier answer").within(field)
         })?;
         let content = self.key.verify(&self.digest, &bytes).ok_or(CursorError::Mismatch)?;
         let stored = StoredCursor::decode(content).map_err(|_| CursorError::Mismatch)?;
@@ -168,6 +181,17 @@ impl Place for materialize::Position {
         let [shape, object, part, number] = *numbers else { return None };
         let place = materialize::Place { part: part.try_into().ok()?, number: number.try_into().ok()? };
         Some(materialize::Position { shape: shape.try_into().ok()?, object: Ordinal(object.try_into().ok()?), place })
+    }
+}
+
+impl Place for PartPosition {
+    fn to_numbers(&self) -> Vec<u64> {
+        vec![self.part.into(), self.position.to_u64()]
+    }
+
+    fn from_numbers(numbers: &[u64]) -> Option<Self> {
+        let [part, position] = *numbers else { return None };
+        Some(PartPosition { part: part.try_into().ok()?, position: Position::from_u64(position) })
     }
 }
 

@@ -266,7 +266,7 @@ fn of_limit(
         }
         RequestLimit::BulkChecks => (ErrorReason::TooManyChecksInRequest, "check_count", "maximum_checks_allowed"),
         RequestLimit::Results => (ErrorReason::ExceedsMaximumAllowableLimit, "limit_provided", "maximum_limit_allowed"),
-        RequestLimit::RequestContextBytes | RequestLimit::Overlay => return None,
+        RequestLimit::RequestContextBytes | RequestLimit::Overlay | RequestLimit::Misses => return None,
     };
     let mut metadata = metadata([(actual_key, actual.to_string()), (max_key, max.to_string())]);
     metadata.extend(relationship.map(|relationship| ("relationship".to_owned(), relationship.to_string())));

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use crate::index::Index;
 use crate::log::CHECKPOINT_FILE;
 use crate::merkle::{Frontier, Hash, Subtrees, leaf_hash, node_hash};
 use crate::note::{Checkpoint, Note, PublicKey};
@@ -113,6 +114,24 @@ impl LogReader {
             }
         }
         Ok(())
+    }
+
+    /// Hands one record to `visit`; whether the log has it. Reads one segment at most.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn record(&self, wanted: u64, visit: &mut dyn FnMut(&RawRecord<'_>)) -> Result<bool, ReadError> {
+        let Some(first) = self.segments_from(wanted).next().filter(|first| *first <= wanted) else { return Ok(false) };
+        if let (Some(index), Ok(number)) = (Index::open(&self.directory, first), u32::try_from(wanted - first)) {
+            let io = |source| ReadError::Io { path: crate::index::path(&self.directory, first), source };
+            let place = index.place(number).map_err(io)?;
+            return self.record_after(first, place, wanted, visit).map(|()| true);
+        }
+        let ended = self.records_of(first, wanted, &mut |raw| {
+            visit(raw);
+            ControlFlow::Break(())
+        })?;
+        Ok(ended.is_break())
     }
 
     /// The first indexes of the segments that have records from `from` on.

@@ -29,7 +29,7 @@ use crate::changes::Changes;
 use crate::erase::{self, EraseError, Erasure, Fields};
 use crate::keys::Keys;
 use crate::log::{Found, Log, LogError, Setup};
-use crate::reader::ReadError;
+use crate::reader::{LogReader, ReadError};
 use crate::record::{Body, Decision, Draft, Outcome};
 use crate::strict::Strict;
 use indexer::Indexer;
@@ -50,6 +50,8 @@ pub const CHANGES: &str = "changes";
 const LOG_INS_PER_SECOND: u32 = 10;
 /// Longest detail of a refused log-in, in bytes.
 const LOG_IN_DETAIL_BYTES_MAX: usize = 256;
+/// What stands for a value that is masked.
+pub const MASKED: &str = "[masked]";
 /// How long a strict call waits for the disk before it is refused. Once the disk has kept everybody waiting for so long, strict calls
 /// are refused at once, so that they do not hold the threads that all other calls need.
 const STRICT_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -267,7 +269,7 @@ impl Recorder {
         let mut masked = context.clone();
         for (key, value) in &mut masked {
             if self.masked.contains(key) {
-                *value = "[masked]".into();
+                *value = MASKED.into();
             }
         }
         serde_json::to_string(&masked).unwrap_or_default()
@@ -392,6 +394,14 @@ impl Recorder {
     fn refused(&self, why: Unrecorded) -> Unrecorded {
         self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
         why
+    }
+
+    /// The log of decisions as it is on disk, which has a decision some 50 ms after its answer.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn decisions(&self) -> Result<LogReader, ReadError> {
+        LogReader::open(&self.folder.join(DECISIONS))
     }
 
     /// What happened so far.

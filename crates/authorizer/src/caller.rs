@@ -152,7 +152,7 @@ impl Scope {
             Act::Write { resource_type, .. } => self.of_type(resource_type).next().is_some(),
             Act::Revoke { resource_type: Some(resource_type), .. } => self.of_type(resource_type).next().is_some(),
             Act::Enumerate(None) | Act::Revoke { resource_type: None, .. } => false,
-            Act::ReadSchema | Act::WriteSchema | Act::Operate | Act::OperateServer => false,
+            Act::ReadSchema | Act::WriteSchema | Act::Audit | Act::Operate | Act::OperateServer => false,
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Acting {
 pub(crate) struct Through {
     /// Who took the yes back, in words for the record.
     pub(crate) refused_by: Option<String>,
+    /// Whether that is because one of those who act is cut off.
+    pub(crate) is_cut_off: bool,
     /// Until when all that the subject's own answer does not say holds.
     pub(crate) until: Option<Timestamp>,
 }
@@ -103,7 +105,7 @@ impl Authorizer {
     /// Asks what was asked of the subject of all who act for it, and whether each may: takes a yes back that does not hold of all.
     pub(crate) fn through_chain(&self, question: &Question<'_>, answer: &mut Answer) -> Result<Through, Error> {
         let Question { call, chain, world, evaluation, resource, permission, subject, of_now, .. } = question;
-        let mut through = Through { refused_by: None, until: None };
+        let mut through = Through { refused_by: None, is_cut_off: false, until: None };
         let actors = chain.actors();
         for actor in actors {
             if answer.membership == Membership::NotMember {
@@ -111,11 +113,12 @@ impl Authorizer {
             }
             let mut also = stonetown_graph::check(evaluation, resource, permission, actor)?;
             call.note_work(&also.work);
-            if *of_now && self.is_cut_off(call.store, actor)? {
-                also.membership = Membership::NotMember;
-            }
             if also.membership == Membership::NotMember {
                 through.refused_by = Some(format!("{actor} is not allowed"));
+            }
+            if *of_now && self.is_cut_off(call.store, actor)? {
+                also.membership = Membership::NotMember;
+                (through.is_cut_off, through.refused_by) = (true, Some(format!("{actor} is cut off")));
             }
             through.until = earliest(through.until, question.until(actor, &also));
             answer.membership = both(std::mem::replace(&mut answer.membership, Membership::NotMember), also.membership);

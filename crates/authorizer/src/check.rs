@@ -11,7 +11,7 @@ use crate::gate::Act;
 use crate::limits::encoded_bytes;
 use crate::moment::Freshness;
 use crate::question::{Concluded, Question};
-use crate::recording::{Asked, Recording};
+use crate::recording::{Asked, CHECK_WITH, Recording};
 use crate::typecheck::Purpose;
 use crate::world::World;
 use crate::{Authorizer, Call, Effort, Error};
@@ -61,7 +61,8 @@ impl Authorizer {
     /// # Errors
     /// See [`Error`]; [`Error::NeedsPool`] only with [`Effort::Inline`].
     pub fn check(&self, call: &Call, request: &CheckRequest, effort: Effort) -> Result<CheckAnswer, Error> {
-        let asked = Asked::of("check").resource(&request.resource).permission(&request.permission);
+        let made_by = if request.with.is_empty() { "check" } else { CHECK_WITH };
+        let asked = Asked::of(made_by).resource(&request.resource).permission(&request.permission);
         let asked = asked.subject(&request.subject).context(&request.context);
         self.recorded(call, asked, |recording| self.answer_check(call, request, effort, recording))
     }
@@ -132,7 +133,7 @@ impl Authorizer {
                     of_now: matches!(request.freshness, Freshness::Of(_)),
                     wants_until: true,
                 };
-                let Concluded { answer, trace, until } = self.conclude(&question, answer, trace, recording)?;
+                let Concluded { answer, trace, until, .. } = self.conclude(&question, answer, trace, recording)?;
                 let schema = trace.is_some().then(|| world.schema().text());
                 let CheckedAnswer { membership, work, .. } = answer;
                 Ok(CheckAnswer { at: world.token, judged_at: world.now, membership, until, work, trace, schema })

@@ -43,7 +43,7 @@ impl Clock {
     /// A clock over another source of wall time.
     #[must_use]
     pub fn reading(read: WallClock) -> Clock {
-        let start = read();
+        let start = whole(read());
         Clock {
             state: Mutex::new(State { last: start, anchor: start, anchored: Instant::now() }),
             backward_steps: AtomicU64::new(0),
@@ -60,13 +60,13 @@ impl Clock {
         }
     }
 
-    /// The time, never earlier than any time given out before.
+    /// The time in whole microseconds, never earlier than any time given out before.
     pub fn now(&self) -> Timestamp {
-        let wall = (self.read)();
+        let wall = whole((self.read)());
         let mut state = self.state.lock();
         let instant = Instant::now();
         let passed = instant.saturating_duration_since(state.anchored);
-        let elapsed = state.anchor.saturating_add(passed).unwrap_or(state.last);
+        let elapsed = whole(state.anchor.saturating_add(passed).unwrap_or(state.last));
         let latest = elapsed.saturating_add(FORWARD_STEP_MAX).unwrap_or(elapsed);
         let earliest = elapsed.saturating_sub(BACKWARD_STEP_MAX).unwrap_or(elapsed);
         let time = if wall > latest {
@@ -89,7 +89,7 @@ impl Clock {
 
     /// Takes the wall clock as it is now, whatever was given out before: for an operator who has mended a bad clock.
     pub fn reset(&self) {
-        let wall = (self.read)();
+        let wall = whole((self.read)());
         *self.state.lock() = State { last: wall, anchor: wall, anchored: Instant::now() };
     }
 
@@ -97,6 +97,11 @@ impl Clock {
     pub fn steps(&self) -> (u64, u64) {
         (self.backward_steps.load(Ordering::Relaxed), self.forward_steps_refused.load(Ordering::Relaxed))
     }
+}
+
+/// The time in whole microseconds, as logs have it: what is judged once more by the time that was recorded is judged alike.
+pub(crate) fn whole(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -351,6 +351,8 @@ pub enum RequestLimit {
     Results,
     /// Request-scoped relationships.
     Overlay,
+    /// Ways that nearly lead to a subject.
+    Misses,
 }
 
 /// A stored relationship that a new schema would leave without meaning.
@@ -384,6 +386,7 @@ impl RequestLimit {
             RequestLimit::BulkChecks => "bulk_checks_max",
             RequestLimit::Results => "results_max",
             RequestLimit::Overlay => "overlay_max",
+            RequestLimit::Misses => "misses_max",
         }
     }
 }
@@ -458,6 +461,7 @@ impl std::fmt::Display for RequestLimit {
             RequestLimit::BulkChecks => "number of checks",
             RequestLimit::Results => "limit on results",
             RequestLimit::Overlay => "number of request-scoped relationships",
+            RequestLimit::Misses => "number of near misses",
         })
     }
 }

@@ -36,6 +36,8 @@ pub enum Act<'a> {
     ReadSchema,
     /// To replace the schema.
     WriteSchema,
+    /// To read the logs of decisions and of changes.
+    Audit,
     /// To look after the store: its counters.
     Operate,
     /// To look after the whole server: copies, scrubs.
@@ -217,6 +219,7 @@ impl std::fmt::Display for Act<'_> {
             }
             Act::ReadSchema => f.write_str("read the schema"),
             Act::WriteSchema => f.write_str("write the schema"),
+            Act::Audit => f.write_str("read the audit logs"),
             Act::Operate => f.write_str("operate the store"),
             Act::OperateServer => f.write_str("operate the server"),
         }

@@ -22,6 +22,7 @@ pub mod dependent;
 pub mod diff;
 pub mod error;
 pub mod expand;
+pub mod explain;
 pub mod export;
 pub mod follow;
 pub mod gate;
@@ -34,10 +35,12 @@ pub mod moment;
 pub mod notes;
 pub mod read;
 pub mod reflect;
+pub mod replay;
 pub mod schema;
 pub mod upkeep;
 pub mod validation;
 pub mod watch;
+pub mod who_can;
 pub mod world;
 pub mod write;
 
@@ -72,12 +75,16 @@ pub use stonetown_graph::{
     Answer, CaveatResult, CaveatTrace, ExcludedSubject, ExpandNode, ExpandOperation, ExpandTree, FoundResource,
     FoundSubject, Given, Membership, Position, Trace, Work,
 };
+/// Why an answer is what it is.
+pub use stonetown_graph::{Excluded, Hold, Miss, Reasons, Step};
 /// How the resident index is set up, and its state.
 pub use stonetown_graph::{IndexOptions, IndexStats};
 /// How an import treats relationships that are there already.
 pub use stonetown_storage::BulkMode;
 /// What a change means for who keeps the relationships that hold.
 pub use stonetown_storage::Effect;
+/// Who wrote something, when and with what remark.
+pub use stonetown_storage::Provenance;
 /// An update with its source, for [`Authorizer::write_both`].
 pub use stonetown_storage::StoredUpdate;
 /// What upkeep of the store tells.
@@ -161,6 +168,8 @@ pub struct Authorizer {
 pub struct Counters {
     /// Tokens of another instance that were answered at head.
     pub foreign_tokens: AtomicU64,
+    /// Explanations whose search ended at its limit.
+    pub explanations_cut: AtomicU64,
     /// Checks that did not fit their inline budget.
     pub checks_rerun: AtomicU64,
     /// Checks answered from the resident index.

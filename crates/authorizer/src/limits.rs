@@ -30,6 +30,8 @@ pub struct Limits {
     pub diff_types_max: u64,
     /// Relationships laid over the snapshot by one question.
     pub overlay_max: usize,
+    /// Ways that nearly lead to a subject, in one explanation.
+    pub misses_max: usize,
     /// Repetitions of a write that meets a concurrent change.
     pub write_retries_max: u32,
     /// Calls of one caller at the same time.
@@ -77,6 +79,7 @@ impl Default for Limits {
             bulk_checks_max: 10_000,
             diff_types_max: 100_000,
             overlay_max: 1000,
+            misses_max: 20,
             write_retries_max: 10,
             calls_per_caller_max: 10_000,
             heavy_calls_per_caller_max: 64,
@@ -99,7 +102,7 @@ impl Default for Limits {
 impl Limits {
     /// The limits that calls meet, by name, for metrics. `results_max` is the largest of the bounds on results.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 21] {
+    pub fn named(&self) -> [(&'static str, u64); 22] {
         let count = |number: usize| number as u64;
         let results = [self.read_limit_max, self.delete_limit_max, self.lookup_limit_max, self.export_batch_max];
         [
@@ -111,6 +114,7 @@ impl Limits {
             ("bulk_checks_max", count(self.bulk_checks_max)),
             ("results_max", results.into_iter().max().unwrap_or(0)),
             ("overlay_max", count(self.overlay_max)),
+            ("misses_max", count(self.misses_max)),
             ("calls_per_caller_max", u64::from(self.calls_per_caller_max)),
             ("heavy_calls_per_caller_max", u64::from(self.heavy_calls_per_caller_max)),
             ("watchers_max", u64::from(self.watchers_max)),

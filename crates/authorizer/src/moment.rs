@@ -2,6 +2,7 @@
 
 use stonetown_tuple::{Consistency, Revision, Timestamp};
 
+use crate::clock::whole;
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
 
@@ -34,7 +35,7 @@ impl Authorizer {
             Freshness::Of(consistency) => self.world(call, consistency),
             Freshness::Exactly(revision, now) => self.world_at(call.store, revision, now),
             Freshness::At(moment) => {
-                let now = self.clock.now();
+                let (now, moment) = (self.clock.now(), whole(moment));
                 if moment > now {
                     return Err(Error::TimeAhead { asked: moment, now });
                 }

@@ -31,19 +31,31 @@ pub(crate) struct Concluded {
     pub(crate) trace: Option<Trace>,
     /// Until when a member stays one.
     pub(crate) until: Option<Timestamp>,
+    /// Whether the subject is cut off.
+    pub(crate) is_cut_off: bool,
+    /// Who took the yes to the subject back, in words.
+    pub(crate) refused_by: Option<String>,
 }
 
 impl Question<'_> {
     /// Until when a subject with that answer stays a member.
     pub(crate) fn until(&self, subject: &SubjectRef, answer: &Answer) -> Option<Timestamp> {
-        /// Moments that are looked at: each costs a check.
-        const STEPS_MAX: usize = 8;
-        if !self.wants_until || answer.membership != Membership::Member {
-            return None;
-        }
-        let Question { evaluation, resource, permission, .. } = self;
-        stonetown_graph::member_until(evaluation, resource, permission, subject, answer, STEPS_MAX)
+        if self.wants_until { until(self.evaluation, (self.resource, self.permission, subject), answer) } else { None }
     }
+}
+
+/// Until when a subject with that answer stays a member.
+pub(crate) fn until(
+    evaluation: &Evaluation<'_>,
+    (resource, permission, subject): (&ObjectRef, &RelationName, &SubjectRef),
+    answer: &Answer,
+) -> Option<Timestamp> {
+    /// Moments that are looked at: each costs a check.
+    const STEPS_MAX: usize = 8;
+    if answer.membership != Membership::Member {
+        return None;
+    }
+    stonetown_graph::member_until(evaluation, resource, permission, subject, answer, STEPS_MAX)
 }
 
 impl Authorizer {
@@ -57,20 +69,24 @@ impl Authorizer {
     ) -> Result<Concluded, Error> {
         let Question { call, subject, of_now, .. } = question;
         call.note_work(&answer.work);
-        if *of_now && self.is_cut_off(call.store, subject)? {
+        let is_cut_off = *of_now && self.is_cut_off(call.store, subject)?;
+        if is_cut_off {
             (answer.membership, trace) = (Membership::NotMember, None);
         }
         let own_until = question.until(subject, &answer);
         let through = self.through_chain(question, &mut answer)?;
         recording.decided(&answer.membership, trace.as_ref());
-        if let Some(why) = through.refused_by {
+        if let Some(why) = &through.refused_by {
             recording.refused_in_chain(why);
             trace = None;
+        }
+        if is_cut_off || through.is_cut_off {
+            recording.cut_off();
         }
         let until = earliest(own_until, through.until).filter(|_| answer.membership == Membership::Member);
         if let Some(trace) = &mut trace {
             trace.until = until;
         }
-        Ok(Concluded { answer, trace, until })
+        Ok(Concluded { answer, trace, until, is_cut_off, refused_by: through.refused_by })
     }
 }

@@ -2,6 +2,7 @@
 //! records to the log. A call whose record must be on disk first is not answered before it is.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -17,9 +18,13 @@ use crate::{Authorizer, Call, Chain, Error};
 
 /// Longest detail of a reason, in bytes: a path, missing parameters, the text of an error.
 const DETAIL_BYTES_MAX: usize = 2048;
+/// A check with relationships of its own: another call than a check of what is stored, as the log does not have them.
+pub(crate) const CHECK_WITH: &str = "check_with";
+/// The reason of a no to a question about, or through, somebody who is cut off.
+pub(crate) const CUT_OFF: &str = "cut_off";
 
 /// The name of the caller's address among the values for caveats: what an annotation calls it, and no name of a parameter.
-const PEER: &str = "server(peer_ip)";
+pub(crate) const PEER: &str = "server(peer_ip)";
 
 /// What a call asks, in the words of the log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -265,7 +270,7 @@ impl Recording<'_> {
             Membership::Conditional(_) => (Outcome::Conditional, "missing_context"),
         };
         self.detail = match (membership, trace) {
-            (Membership::Conditional(missing), _) => missing.iter().cloned().collect::<Vec<_>>().join(",").into(),
+            (Membership::Conditional(missing), _) => missing_detail(missing).into(),
             (Membership::Member, Some(trace)) => path(trace).into(),
             _ => Cow::Borrowed(""),
         };
@@ -277,10 +282,15 @@ impl Recording<'_> {
     }
 
     /// Notes that the yes to the subject was taken back by one of those who act for it.
-    pub(crate) fn refused_in_chain(&mut self, why: String) {
+    pub(crate) fn refused_in_chain(&mut self, why: &str) {
         if self.recorder.is_some() {
-            (self.outcome, self.reason, self.detail) = (Outcome::Denied, "chain", why.into());
+            (self.outcome, self.reason, self.detail) = (Outcome::Denied, "chain", why.to_owned().into());
         }
+    }
+
+    /// Notes that the no rests on nothing that is stored: the subject is cut off, or who acts for it, whom the detail names.
+    pub(crate) fn cut_off(&mut self) {
+        self.reason = CUT_OFF;
     }
 
     /// Prepares for results that are handed out one after the other. Where the answer has to wait for the disk, none is handed
@@ -334,15 +344,8 @@ impl Recording<'_> {
         };
         let results = if outcome == Outcome::Begun { None } else { self.results.take() };
         let (count, digest) = results.map(ResultDigest::finish).map_or((0, None), |(n, hash)| (n, Some(hash)));
-        let context = match (self.asked.context, self.peer) {
-            (None, _) => String::new(),
-            (Some(context), None) => recorder.context(context),
-            (Some(context), Some(peer)) => {
-                let mut context = context.clone();
-                context.insert(PEER.to_owned(), peer.to_string().into());
-                recorder.context(&context)
-            }
-        };
+        let context = self.asked.context.map(|context| recorder.context(&with_peer(context, self.peer)));
+        let context = context.unwrap_or_default();
         let asked = &self.asked;
         let actors: Vec<String> = self.chain.actors().iter().map(ToString::to_string).collect();
         let decision = Decision {
@@ -371,6 +374,24 @@ impl Recording<'_> {
         };
         Ok(recorder.record(decision, strict)?)
     }
+}
+
+/// The values that a request gave, and the address that it came from; what it says of that itself counts for nothing.
+fn with_peer(context: &CaveatContext, peer: Option<IpAddr>) -> Cow<'_, CaveatContext> {
+    let mut context = Cow::Borrowed(context);
+    if context.contains_key(PEER) {
+        context.to_mut().remove(PEER);
+    }
+    if let Some(peer) = peer {
+        context.to_mut().insert(PEER.to_owned(), peer.to_string().into());
+    }
+    context
+}
+
+/// The parameters that an answer depends on, as a detail has them.
+pub(crate) fn missing_detail(missing: &BTreeSet<String>) -> String {
+    let names = missing.iter().cloned().collect::<Vec<_>>().join(",");
+    names[..names.floor_char_boundary(DETAIL_BYTES_MAX)].to_owned()
 }
 
 /// The way on which a question was answered with yes: each step the first that was enough.

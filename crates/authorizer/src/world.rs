@@ -10,6 +10,7 @@ use stonetown_schema::{CompileOptions, Schema};
 use stonetown_storage::{Snapshot, StoredSchema};
 use stonetown_tuple::{CaveatContext, Consistency, Revision, StoreId, Timestamp, ZedToken};
 
+use crate::moment::Freshness;
 use crate::{Authorizer, Call, Error};
 
 /// Everything one answer rests on. All parts of an answer, and all items of a bulk, come from one world.
@@ -49,15 +50,15 @@ impl Authorizer {
         self.world_at(call.store, revision, self.clock.now())
     }
 
-    /// Opens the world of a cursor's first page, or of the consistency where there is no cursor.
+    /// Opens the world of a cursor's first page, or of the freshness where there is no cursor.
     pub(crate) fn world_of_page<P>(
         &self,
         call: &Call,
-        consistency: Consistency,
+        freshness: impl Into<Freshness>,
         cursor: Option<&Cursor<P>>,
     ) -> Result<World, Error> {
         match cursor {
-            None => self.world(call, consistency),
+            None => self.world_of(call, freshness.into()),
             Some(cursor) => {
                 let revision = self.revision(Consistency::AtExactSnapshot(cursor.token))?;
                 call.note_revision(revision);

@@ -9,12 +9,14 @@ use stonetown_authorizer::attributes::ListAttributesRequest;
 use stonetown_authorizer::bulk::{BulkCheckItem, BulkCheckRequest};
 use stonetown_authorizer::check::CheckRequest;
 use stonetown_authorizer::expand::ExpandRequest;
+use stonetown_authorizer::explain::{Asked, ExplainRequest};
 use stonetown_authorizer::export::ExportRequest;
 use stonetown_authorizer::list::ListRequest;
 use stonetown_authorizer::lookup::{LookupResourcesRequest, LookupSubjectsRequest};
 use stonetown_authorizer::materialize::{LookupSetsRequest, Start};
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::watch::WatchRequest;
+use stonetown_authorizer::who_can::{Subjects, WhatCanRequest, WhoCanRequest};
 use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
 use stonetown_authorizer::{Act, Authorizer, BulkMode, Call, Caller, Effort, Error, Gate, Options};
 use stonetown_storage::MemoryDatastore;
@@ -137,6 +139,37 @@ fn every_call_asks_for_what_it_takes() {
             after: None,
         };
         asks(listing, door.asks(|a, call| a.lookup_subjects(call, &subjects, &mut |_, _| ControlFlow::Continue(()))));
+        let question = Asked {
+            resource: object.parse().unwrap(),
+            permission: "view".parse().unwrap(),
+            subject: "user:eve".parse().unwrap(),
+            context: Default::default(),
+        };
+        let explain =
+            ExplainRequest { freshness: Consistency::default().into(), asked: question.clone(), misses_max: 5 };
+        asks("check permissions on `TYPE`", door.asks(|a, call| a.explain(call, &explain)));
+        let who = WhoCanRequest {
+            freshness: Consistency::default().into(),
+            resource: question.resource,
+            permission: question.permission,
+            subjects: Subjects::All,
+            context: Default::default(),
+            with_path: true,
+            limit: None,
+            after: None,
+        };
+        asks(listing, door.asks(|a, call| a.who_can(call, &who, &mut |_, _| ControlFlow::Continue(()))));
+        let what = WhatCanRequest {
+            freshness: Consistency::default().into(),
+            subject: question.subject,
+            resource_type: Some(resource_type.parse().unwrap()),
+            permission: None,
+            context: Default::default(),
+            with_path: true,
+            limit: None,
+            after: None,
+        };
+        asks(listing, door.asks(|a, call| a.what_can(call, &what, &mut |_, _| ControlFlow::Continue(()))));
         let read = ReadRequest { filter: filter(resource_type), ..ReadRequest::default() };
         asks(listing, door.asks(|a, call| a.read(call, &read, &mut |_| ControlFlow::Continue(()))));
         let list = ListRequest {

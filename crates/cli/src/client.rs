@@ -11,8 +11,10 @@ use stonetown_api::proto::authzed::api::v1::permissions_service_client::Permissi
 use stonetown_api::proto::authzed::api::v1::schema_service_client::SchemaServiceClient;
 use stonetown_api::proto::authzed::api::v1::watch_service_client::WatchServiceClient;
 use stonetown_api::proto::authzed::api::v1::{Consistency, ReadSchemaRequest, ZedToken};
+use stonetown_api::proto::stonetown::v1 as own;
 use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClient;
 use stonetown_api::proto::stonetown::v1::attributes_service_client::AttributesServiceClient;
+use stonetown_api::proto::stonetown::v1::decision_service_client::DecisionServiceClient;
 use stonetown_api::proto::stonetown::v1::grant_service_client::GrantServiceClient;
 use stonetown_api::proto::stonetown::v1::principal_service_client::PrincipalServiceClient;
 use stonetown_api::proto::stonetown::v1::relationships_service_client::RelationshipsServiceClient;
@@ -167,6 +169,7 @@ pub(crate) struct Client {
     pub(crate) admin: AdminServiceClient<Transport>,
     pub(crate) grants: GrantServiceClient<Transport>,
     pub(crate) attributes: AttributesServiceClient<Transport>,
+    pub(crate) decisions: DecisionServiceClient<Transport>,
     pub(crate) permissions: PermissionsServiceClient<Transport>,
     pub(crate) principals: PrincipalServiceClient<Transport>,
     pub(crate) relationships: RelationshipsServiceClient<Transport>,
@@ -240,6 +243,16 @@ impl Freshness {
             _ => Requirement::FullyConsistent(true),
         };
         Consistency { requirement: Some(requirement) }
+    }
+
+    /// What the product's own API takes; `None` for the newest state.
+    pub(crate) fn to_own(&self) -> Option<own::freshness::Requirement> {
+        use own::freshness::Requirement;
+        match (&self.consistency_at_least, &self.consistency_at_exactly) {
+            (Some(least), _) => Some(Requirement::AtLeast(least.clone())),
+            (_, Some(exactly)) => Some(Requirement::AtExactly(exactly.clone())),
+            _ => None,
+        }
     }
 }
 
@@ -366,6 +379,7 @@ pub(crate) async fn connect(connection: Connection) -> anyhow::Result<Client> {
         admin: service!(AdminServiceClient),
         grants: service!(GrantServiceClient),
         attributes: service!(AttributesServiceClient),
+        decisions: service!(DecisionServiceClient),
         permissions: service!(PermissionsServiceClient),
         principals: service!(PrincipalServiceClient),
         relationships: service!(RelationshipsServiceClient),

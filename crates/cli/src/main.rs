@@ -10,6 +10,7 @@ mod client;
 mod complete;
 mod config;
 mod context;
+mod decision;
 mod export;
 mod grant;
 mod grpc_health_probe;
@@ -93,6 +94,12 @@ enum Command {
     Store(store::Command),
     /// Show who one is to the server, and what one may do.
     Whoami,
+    /// Say why a subject has a permission, or what is missing: now, or as of an earlier time.
+    Explain(decision::Explain),
+    /// List who has a permission on a resource.
+    WhoCan(decision::WhoCan),
+    /// List what a subject has permissions on.
+    WhatCan(decision::WhatCan),
     /// Back up what a server holds.
     #[command(subcommand)]
     Backup(backup::Command),
@@ -188,6 +195,9 @@ fn main() -> ExitCode {
         Command::Store(command) => client::run(cli.connection, |client| store::run(client, command, output)),
         Command::Whoami => client::run(cli.connection, |client| principal::whoami(client, output)),
         Command::Attribute(command) => client::run(cli.connection, |client| attribute::run(client, command, output)),
+        Command::Explain(args) => client::run(cli.connection, |client| decision::explain(client, args, output)),
+        Command::WhoCan(args) => client::run(cli.connection, |client| decision::who_can(client, args, output)),
+        Command::WhatCan(args) => client::run(cli.connection, |client| decision::what_can(client, args, output)),
         Command::Permission(command) => client::run(cli.connection, |client| permission::run(client, command, output)),
     };
     match outcome {

@@ -96,8 +96,13 @@ pub(crate) fn inert(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
+/// The text on one line, without anything that a terminal would act on.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if acts(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 /// Whether a terminal does something else with a character than to show it: controls, and what turns the direction of text.
-pub(crate) fn acts(c: char) -> bool {
+fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
@@ -150,6 +155,7 @@ mod tests {
     #[test]
     fn nothing_that_somebody_else_chose_acts_on_a_terminal() {
         assert_eq!(super::inert("a\u{1b}[31m\tb\nc é\u{202e}\u{9b}"), "a\\u001b[31m\tb\nc é\\u202e\\u009b");
+        assert_eq!(super::one_line("a\u{1b}[31mb\nc é\u{202e}"), r"a\u{1b}[31mb\nc é\u{202e}");
         let value = serde_json::json!({ "a\u{1b}": "\u{202e}\n\u{9b}é" });
         let text = value.to_string();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&super::inert(&text)).ok(), Some(value));

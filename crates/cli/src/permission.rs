@@ -384,7 +384,7 @@ impl Page {
 }
 
 impl ContextArg {
-    fn to_wire(&self) -> anyhow::Result<Option<prost_types::Struct>> {
+    pub(crate) fn to_wire(&self) -> anyhow::Result<Option<prost_types::Struct>> {
         let Some(text) = &self.caveat_context else { return Ok(None) };
         let value: Value = serde_json::from_str(text).context("--caveat-context is not JSON")?;
         let Value::Object(fields) = value else { bail!("--caveat-context is not a JSON object") };

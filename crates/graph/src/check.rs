@@ -173,6 +173,18 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// A checker to which every relationship holds, whatever its caveat and times say.
+    pub(crate) fn lenient(
+        evaluation: &Evaluation<'a>,
+        relations: Relations<'a>,
+        class: SubjectClass,
+        subject: Ordinal,
+    ) -> Self {
+        let mut checker = Checker::new(evaluation, relations, class, subject);
+        checker.conditions.be_lenient();
+        checker
+    }
+
     /// The same, with the meter of a larger question.
     pub(crate) fn with_meter(mut self, meter: Meter<'a>) -> Self {
         self.meter = meter;

@@ -25,6 +25,11 @@ pub struct Limits {
     pub bytes_max: u64,
     /// Nodes of a trace or of an expanded tree. A trace is cut there; a tree ends in an error.
     pub trace_nodes_max: u64,
+    /// Relationships, and relations and permissions of objects, that are weighed for the reasons of one answer, which are cut
+    /// there.
+    pub weighed_max: u64,
+    /// Relationships that the reasons of one answer show, all ways taken together. A way that finds no room is left out.
+    pub shown_max: usize,
 }
 
 impl Default for Limits {
@@ -36,6 +41,8 @@ impl Default for Limits {
             caveat_steps_max: 100_000_000,
             bytes_max: 256 << 20,
             trace_nodes_max: 10_000,
+            weighed_max: 100_000,
+            shown_max: 1_000,
         }
     }
 }
@@ -139,7 +146,7 @@ impl<'a> Meter<'a> {
         }
         if self.steps >= self.steps_poll_at {
             self.steps_poll_at = self.steps + STEPS_PER_POLL;
-            return self.look_up();
+            return self.still_wanted();
         }
         Ok(())
     }
@@ -184,11 +191,14 @@ impl<'a> Meter<'a> {
             return Err(GraphError::LimitExceeded { limit: self.edges_limit, value: self.edges_max });
         }
         self.poll_at = (self.edges + EDGES_PER_POLL).min(self.edges_max + 1);
-        self.look_up()
+        self.still_wanted()
     }
 
-    /// Whether the caller is still there, and has time.
-    fn look_up(&self) -> Result<(), GraphError> {
+    /// Tests whether the answer is still waited for, where work is done that looks at no edges.
+    ///
+    /// # Errors
+    /// [`GraphError::Deadline`], [`GraphError::Cancelled`].
+    pub fn still_wanted(&self) -> Result<(), GraphError> {
         if self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
             return Err(GraphError::Cancelled);
         }

@@ -10,12 +10,13 @@ mod facts;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use stonetown_schema::{CaveatDefinition, ParameterSource, Schema};
 use stonetown_storage::{Snapshot, TableId, TypeId};
-use stonetown_tuple::{ObjectType, RelationName};
+use stonetown_tuple::{ObjectType, RelationName, SubjectRef};
 
 pub use bitset::BitSet;
 
@@ -322,6 +323,61 @@ impl Plan {
             SubjectClass::Object(object_type) => object_type,
             SubjectClass::Userset(node) => self.node(node).owner,
         }
+    }
+
+    /// The types whose objects can be members of a relation or permission at all, in the order of their names.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownDefinition`], [`GraphError::UnknownRelation`].
+    pub fn subject_types(
+        &self,
+        resource_type: &ObjectType,
+        name: &RelationName,
+    ) -> Result<Vec<ObjectType>, GraphError> {
+        let node = self.find_node(self.find_type(resource_type)?, name)?;
+        let types = (0..).zip(&self.types).filter(|(index, _)| self.node(node).subject_types.contains(*index));
+        Ok(types.map(|(_, object_type)| object_type.name.clone()).collect())
+    }
+
+    /// The types whose relationships a relation or permission can depend on, in the order of their names.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownDefinition`], [`GraphError::UnknownRelation`].
+    pub fn types_on_the_way(
+        &self,
+        resource_type: &ObjectType,
+        name: &RelationName,
+    ) -> Result<Vec<ObjectType>, GraphError> {
+        let node = self.find_node(self.find_type(resource_type)?, name)?;
+        let owners: BTreeSet<TypeIndex> =
+            self.node(node).depends.iter().map(|on| self.node(NodeId(on)).owner).collect();
+        Ok(owners.into_iter().map(|owner| self.object_type(owner).name.clone()).collect())
+    }
+
+    /// What a subject can have at all, by type: every permission, or what has this name, of every type or of this one; in the
+    /// order of the schema.
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownDefinition`]; [`GraphError::UnknownRelation`] where a name is asked for that no type asked for has.
+    pub fn reachable(
+        &self,
+        subject: &SubjectRef,
+        resource_type: Option<&ObjectType>,
+        name: Option<&RelationName>,
+    ) -> Result<Vec<(ObjectType, RelationName)>, GraphError> {
+        let class = self.find_class(subject.object_type(), subject.relation())?;
+        let owner = resource_type.map(|name| self.find_type(name)).transpose()?;
+        let asked = |node: &Node| {
+            owner.is_none_or(|owner| owner == node.owner)
+                && name.map_or(matches!(node.body, Body::Permission(_)), |name| *name == node.name)
+        };
+        let wanted: Vec<_> = (0..).zip(&self.nodes).filter(|(_, node)| asked(node)).collect();
+        if let (Some(name), true) = (name, wanted.is_empty()) {
+            let definition = resource_type.map_or("*", AsRef::as_ref).to_owned();
+            return Err(GraphError::UnknownRelation { definition, relation: name.to_string() });
+        }
+        let can_hold = wanted.into_iter().filter(|(number, _)| self.can_hold(NodeId(*number), class));
+        Ok(can_hold.map(|(_, node)| (self.object_type(node.owner).name.clone(), node.name.clone())).collect())
     }
 
     /// Whether a subject of the class can be a member of the node at all, whatever the relationships.

@@ -57,6 +57,7 @@ enum Power {
     RevokeAll,
     ReadSchema,
     WriteSchema,
+    Audit,
     Operate,
     OperateServer,
 }
@@ -109,6 +110,7 @@ impl Gate for Powers {
             Act::Revoke { .. } => (Power::RevokeAll, "", ""),
             Act::ReadSchema => (Power::ReadSchema, "", ""),
             Act::WriteSchema => (Power::WriteSchema, "", ""),
+            Act::Audit => (Power::Audit, "", ""),
             Act::Operate => (Power::Operate, "", ""),
             Act::OperateServer => (Power::OperateServer, "", ""),
         };
@@ -182,6 +184,7 @@ fn questions(system: &System, asked: Asked<&str>) -> Result<Vec<(ObjectRef, &'st
         Power::RevokeAll => (None, "revoke_all"),
         Power::ReadSchema => (None, "read_schema"),
         Power::WriteSchema => (None, "write_schema"),
+        Power::Audit => (None, "audit"),
         Power::Operate => (None, "operate"),
         Power::OperateServer => return Ok(vec![(parsed("sys/root:self")?, "administer")]),
     };

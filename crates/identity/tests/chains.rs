@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use stonetown_authorizer::bulk::{BulkCheckItem, BulkCheckRequest};
 use stonetown_authorizer::check::{CheckAnswer, CheckRequest};
+use stonetown_authorizer::explain::{Asked, Recorded};
 use stonetown_authorizer::lookup::LookupResourcesRequest;
 use stonetown_authorizer::write::WriteRequest;
 use stonetown_authorizer::{Authorizer, Call, Caller, Chain, Effort, Error, Membership, Options, Proof};
@@ -156,6 +157,41 @@ fn a_chain_is_allowed_what_each_is_and_each_may_do_for_the_one_before() {
     assert!(!world.may(&["ann", "a1"], "edit"));
     world.identity.release(&world.key, "a1", &Why::default()).unwrap();
     assert!(world.may(&["ann", "a1"], "edit"));
+}
+
+#[test]
+fn a_recorded_answer_through_a_chain_is_the_same_when_it_is_asked_again() {
+    let world = World::new();
+    world.power("gateway", "lister");
+    for name in ["ann", "a1"] {
+        world.write(Operation::Touch, &format!("doc:d#editor@agent:{name}"));
+    }
+    let ask = |expected: Membership| {
+        let answer = world.check("gateway", &["ann", "a1"], "edit").unwrap();
+        assert_eq!(answer.membership, expected);
+        let asked = Asked {
+            resource: "doc:d".parse().unwrap(),
+            permission: "edit".parse().unwrap(),
+            subject: "agent:ann".parse().unwrap(),
+            context: Default::default(),
+        };
+        let chain = Chain::new(vec!["agent:a1".parse().unwrap()]).unwrap();
+        (Recorded { revision: answer.at.revision, time: answer.judged_at, asked, chain, peer_ip: None }, expected)
+    };
+    let refused = ask(Membership::NotMember);
+    world.delegate("ann", "a1", &["doc"], &["edit"], Some(60));
+    let allowed = ask(Membership::Member);
+    CLOCK.set(CLOCK.get() + 60);
+    let ended = ask(Membership::NotMember);
+    world.identity.quarantine(&world.key, "a1", &Why::default()).unwrap();
+    world.write(Operation::Delete, "doc:d#editor@agent:ann");
+    for (recorded, expected) in [refused, allowed, ended] {
+        let again = world.authorizer.replay(&world.call(&Caller::named("gateway")), &recorded, 5).unwrap();
+        assert_eq!(*again.membership(), expected, "{recorded:?}");
+        assert_eq!(again.refused_by.is_some(), expected == Membership::NotMember);
+        // What is told is about the subject, who had it each time.
+        assert_eq!(again.reasons.path.len(), 1);
+    }
 }
 
 #[test]

@@ -231,6 +231,45 @@ pub(crate) const CALLS: &[Row] = &[
         r#"{"resource":{"type":"$type","id":"$object"},"permission":"$permission","subject":{"type":"agent","id":"$subject"}}"#,
     ),
     (
+        "stonetown.v1.DecisionService/Check",
+        LIST_AND_CHECK,
+        "explain",
+        r#"{"resource":{"type":"$type","id":"$object"},"permission":"$permission",
+            "subject":{"type":"agent","id":"$subject"},"explain":true}"#,
+    ),
+    (
+        "stonetown.v1.DecisionService/Explain",
+        LIST_AND_CHECK,
+        "explain",
+        r#"{"resource":{"type":"$type","id":"$object"},"permission":"$permission","subject":{"type":"agent","id":"$subject"}}"#,
+    ),
+    // Reading the log, and seeing what it was about.
+    ("stonetown.v1.DecisionService/Explain", NOBODY, "explain_decision", r#"{"decision":"4000000000"}"#),
+    (
+        "stonetown.v1.DecisionService/WhoCan",
+        LIST,
+        "who_can",
+        r#"{"resource":{"type":"$type","id":"$object"},"permission":"$permission","withPath":true}"#,
+    ),
+    (
+        "stonetown.v1.DecisionService/WhoCan",
+        LIST,
+        "who_can",
+        r#"{"resource":{"type":"$type","id":"$object"},"permission":"$permission","groups":"GROUPS_AS_NAMED"}"#,
+    ),
+    (
+        "stonetown.v1.DecisionService/WhatCan",
+        LIST,
+        "what_can",
+        r#"{"subject":{"type":"agent","id":"$subject"},"resourceType":"$type","permission":"$permission","withPath":true}"#,
+    ),
+    (
+        "stonetown.v1.DecisionService/WhatCan",
+        By(&["lister"]),
+        "what_can",
+        r#"{"subject":{"type":"agent","id":"$subject"}}"#,
+    ),
+    (
         "stonetown.v1.AttributesService/Put",
         By(&["writer"]),
         "put_attributes",

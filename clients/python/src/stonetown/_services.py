@@ -11,16 +11,18 @@ from stonetown._calls import Calls
 SERVICE_CONFIG = (
     '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.'
     'AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"st'
-    'onetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGra'
-    'nt"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","m'
-    'ethod":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.Gran'
-    'tService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"serv'
-    'ice":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","me'
-    'thod":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stoneto'
-    'wn.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAm'
-    'I"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","me'
-    'thod":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultipli'
-    'er":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}'
+    'onetown.v1.DecisionService","method":"Explain"},{"service":"stonetown.v1.DecisionService","method":"WhoCan"},{'
+    '"service":"stonetown.v1.DecisionService","method":"WhatCan"},{"service":"stonetown.v1.GrantService","method":"'
+    'ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.Grant'
+    'Service","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"ston'
+    'etown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"}'
+    ',{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService'
+    '","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service"'
+    ':"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"L'
+    'istDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.Relati'
+    'onshipsService","method":"List"},{"service":"stonetown.v1.StoreService","method":"ListStores"}],"retryPolicy":'
+    '{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAV'
+    'AILABLE"]}}]}'
 )
 
 
@@ -74,6 +76,20 @@ class DecisionService:
     def check(self, request: v1.CheckRequest, *, timeout: float | None = None) -> v1.CheckResponse:
         """Whether a subject has a permission on a resource."""
         return self._calls.unary("/stonetown.v1.DecisionService/Check", request, v1.CheckResponse, timeout)
+
+    def explain(self, request: v1.ExplainRequest, *, timeout: float | None = None) -> v1.ExplainResponse:
+        """The answer of a check with its reasons: the relationships that lead to a yes, or what is missing for one. The
+        check is one of now, of a moment that has passed, or one out of the log of decisions, asked again as it was
+        asked then."""
+        return self._calls.unary("/stonetown.v1.DecisionService/Explain", request, v1.ExplainResponse, timeout)
+
+    def who_can(self, request: v1.WhoCanRequest, *, timeout: float | None = None) -> Iterator[v1.WhoCanResponse]:
+        """Who has a permission on a resource."""
+        return self._calls.stream("/stonetown.v1.DecisionService/WhoCan", request, v1.WhoCanResponse, timeout)
+
+    def what_can(self, request: v1.WhatCanRequest, *, timeout: float | None = None) -> Iterator[v1.WhatCanResponse]:
+        """What a subject has permissions on."""
+        return self._calls.stream("/stonetown.v1.DecisionService/WhatCan", request, v1.WhatCanResponse, timeout)
 
 
 class GrantService:

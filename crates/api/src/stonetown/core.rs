@@ -4,7 +4,7 @@ use stonetown_authorizer::Membership;
 use stonetown_authorizer::moment::Freshness;
 use stonetown_tuple::{Consistency, ObjectId, ObjectRef, ObjectType, RelationName, SubjectId, SubjectRef};
 
-use crate::convert::{At, FieldError, optional, required, timestamp_from_wire};
+use crate::convert::{self, At, FieldError, optional, required, timestamp_from_wire};
 use crate::proto::authzed::api::v1::Cursor;
 use crate::proto::stonetown::v1 as wire;
 use crate::token;
@@ -60,4 +60,22 @@ pub(super) fn outcome(membership: Membership) -> (wire::Outcome, Vec<String>) {
         Membership::NotMember => (wire::Outcome::Denied, Vec::new()),
         Membership::Conditional(missing) => (wire::Outcome::Conditional, missing.into_iter().collect()),
     }
+}
+
+pub(super) fn object_to_wire(object: &ObjectRef) -> wire::ObjectRef {
+    wire::ObjectRef { r#type: object.object_type.as_str().to_owned(), id: object.object_id.as_str().to_owned() }
+}
+
+pub(super) fn subject_to_wire(subject: &SubjectRef) -> wire::SubjectRef {
+    wire::SubjectRef {
+        r#type: subject.object_type().as_str().to_owned(),
+        id: subject.object_id().as_str().to_owned(),
+        relation: subject.relation().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+/// What a list bounds, and the text of the cursor that it goes on behind.
+pub(super) fn page(page: Option<wire::Page>) -> (Option<u64>, Option<String>) {
+    let wire::Page { size, cursor } = page.unwrap_or_default();
+    (convert::limit(size), (!cursor.is_empty()).then_some(cursor))
 }

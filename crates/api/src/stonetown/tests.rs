@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use stonetown_authorizer::{Authorizer, Caller, Options};
@@ -126,6 +127,91 @@ async fn a_check_at_a_moment_sees_the_state_of_the_moment() {
     let refused = check(&client, refused).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange);
     assert!(refused.message().contains("is still to come"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_explanation_says_why_and_who_wrote_it() {
+    let client = server().await;
+    let update = authzed::RelationshipUpdate {
+        operation: authzed::relationship_update::Operation::Touch.into(),
+        relationship: Some(convert::relationship_to_wire("document:plan#viewer@user:ann".parse().unwrap())),
+    };
+    let metadata = serde_json::json!({ "stonetown.reason": "review", "ticket": "T-1", "more": [1] });
+    let serde_json::Value::Object(metadata) = metadata else { panic!("an object") };
+    let written = authzed::WriteRelationshipsRequest {
+        updates: vec![update],
+        optional_transaction_metadata: Some(convert::context::to_wire(metadata.clone())),
+        ..Default::default()
+    };
+    let written =
+        PermissionsServiceClient::new(client.clone()).write_relationships(written).await.unwrap().into_inner();
+    touch(&client, "document:plan#viewer@user:bob[on_day:{\"day\":\"monday\"}]").await;
+    let wire::CheckRequest { resource, permission, subject, .. } = question("user:ann");
+    let asked = wire::ExplainRequest { resource, permission, subject, ..Default::default() };
+    let mut decisions = DecisionServiceClient::new(client.clone());
+    let answer = decisions.explain(asked.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.outcome(), wire::Outcome::Allowed);
+    let reasons = answer.reasons.clone().unwrap();
+    let [step] = &reasons.path[..] else { panic!("one relationship is enough") };
+    assert!(step.essential && step.serves == "document:plan#view" && step.state() == wire::StepState::Holds);
+    let provenance = step.provenance.clone().unwrap();
+    assert_eq!((&*provenance.by, &*provenance.reason, &*provenance.ticket), ("key-1", "review", "T-1"));
+    assert_eq!(provenance.token, written.written_at.unwrap().token);
+    assert_eq!(convert::context::from_wire(provenance.metadata).unwrap(), metadata);
+
+    let denied = wire::ExplainRequest { subject: self::subject("user:bob"), ..asked.clone() };
+    let reasons = decisions.explain(denied).await.unwrap().into_inner().reasons.unwrap();
+    let step = &reasons.misses[0].path[0];
+    assert_eq!((step.state(), &*step.condition), (wire::StepState::ConditionFalse, "day == \"tuesday\""));
+    let checked = check(&client, wire::CheckRequest { explain: true, ..question("user:bob") }).await.unwrap();
+    assert_eq!(checked.reasons, Some(reasons));
+    let many = wire::ExplainRequest { misses: 1_000, ..asked.clone() };
+    assert_eq!(decisions.explain(many).await.unwrap_err().code(), Code::InvalidArgument);
+    let both = wire::ExplainRequest { decision: Some(1), ..asked };
+    let refused = decisions.explain(both).await.unwrap_err();
+    assert!(refused.code() == Code::InvalidArgument && refused.message().starts_with("`decision`"), "{refused}");
+    // This server keeps no log.
+    let decision = wire::ExplainRequest { decision: Some(1), ..Default::default() };
+    assert_eq!(decisions.explain(decision).await.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn lists_go_on_behind_their_cursors_and_take_no_others() {
+    let client = server().await;
+    for who in ["ann", "bob", "cid"] {
+        touch(&client, &format!("document:plan#viewer@user:{who}")).await;
+    }
+    touch(&client, "document:memo#viewer@user:ann").await;
+    let mut decisions = DecisionServiceClient::new(client.clone());
+    let (mut names, mut cursor) = (Vec::new(), String::new());
+    let who = |cursor: String| wire::WhoCanRequest {
+        resource: object("document:plan"),
+        permission: "view".to_owned(),
+        page: Some(wire::Page { size: 2, cursor }),
+        with_path: true,
+        ..Default::default()
+    };
+    loop {
+        let answers = decisions.who_can(who(cursor.clone())).await.unwrap().into_inner();
+        let answers: Vec<_> = answers.map(Result::unwrap).collect().await;
+        let Some(last) = answers.last() else { break };
+        cursor.clone_from(&last.cursor);
+        assert!(answers.len() <= 2 && answers.iter().all(|answer| answer.path.len() == 1));
+        names.extend(answers.into_iter().map(|answer| answer.subject.unwrap().id));
+    }
+    assert_eq!(names, ["ann", "bob", "cid"]);
+    let other = wire::WhoCanRequest { permission: "viewer".to_owned(), ..who(cursor.clone()) };
+    assert_eq!(decisions.who_can(other).await.unwrap_err().code(), Code::FailedPrecondition);
+    let garbled = decisions.who_can(who("x".to_owned())).await.unwrap_err();
+    assert!(garbled.message().starts_with("`page.cursor`"), "{garbled}");
+    let contradiction =
+        wire::WhoCanRequest { groups: wire::Groups::AsNamed.into(), subject_type: "user".into(), ..who(String::new()) };
+    assert_eq!(decisions.who_can(contradiction).await.unwrap_err().code(), Code::InvalidArgument);
+
+    let what = wire::WhatCanRequest { subject: subject("user:ann"), ..Default::default() };
+    let answers = decisions.what_can(what).await.unwrap().into_inner();
+    let found: Vec<_> = answers.map(|answer| answer.unwrap().resource.unwrap().id).collect().await;
+    assert_eq!(found, ["plan", "memo"]);
 }
 
 #[tokio::test]

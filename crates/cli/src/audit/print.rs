@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stonetown_audit::record::{Body, Entry};
 use stonetown_audit::{Against, Report};
 
-use crate::output::{Output, acts, line};
+use crate::output::{Output, line, one_line};
 
 pub(super) fn report(report: &Report, against: &Against, output: Output) {
     let whole = report.problems.is_empty();
@@ -19,7 +19,7 @@ pub(super) fn report(report: &Report, against: &Against, output: Output) {
                     "byte": problem.offset,
                     "from": problem.from,
                     "until": problem.until,
-                    "what": inert(&problem.what),
+                    "what": one_line(&problem.what),
                 })
             })
             .collect();
@@ -45,7 +45,7 @@ pub(super) fn report(report: &Report, against: &Against, output: Output) {
         return;
     }
     let verdict = if whole { "whole" } else { "NOT AS IT WAS WRITTEN" };
-    println!("{}: {verdict}", inert(&report.origin));
+    println!("{}: {verdict}", one_line(&report.origin));
     let from = if report.first > 0 { format!(" from {} on", report.first) } else { String::new() };
     println!("  {} records{from}, {} of them signed for", report.size - report.first, report.signed - report.first);
     println!("  root {root}");
@@ -64,7 +64,7 @@ pub(super) fn report(report: &Report, against: &Against, output: Output) {
         println!("  {} personal field(s) were erased", report.erased);
     }
     for problem in &report.problems {
-        println!("  problem: {}", inert(&problem.to_string()));
+        println!("  problem: {}", one_line(&problem.to_string()));
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) fn record(entry: &Entry<'_>, output: Output) {
             format!("{} {}", text_of(&value, "kind"), Value::Object(rest))
         }
     };
-    println!("{} #{} {}", entry.time(), entry.index, inert(&text));
+    println!("{} #{} {}", entry.time(), entry.index, one_line(&text));
 }
 
 fn text_of(value: &Value, field: &str) -> String {
@@ -104,17 +104,4 @@ fn text_of(value: &Value, field: &str) -> String {
 
 fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
-}
-
-/// The text on one line, without anything that a terminal would act on.
-fn inert(text: &str) -> String {
-    text.chars().flat_map(|c| if acts(c) { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn control_characters_are_shown_and_not_sent() {
-        assert_eq!(super::inert("a\u{1b}[31mb\nc é\u{202e}"), r"a\u{1b}[31mb\nc é\u{202e}");
-    }
 }

@@ -82,6 +82,16 @@ const STATE_BYTES: u64 = 128;
 const NOTHING: u64 = u64::MAX;
 
 impl Checker<'_> {
+    /// The value of a part of the expression of `owner`, or of another node of its type, for an object.
+    pub(crate) fn value_of(
+        &mut self,
+        expression: &Expression,
+        owner: NodeId,
+        object: Ordinal,
+    ) -> Result<Value, GraphError> {
+        self.expression(expression, State::new(owner, object), Asker { reader: None, walked: false })
+    }
+
     /// The value of a state. Final, unless `reader` is being evaluated itself.
     pub(super) fn solve(&mut self, node: NodeId, object: Ordinal, reader: Option<State>) -> Result<Value, GraphError> {
         if !self.plan.can_hold(node, self.class) {

@@ -107,6 +107,8 @@ impl Sources {
         page.count("checks_resident", "Checks answered from the index", load(&counters.checks_resident))?;
         page.count("checks_stored", "Checks answered from the store", load(&counters.checks_stored))?;
         page.count("checks_rerun", "Checks moved to the pool", load(&counters.checks_rerun))?;
+        let cut = load(&counters.explanations_cut);
+        page.count("explanations_cut", "Explanations whose search ended at its limit", cut)?;
         page.count("foreign_tokens", "Tokens of other instances", load(&counters.foreign_tokens))?;
 
         let sets = &authorizer.sets().stats;

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17stonetown/v1/core.proto\x12\x0cstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\tObjectRef\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"8\n\nSubjectRef\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\"\x8a\x01\n\tFreshness\x12\x1a\n\x10\x66ully_consistent\x18\x01 \x01(\x08H\x00\x12\x12\n\x08\x61t_least\x18\x02 \x01(\tH\x00\x12\x14\n\nat_exactly\x18\x03 \x01(\tH\x00\x12(\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\r\n\x0brequirement\"$\n\x04Page\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x91\x01\n\x0bRequestable\x12\x10\n\x08template\x18\x01 \x01(\t\x12=\n\nparameters\x18\x02 \x03(\x0b\x32).stonetown.v1.Requestable.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*d\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_ALLOWED\x10\x01\x12\x12\n\x0eOUTCOME_DENIED\x10\x02\x12\x17\n\x13OUTCOME_CONDITIONAL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17stonetown/v1/core.proto\x12\x0cstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\tObjectRef\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"8\n\nSubjectRef\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\"\x9a\x01\n\nProvenance\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02\x62y\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06ticket\x18\x04 \x01(\t\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05token\x18\x06 \x01(\t\"\x8a\x01\n\tFreshness\x12\x1a\n\x10\x66ully_consistent\x18\x01 \x01(\x08H\x00\x12\x12\n\x08\x61t_least\x18\x02 \x01(\tH\x00\x12\x14\n\nat_exactly\x18\x03 \x01(\tH\x00\x12(\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\r\n\x0brequirement\"$\n\x04Page\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x91\x01\n\x0bRequestable\x12\x10\n\x08template\x18\x01 \x01(\t\x12=\n\nparameters\x18\x02 \x03(\x0b\x32).stonetown.v1.Requestable.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*d\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_ALLOWED\x10\x01\x12\x12\n\x0eOUTCOME_DENIED\x10\x02\x12\x17\n\x13OUTCOME_CONDITIONAL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,18 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REQUESTABLE_PARAMETERSENTRY']._loaded_options = None
   _globals['_REQUESTABLE_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_OUTCOME']._serialized_start=528
-  _globals['_OUTCOME']._serialized_end=628
+  _globals['_OUTCOME']._serialized_start=685
+  _globals['_OUTCOME']._serialized_end=785
   _globals['_OBJECTREF']._serialized_start=104
   _globals['_OBJECTREF']._serialized_end=141
   _globals['_SUBJECTREF']._serialized_start=143
   _globals['_SUBJECTREF']._serialized_end=199
-  _globals['_FRESHNESS']._serialized_start=202
-  _globals['_FRESHNESS']._serialized_end=340
-  _globals['_PAGE']._serialized_start=342
-  _globals['_PAGE']._serialized_end=378
-  _globals['_REQUESTABLE']._serialized_start=381
-  _globals['_REQUESTABLE']._serialized_end=526
-  _globals['_REQUESTABLE_PARAMETERSENTRY']._serialized_start=477
-  _globals['_REQUESTABLE_PARAMETERSENTRY']._serialized_end=526
+  _globals['_PROVENANCE']._serialized_start=202
+  _globals['_PROVENANCE']._serialized_end=356
+  _globals['_FRESHNESS']._serialized_start=359
+  _globals['_FRESHNESS']._serialized_end=497
+  _globals['_PAGE']._serialized_start=499
+  _globals['_PAGE']._serialized_end=535
+  _globals['_REQUESTABLE']._serialized_start=538
+  _globals['_REQUESTABLE']._serialized_end=683
+  _globals['_REQUESTABLE_PARAMETERSENTRY']._serialized_start=634
+  _globals['_REQUESTABLE_PARAMETERSENTRY']._serialized_end=683
 # @@protoc_insertion_point(module_scope)

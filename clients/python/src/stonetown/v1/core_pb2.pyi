@@ -40,6 +40,22 @@ class SubjectRef(_message.Message):
     relation: str
     def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., relation: _Optional[str] = ...) -> None: ...
 
+class Provenance(_message.Message):
+    __slots__ = ("at", "by", "reason", "ticket", "metadata", "token")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    by: str
+    reason: str
+    ticket: str
+    metadata: _struct_pb2.Struct
+    token: str
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., by: _Optional[str] = ..., reason: _Optional[str] = ..., ticket: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
+
 class Freshness(_message.Message):
     __slots__ = ("fully_consistent", "at_least", "at_exactly", "at")
     FULLY_CONSISTENT_FIELD_NUMBER: _ClassVar[int]

@@ -25,19 +25,50 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from stonetown.v1 import core_pb2 as stonetown_dot_v1_dot_core__pb2
+from stonetown.v1 import relationships_pb2 as stonetown_dot_v1_dot_relationships__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstonetown/v1/decision.proto\x12\x0cstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stonetown/v1/core.proto\"\xf6\x01\n\x0c\x43heckRequest\x12)\n\x08resource\x18\x01 \x01(\x0b\x32\x17.stonetown.v1.ObjectRef\x12\x12\n\npermission\x18\x02 \x01(\t\x12)\n\x07subject\x18\x03 \x01(\x0b\x32\x18.stonetown.v1.SubjectRef\x12(\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.stonetown.v1.Freshness\x12&\n\x05\x63hain\x18\n \x03(\x0b\x32\x17.stonetown.v1.ObjectRef\"\xe9\x01\n\rCheckResponse\x12&\n\x07outcome\x18\x01 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x17\n\x0fmissing_context\x18\x02 \x03(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12-\n\tjudged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0brequestable\x18\n \x03(\x0b\x32\x19.stonetown.v1.Requestable2S\n\x0f\x44\x65\x63isionService\x12@\n\x05\x43heck\x12\x1a.stonetown.v1.CheckRequest\x1a\x1b.stonetown.v1.CheckResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bstonetown/v1/decision.proto\x12\x0cstonetown.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17stonetown/v1/core.proto\x1a stonetown/v1/relationships.proto\"\x87\x02\n\x0c\x43heckRequest\x12)\n\x08resource\x18\x01 \x01(\x0b\x32\x17.stonetown.v1.ObjectRef\x12\x12\n\npermission\x18\x02 \x01(\t\x12)\n\x07subject\x18\x03 \x01(\x0b\x32\x18.stonetown.v1.SubjectRef\x12(\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.stonetown.v1.Freshness\x12\x0f\n\x07\x65xplain\x18\x06 \x01(\x08\x12&\n\x05\x63hain\x18\n \x03(\x0b\x32\x17.stonetown.v1.ObjectRef\"\x91\x02\n\rCheckResponse\x12&\n\x07outcome\x18\x01 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x17\n\x0fmissing_context\x18\x02 \x03(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12-\n\tjudged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x07reasons\x18\x06 \x01(\x0b\x32\x15.stonetown.v1.Reasons\x12.\n\x0brequestable\x18\n \x03(\x0b\x32\x19.stonetown.v1.Requestable\"\xac\x02\n\x0e\x45xplainRequest\x12)\n\x08resource\x18\x01 \x01(\x0b\x32\x17.stonetown.v1.ObjectRef\x12\x12\n\npermission\x18\x02 \x01(\t\x12)\n\x07subject\x18\x03 \x01(\x0b\x32\x18.stonetown.v1.SubjectRef\x12(\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.stonetown.v1.Freshness\x12\x0e\n\x06misses\x18\x06 \x01(\r\x12\x15\n\x08\x64\x65\x63ision\x18\x07 \x01(\x04H\x00\x88\x01\x01\x12&\n\x05\x63hain\x18\n \x03(\x0b\x32\x17.stonetown.v1.ObjectRefB\x0b\n\t_decision\"\x89\x02\n\x0f\x45xplainResponse\x12&\n\x07outcome\x18\x01 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x17\n\x0fmissing_context\x18\x02 \x03(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12-\n\tjudged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x07reasons\x18\x06 \x01(\x0b\x32\x15.stonetown.v1.Reasons\x12$\n\x06replay\x18\x07 \x01(\x0b\x32\x14.stonetown.v1.Replay\"\xef\x02\n\x06Replay\x12\x10\n\x08\x64\x65\x63ision\x18\x01 \x01(\x04\x12\x10\n\x08question\x18\x02 \x01(\t\x12\'\n\x08recorded\x18\x03 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12.\n\ndecided_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tjudged_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05token\x18\x07 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x08 \x01(\t\x12\x0e\n\x06\x61\x63tors\x18\t \x03(\t\x12\x0c\n\x04node\x18\n \x01(\t\x12\r\n\x05\x62uild\x18\x0b \x01(\t\x12\x12\n\nreproduces\x18\x0c \x01(\x08\x12(\n\x08obstacle\x18\r \x01(\x0e\x32\x16.stonetown.v1.Obstacle\x12\x0f\n\x07why_not\x18\x0e \x01(\t\x12\x0e\n\x06masked\x18\x0f \x03(\t\"\x9a\x01\n\x07Reasons\x12 \n\x04path\x18\x01 \x03(\x0b\x32\x12.stonetown.v1.Step\x12\x17\n\x0fnot_excluded_by\x18\x02 \x03(\t\x12\"\n\x06misses\x18\x03 \x03(\x0b\x32\x12.stonetown.v1.Miss\x12\x0b\n\x03\x63ut\x18\x04 \x01(\x08\x12\x0f\n\x07\x63ut_off\x18\x05 \x01(\x08\x12\x12\n\nrefused_by\x18\x06 \x01(\t\"\xfc\x01\n\x04Step\x12\r\n\x05\x64\x65pth\x18\x01 \x01(\r\x12\x0e\n\x06serves\x18\x02 \x01(\t\x12\x30\n\x0crelationship\x18\x03 \x01(\x0b\x32\x1a.stonetown.v1.Relationship\x12&\n\x05state\x18\x04 \x01(\x0e\x32\x17.stonetown.v1.StepState\x12\x17\n\x0fmissing_context\x18\x05 \x03(\t\x12\x11\n\tcondition\x18\x06 \x01(\t\x12,\n\nprovenance\x18\x07 \x01(\x0b\x32\x18.stonetown.v1.Provenance\x12\x11\n\tessential\x18\x08 \x01(\x08\x12\x0e\n\x06source\x18\t \x01(\x04\"f\n\x04Miss\x12 \n\x04path\x18\x01 \x03(\x0b\x32\x12.stonetown.v1.Step\x12+\n\nexclusions\x18\x02 \x03(\x0b\x32\x17.stonetown.v1.Exclusion\x12\x0f\n\x07lacking\x18\x03 \x03(\t\"9\n\tExclusion\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12 \n\x04path\x18\x02 \x03(\x0b\x32\x12.stonetown.v1.Step\"\xaf\x02\n\rWhoCanRequest\x12)\n\x08resource\x18\x01 \x01(\x0b\x32\x17.stonetown.v1.ObjectRef\x12\x12\n\npermission\x18\x02 \x01(\t\x12\x14\n\x0csubject_type\x18\x03 \x01(\t\x12\x18\n\x10subject_relation\x18\x04 \x01(\t\x12(\n\x07\x63ontext\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\tfreshness\x18\x06 \x01(\x0b\x32\x17.stonetown.v1.Freshness\x12 \n\x04page\x18\x07 \x01(\x0b\x32\x12.stonetown.v1.Page\x12$\n\x06groups\x18\x08 \x01(\x0e\x32\x14.stonetown.v1.Groups\x12\x11\n\twith_path\x18\t \x01(\x08\"\x99\x02\n\x0eWhoCanResponse\x12)\n\x07subject\x18\x01 \x01(\x0b\x32\x18.stonetown.v1.SubjectRef\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x17\n\x0fmissing_context\x18\x03 \x03(\t\x12/\n\x08\x65xcluded\x18\x04 \x03(\x0b\x32\x1d.stonetown.v1.ExcludedSubject\x12)\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04path\x18\x06 \x03(\x0b\x32\x12.stonetown.v1.Step\x12\r\n\x05token\x18\x07 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x08 \x01(\t\"^\n\x0f\x45xcludedSubject\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x17\n\x0fmissing_context\x18\x03 \x03(\t\"\xf1\x01\n\x0eWhatCanRequest\x12)\n\x07subject\x18\x01 \x01(\x0b\x32\x18.stonetown.v1.SubjectRef\x12\x15\n\rresource_type\x18\x02 \x01(\t\x12\x12\n\npermission\x18\x03 \x01(\t\x12(\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12*\n\tfreshness\x18\x05 \x01(\x0b\x32\x17.stonetown.v1.Freshness\x12 \n\x04page\x18\x06 \x01(\x0b\x32\x12.stonetown.v1.Page\x12\x11\n\twith_path\x18\x07 \x01(\x08\"\xfd\x01\n\x0fWhatCanResponse\x12)\n\x08resource\x18\x01 \x01(\x0b\x32\x17.stonetown.v1.ObjectRef\x12\x12\n\npermission\x18\x02 \x01(\t\x12&\n\x07outcome\x18\x03 \x01(\x0e\x32\x15.stonetown.v1.Outcome\x12\x17\n\x0fmissing_context\x18\x04 \x03(\t\x12)\n\x05until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04path\x18\x06 \x03(\x0b\x32\x12.stonetown.v1.Step\x12\r\n\x05token\x18\x07 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x08 \x01(\t*\xb0\x01\n\x08Obstacle\x12\x18\n\x14OBSTACLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fOBSTACLE_MASKED\x10\x01\x12\x13\n\x0fOBSTACLE_ERASED\x10\x02\x12\x1b\n\x17OBSTACLE_STATE_NOT_KEPT\x10\x03\x12\x15\n\x11OBSTACLE_OVERLAID\x10\x04\x12\x16\n\x12OBSTACLE_NO_ANSWER\x10\x05\x12\x14\n\x10OBSTACLE_CUT_OFF\x10\x06*\xd0\x01\n\tStepState\x12\x1a\n\x16STEP_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10STEP_STATE_HOLDS\x10\x01\x12\x1e\n\x1aSTEP_STATE_MISSING_CONTEXT\x10\x02\x12\x1e\n\x1aSTEP_STATE_CONDITION_FALSE\x10\x03\x12\x1f\n\x1bSTEP_STATE_CONDITION_FAILED\x10\x04\x12\x18\n\x14STEP_STATE_NOT_BEGUN\x10\x05\x12\x16\n\x12STEP_STATE_EXPIRED\x10\x06*3\n\x06Groups\x12\x14\n\x10GROUPS_FLATTENED\x10\x00\x12\x13\n\x0fGROUPS_AS_NAMED\x10\x01\x32\xac\x02\n\x0f\x44\x65\x63isionService\x12@\n\x05\x43heck\x12\x1a.stonetown.v1.CheckRequest\x1a\x1b.stonetown.v1.CheckResponse\x12\x46\n\x07\x45xplain\x12\x1c.stonetown.v1.ExplainRequest\x1a\x1d.stonetown.v1.ExplainResponse\x12\x45\n\x06WhoCan\x12\x1b.stonetown.v1.WhoCanRequest\x1a\x1c.stonetown.v1.WhoCanResponse0\x01\x12H\n\x07WhatCan\x12\x1c.stonetown.v1.WhatCanRequest\x1a\x1d.stonetown.v1.WhatCanResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stonetown.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECKREQUEST']._serialized_start=134
-  _globals['_CHECKREQUEST']._serialized_end=380
-  _globals['_CHECKRESPONSE']._serialized_start=383
-  _globals['_CHECKRESPONSE']._serialized_end=616
-  _globals['_DECISIONSERVICE']._serialized_start=618
-  _globals['_DECISIONSERVICE']._serialized_end=701
+  _globals['_OBSTACLE']._serialized_start=3412
+  _globals['_OBSTACLE']._serialized_end=3588
+  _globals['_STEPSTATE']._serialized_start=3591
+  _globals['_STEPSTATE']._serialized_end=3799
+  _globals['_GROUPS']._serialized_start=3801
+  _globals['_GROUPS']._serialized_end=3852
+  _globals['_CHECKREQUEST']._serialized_start=168
+  _globals['_CHECKREQUEST']._serialized_end=431
+  _globals['_CHECKRESPONSE']._serialized_start=434
+  _globals['_CHECKRESPONSE']._serialized_end=707
+  _globals['_EXPLAINREQUEST']._serialized_start=710
+  _globals['_EXPLAINREQUEST']._serialized_end=1010
+  _globals['_EXPLAINRESPONSE']._serialized_start=1013
+  _globals['_EXPLAINRESPONSE']._serialized_end=1278
+  _globals['_REPLAY']._serialized_start=1281
+  _globals['_REPLAY']._serialized_end=1648
+  _globals['_REASONS']._serialized_start=1651
+  _globals['_REASONS']._serialized_end=1805
+  _globals['_STEP']._serialized_start=1808
+  _globals['_STEP']._serialized_end=2060
+  _globals['_MISS']._serialized_start=2062
+  _globals['_MISS']._serialized_end=2164
+  _globals['_EXCLUSION']._serialized_start=2166
+  _globals['_EXCLUSION']._serialized_end=2223
+  _globals['_WHOCANREQUEST']._serialized_start=2226
+  _globals['_WHOCANREQUEST']._serialized_end=2529
+  _globals['_WHOCANRESPONSE']._serialized_start=2532
+  _globals['_WHOCANRESPONSE']._serialized_end=2813
+  _globals['_EXCLUDEDSUBJECT']._serialized_start=2815
+  _globals['_EXCLUDEDSUBJECT']._serialized_end=2909
+  _globals['_WHATCANREQUEST']._serialized_start=2912
+  _globals['_WHATCANREQUEST']._serialized_end=3153
+  _globals['_WHATCANRESPONSE']._serialized_start=3156
+  _globals['_WHATCANRESPONSE']._serialized_end=3409
+  _globals['_DECISIONSERVICE']._serialized_start=3855
+  _globals['_DECISIONSERVICE']._serialized_end=4155
 # @@protoc_insertion_point(module_scope)

@@ -9,13 +9,13 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file stonetown/v1/core.proto.
  */
 export const file_stonetown_v1_core: GenFile = /*@__PURE__*/
-  fileDesc("ChdzdG9uZXRvd24vdjEvY29yZS5wcm90bxIMc3RvbmV0b3duLnYxIiUKCU9iamVjdFJlZhIMCgR0eXBlGAEgASgJEgoKAmlkGAIgASgJIjgKClN1YmplY3RSZWYSDAoEdHlwZRgBIAEoCRIKCgJpZBgCIAEoCRIQCghyZWxhdGlvbhgDIAEoCSKKAQoJRnJlc2huZXNzEhoKEGZ1bGx5X2NvbnNpc3RlbnQYASABKAhIABISCghhdF9sZWFzdBgCIAEoCUgAEhQKCmF0X2V4YWN0bHkYAyABKAlIABIoCgJhdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIAEINCgtyZXF1aXJlbWVudCIkCgRQYWdlEgwKBHNpemUYASABKA0SDgoGY3Vyc29yGAIgASgJIpEBCgtSZXF1ZXN0YWJsZRIQCgh0ZW1wbGF0ZRgBIAEoCRI9CgpwYXJhbWV0ZXJzGAIgAygLMikuc3RvbmV0b3duLnYxLlJlcXVlc3RhYmxlLlBhcmFtZXRlcnNFbnRyeRoxCg9QYXJhbWV0ZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASpkCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABITCg9PVVRDT01FX0FMTE9XRUQQARISCg5PVVRDT01FX0RFTklFRBACEhcKE09VVENPTUVfQ09ORElUSU9OQUwQA2IGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChdzdG9uZXRvd24vdjEvY29yZS5wcm90bxIMc3RvbmV0b3duLnYxIiUKCU9iamVjdFJlZhIMCgR0eXBlGAEgASgJEgoKAmlkGAIgASgJIjgKClN1YmplY3RSZWYSDAoEdHlwZRgBIAEoCRIKCgJpZBgCIAEoCRIQCghyZWxhdGlvbhgDIAEoCSKaAQoKUHJvdmVuYW5jZRImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCgoCYnkYAiABKAkSDgoGcmVhc29uGAMgASgJEg4KBnRpY2tldBgEIAEoCRIpCghtZXRhZGF0YRgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDQoFdG9rZW4YBiABKAkiigEKCUZyZXNobmVzcxIaChBmdWxseV9jb25zaXN0ZW50GAEgASgISAASEgoIYXRfbGVhc3QYAiABKAlIABIUCgphdF9leGFjdGx5GAMgASgJSAASKAoCYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSABCDQoLcmVxdWlyZW1lbnQiJAoEUGFnZRIMCgRzaXplGAEgASgNEg4KBmN1cnNvchgCIAEoCSKRAQoLUmVxdWVzdGFibGUSEAoIdGVtcGxhdGUYASABKAkSPQoKcGFyYW1ldGVycxgCIAMoCzIpLnN0b25ldG93bi52MS5SZXF1ZXN0YWJsZS5QYXJhbWV0ZXJzRW50cnkaMQoPUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEqZAoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEwoPT1VUQ09NRV9BTExPV0VEEAESEgoOT1VUQ09NRV9ERU5JRUQQAhIXChNPVVRDT01FX0NPTkRJVElPTkFMEANiBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * An object, such as `document:plan`.
@@ -73,6 +73,58 @@ export const SubjectRefSchema: GenMessage<SubjectRef> = /*@__PURE__*/
   messageDesc(file_stonetown_v1_core, 1);
 
 /**
+ * Who wrote something, when and why.
+ *
+ * @generated from message stonetown.v1.Provenance
+ */
+export type Provenance = Message<"stonetown.v1.Provenance"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp;
+
+  /**
+   * Who called; empty where that is not known.
+   *
+   * @generated from field: string by = 2;
+   */
+  by: string;
+
+  /**
+   * The `reason` and the `ticket` that the write gave, as metadata of its transaction or with the prefix `stonetown.`.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string ticket = 4;
+   */
+  ticket: string;
+
+  /**
+   * All metadata of the transaction.
+   *
+   * @generated from field: google.protobuf.Struct metadata = 5;
+   */
+  metadata?: JsonObject;
+
+  /**
+   * The state that the write made.
+   *
+   * @generated from field: string token = 6;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message stonetown.v1.Provenance.
+ * Use `create(ProvenanceSchema)` to create a new message.
+ */
+export const ProvenanceSchema: GenMessage<Provenance> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_core, 2);
+
+/**
  * The state that an answer is to rest on. None set is the newest.
  *
  * @generated from message stonetown.v1.Freshness
@@ -122,7 +174,7 @@ export type Freshness = Message<"stonetown.v1.Freshness"> & {
  * Use `create(FreshnessSchema)` to create a new message.
  */
 export const FreshnessSchema: GenMessage<Freshness> = /*@__PURE__*/
-  messageDesc(file_stonetown_v1_core, 2);
+  messageDesc(file_stonetown_v1_core, 3);
 
 /**
  * A part of a list.
@@ -150,7 +202,7 @@ export type Page = Message<"stonetown.v1.Page"> & {
  * Use `create(PageSchema)` to create a new message.
  */
 export const PageSchema: GenMessage<Page> = /*@__PURE__*/
-  messageDesc(file_stonetown_v1_core, 3);
+  messageDesc(file_stonetown_v1_core, 4);
 
 /**
  * What to ask for: a template, and the values of its parameters. See GrantService.
@@ -174,7 +226,7 @@ export type Requestable = Message<"stonetown.v1.Requestable"> & {
  * Use `create(RequestableSchema)` to create a new message.
  */
 export const RequestableSchema: GenMessage<Requestable> = /*@__PURE__*/
-  messageDesc(file_stonetown_v1_core, 4);
+  messageDesc(file_stonetown_v1_core, 5);
 
 /**
  * How a question was answered.

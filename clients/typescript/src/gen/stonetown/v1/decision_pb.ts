@@ -4,19 +4,21 @@
 // @generated from file stonetown/v1/decision.proto (package stonetown.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Freshness, ObjectRef, Outcome, Requestable, SubjectRef } from "./core_pb.js";
+import type { Freshness, ObjectRef, Outcome, Page, Provenance, Requestable, SubjectRef } from "./core_pb.js";
 import { file_stonetown_v1_core } from "./core_pb.js";
+import type { Relationship } from "./relationships_pb.js";
+import { file_stonetown_v1_relationships } from "./relationships_pb.js";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file stonetown/v1/decision.proto.
  */
 export const file_stonetown_v1_decision: GenFile = /*@__PURE__*/
-  fileDesc("ChtzdG9uZXRvd24vdjEvZGVjaXNpb24ucHJvdG8SDHN0b25ldG93bi52MSL2AQoMQ2hlY2tSZXF1ZXN0EikKCHJlc291cmNlGAEgASgLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZhISCgpwZXJtaXNzaW9uGAIgASgJEikKB3N1YmplY3QYAyABKAsyGC5zdG9uZXRvd24udjEuU3ViamVjdFJlZhIoCgdjb250ZXh0GAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIqCglmcmVzaG5lc3MYBSABKAsyFy5zdG9uZXRvd24udjEuRnJlc2huZXNzEiYKBWNoYWluGAogAygLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZiLpAQoNQ2hlY2tSZXNwb25zZRImCgdvdXRjb21lGAEgASgOMhUuc3RvbmV0b3duLnYxLk91dGNvbWUSFwoPbWlzc2luZ19jb250ZXh0GAIgAygJEg0KBXRva2VuGAMgASgJEi0KCWp1ZGdlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KC3JlcXVlc3RhYmxlGAogAygLMhkuc3RvbmV0b3duLnYxLlJlcXVlc3RhYmxlMlMKD0RlY2lzaW9uU2VydmljZRJACgVDaGVjaxIaLnN0b25ldG93bi52MS5DaGVja1JlcXVlc3QaGy5zdG9uZXRvd24udjEuQ2hlY2tSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_stonetown_v1_core]);
+  fileDesc("ChtzdG9uZXRvd24vdjEvZGVjaXNpb24ucHJvdG8SDHN0b25ldG93bi52MSKHAgoMQ2hlY2tSZXF1ZXN0EikKCHJlc291cmNlGAEgASgLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZhISCgpwZXJtaXNzaW9uGAIgASgJEikKB3N1YmplY3QYAyABKAsyGC5zdG9uZXRvd24udjEuU3ViamVjdFJlZhIoCgdjb250ZXh0GAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIqCglmcmVzaG5lc3MYBSABKAsyFy5zdG9uZXRvd24udjEuRnJlc2huZXNzEg8KB2V4cGxhaW4YBiABKAgSJgoFY2hhaW4YCiADKAsyFy5zdG9uZXRvd24udjEuT2JqZWN0UmVmIpECCg1DaGVja1Jlc3BvbnNlEiYKB291dGNvbWUYASABKA4yFS5zdG9uZXRvd24udjEuT3V0Y29tZRIXCg9taXNzaW5nX2NvbnRleHQYAiADKAkSDQoFdG9rZW4YAyABKAkSLQoJanVkZ2VkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoHcmVhc29ucxgGIAEoCzIVLnN0b25ldG93bi52MS5SZWFzb25zEi4KC3JlcXVlc3RhYmxlGAogAygLMhkuc3RvbmV0b3duLnYxLlJlcXVlc3RhYmxlIqwCCg5FeHBsYWluUmVxdWVzdBIpCghyZXNvdXJjZRgBIAEoCzIXLnN0b25ldG93bi52MS5PYmplY3RSZWYSEgoKcGVybWlzc2lvbhgCIAEoCRIpCgdzdWJqZWN0GAMgASgLMhguc3RvbmV0b3duLnYxLlN1YmplY3RSZWYSKAoHY29udGV4dBgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSKgoJZnJlc2huZXNzGAUgASgLMhcuc3RvbmV0b3duLnYxLkZyZXNobmVzcxIOCgZtaXNzZXMYBiABKA0SFQoIZGVjaXNpb24YByABKARIAIgBARImCgVjaGFpbhgKIAMoCzIXLnN0b25ldG93bi52MS5PYmplY3RSZWZCCwoJX2RlY2lzaW9uIokCCg9FeHBsYWluUmVzcG9uc2USJgoHb3V0Y29tZRgBIAEoDjIVLnN0b25ldG93bi52MS5PdXRjb21lEhcKD21pc3NpbmdfY29udGV4dBgCIAMoCRINCgV0b2tlbhgDIAEoCRItCglqdWRnZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgdyZWFzb25zGAYgASgLMhUuc3RvbmV0b3duLnYxLlJlYXNvbnMSJAoGcmVwbGF5GAcgASgLMhQuc3RvbmV0b3duLnYxLlJlcGxheSLvAgoGUmVwbGF5EhAKCGRlY2lzaW9uGAEgASgEEhAKCHF1ZXN0aW9uGAIgASgJEicKCHJlY29yZGVkGAMgASgOMhUuc3RvbmV0b3duLnYxLk91dGNvbWUSDgoGcmVhc29uGAQgASgJEi4KCmRlY2lkZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWp1ZGdlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdG9rZW4YByABKAkSDgoGY2FsbGVyGAggASgJEg4KBmFjdG9ycxgJIAMoCRIMCgRub2RlGAogASgJEg0KBWJ1aWxkGAsgASgJEhIKCnJlcHJvZHVjZXMYDCABKAgSKAoIb2JzdGFjbGUYDSABKA4yFi5zdG9uZXRvd24udjEuT2JzdGFjbGUSDwoHd2h5X25vdBgOIAEoCRIOCgZtYXNrZWQYDyADKAkimgEKB1JlYXNvbnMSIAoEcGF0aBgBIAMoCzISLnN0b25ldG93bi52MS5TdGVwEhcKD25vdF9leGNsdWRlZF9ieRgCIAMoCRIiCgZtaXNzZXMYAyADKAsyEi5zdG9uZXRvd24udjEuTWlzcxILCgNjdXQYBCABKAgSDwoHY3V0X29mZhgFIAEoCBISCgpyZWZ1c2VkX2J5GAYgASgJIvwBCgRTdGVwEg0KBWRlcHRoGAEgASgNEg4KBnNlcnZlcxgCIAEoCRIwCgxyZWxhdGlvbnNoaXAYAyABKAsyGi5zdG9uZXRvd24udjEuUmVsYXRpb25zaGlwEiYKBXN0YXRlGAQgASgOMhcuc3RvbmV0b3duLnYxLlN0ZXBTdGF0ZRIXCg9taXNzaW5nX2NvbnRleHQYBSADKAkSEQoJY29uZGl0aW9uGAYgASgJEiwKCnByb3ZlbmFuY2UYByABKAsyGC5zdG9uZXRvd24udjEuUHJvdmVuYW5jZRIRCgllc3NlbnRpYWwYCCABKAgSDgoGc291cmNlGAkgASgEImYKBE1pc3MSIAoEcGF0aBgBIAMoCzISLnN0b25ldG93bi52MS5TdGVwEisKCmV4Y2x1c2lvbnMYAiADKAsyFy5zdG9uZXRvd24udjEuRXhjbHVzaW9uEg8KB2xhY2tpbmcYAyADKAkiOQoJRXhjbHVzaW9uEgoKAmJ5GAEgASgJEiAKBHBhdGgYAiADKAsyEi5zdG9uZXRvd24udjEuU3RlcCKvAgoNV2hvQ2FuUmVxdWVzdBIpCghyZXNvdXJjZRgBIAEoCzIXLnN0b25ldG93bi52MS5PYmplY3RSZWYSEgoKcGVybWlzc2lvbhgCIAEoCRIUCgxzdWJqZWN0X3R5cGUYAyABKAkSGAoQc3ViamVjdF9yZWxhdGlvbhgEIAEoCRIoCgdjb250ZXh0GAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIqCglmcmVzaG5lc3MYBiABKAsyFy5zdG9uZXRvd24udjEuRnJlc2huZXNzEiAKBHBhZ2UYByABKAsyEi5zdG9uZXRvd24udjEuUGFnZRIkCgZncm91cHMYCCABKA4yFC5zdG9uZXRvd24udjEuR3JvdXBzEhEKCXdpdGhfcGF0aBgJIAEoCCKZAgoOV2hvQ2FuUmVzcG9uc2USKQoHc3ViamVjdBgBIAEoCzIYLnN0b25ldG93bi52MS5TdWJqZWN0UmVmEiYKB291dGNvbWUYAiABKA4yFS5zdG9uZXRvd24udjEuT3V0Y29tZRIXCg9taXNzaW5nX2NvbnRleHQYAyADKAkSLwoIZXhjbHVkZWQYBCADKAsyHS5zdG9uZXRvd24udjEuRXhjbHVkZWRTdWJqZWN0EikKBXVudGlsGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgRwYXRoGAYgAygLMhIuc3RvbmV0b3duLnYxLlN0ZXASDQoFdG9rZW4YByABKAkSDgoGY3Vyc29yGAggASgJIl4KD0V4Y2x1ZGVkU3ViamVjdBIKCgJpZBgBIAEoCRImCgdvdXRjb21lGAIgASgOMhUuc3RvbmV0b3duLnYxLk91dGNvbWUSFwoPbWlzc2luZ19jb250ZXh0GAMgAygJIvEBCg5XaGF0Q2FuUmVxdWVzdBIpCgdzdWJqZWN0GAEgASgLMhguc3RvbmV0b3duLnYxLlN1YmplY3RSZWYSFQoNcmVzb3VyY2VfdHlwZRgCIAEoCRISCgpwZXJtaXNzaW9uGAMgASgJEigKB2NvbnRleHQYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EioKCWZyZXNobmVzcxgFIAEoCzIXLnN0b25ldG93bi52MS5GcmVzaG5lc3MSIAoEcGFnZRgGIAEoCzISLnN0b25ldG93bi52MS5QYWdlEhEKCXdpdGhfcGF0aBgHIAEoCCL9AQoPV2hhdENhblJlc3BvbnNlEikKCHJlc291cmNlGAEgASgLMhcuc3RvbmV0b3duLnYxLk9iamVjdFJlZhISCgpwZXJtaXNzaW9uGAIgASgJEiYKB291dGNvbWUYAyABKA4yFS5zdG9uZXRvd24udjEuT3V0Y29tZRIXCg9taXNzaW5nX2NvbnRleHQYBCADKAkSKQoFdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiAKBHBhdGgYBiADKAsyEi5zdG9uZXRvd24udjEuU3RlcBINCgV0b2tlbhgHIAEoCRIOCgZjdXJzb3IYCCABKAkqsAEKCE9ic3RhY2xlEhgKFE9CU1RBQ0xFX1VOU1BFQ0lGSUVEEAASEwoPT0JTVEFDTEVfTUFTS0VEEAESEwoPT0JTVEFDTEVfRVJBU0VEEAISGwoXT0JTVEFDTEVfU1RBVEVfTk9UX0tFUFQQAxIVChFPQlNUQUNMRV9PVkVSTEFJRBAEEhYKEk9CU1RBQ0xFX05PX0FOU1dFUhAFEhQKEE9CU1RBQ0xFX0NVVF9PRkYQBirQAQoJU3RlcFN0YXRlEhoKFlNURVBfU1RBVEVfVU5TUEVDSUZJRUQQABIUChBTVEVQX1NUQVRFX0hPTERTEAESHgoaU1RFUF9TVEFURV9NSVNTSU5HX0NPTlRFWFQQAhIeChpTVEVQX1NUQVRFX0NPTkRJVElPTl9GQUxTRRADEh8KG1NURVBfU1RBVEVfQ09ORElUSU9OX0ZBSUxFRBAEEhgKFFNURVBfU1RBVEVfTk9UX0JFR1VOEAUSFgoSU1RFUF9TVEFURV9FWFBJUkVEEAYqMwoGR3JvdXBzEhQKEEdST1VQU19GTEFUVEVORUQQABITCg9HUk9VUFNfQVNfTkFNRUQQATKsAgoPRGVjaXNpb25TZXJ2aWNlEkAKBUNoZWNrEhouc3RvbmV0b3duLnYxLkNoZWNrUmVxdWVzdBobLnN0b25ldG93bi52MS5DaGVja1Jlc3BvbnNlEkYKB0V4cGxhaW4SHC5zdG9uZXRvd24udjEuRXhwbGFpblJlcXVlc3QaHS5zdG9uZXRvd24udjEuRXhwbGFpblJlc3BvbnNlEkUKBldob0NhbhIbLnN0b25ldG93bi52MS5XaG9DYW5SZXF1ZXN0Ghwuc3RvbmV0b3duLnYxLldob0NhblJlc3BvbnNlMAESSAoHV2hhdENhbhIcLnN0b25ldG93bi52MS5XaGF0Q2FuUmVxdWVzdBodLnN0b25ldG93bi52MS5XaGF0Q2FuUmVzcG9uc2UwAWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_stonetown_v1_core, file_stonetown_v1_relationships]);
 
 /**
  * @generated from message stonetown.v1.CheckRequest
@@ -52,6 +54,13 @@ export type CheckRequest = Message<"stonetown.v1.CheckRequest"> & {
    * @generated from field: stonetown.v1.Freshness freshness = 5;
    */
   freshness?: Freshness;
+
+  /**
+   * Whether to give reasons, as Explain does.
+   *
+   * @generated from field: bool explain = 6;
+   */
+  explain: boolean;
 
   /**
    * Those who act for the subject, the nearest first: the first for the subject, each other one for the one before. Allowed is what is
@@ -107,6 +116,13 @@ export type CheckResponse = Message<"stonetown.v1.CheckResponse"> & {
   until?: Timestamp;
 
   /**
+   * Set where it was asked for.
+   *
+   * @generated from field: stonetown.v1.Reasons reasons = 6;
+   */
+  reasons?: Reasons;
+
+  /**
    * Where the answer is denied: what the caller could ask for, or the principal that the
    * subject stands for, to be allowed it.
    *
@@ -123,6 +139,857 @@ export const CheckResponseSchema: GenMessage<CheckResponse> = /*@__PURE__*/
   messageDesc(file_stonetown_v1_decision, 1);
 
 /**
+ * @generated from message stonetown.v1.ExplainRequest
+ */
+export type ExplainRequest = Message<"stonetown.v1.ExplainRequest"> & {
+  /**
+   * @generated from field: stonetown.v1.ObjectRef resource = 1;
+   */
+  resource?: ObjectRef;
+
+  /**
+   * A permission or relation of the resource's type.
+   *
+   * @generated from field: string permission = 2;
+   */
+  permission: string;
+
+  /**
+   * Who; not a wildcard.
+   *
+   * @generated from field: stonetown.v1.SubjectRef subject = 3;
+   */
+  subject?: SubjectRef;
+
+  /**
+   * Values for conditions.
+   *
+   * @generated from field: google.protobuf.Struct context = 4;
+   */
+  context?: JsonObject;
+
+  /**
+   * @generated from field: stonetown.v1.Freshness freshness = 5;
+   */
+  freshness?: Freshness;
+
+  /**
+   * How many near misses to show at most; 0 for five.
+   *
+   * @generated from field: uint32 misses = 6;
+   */
+  misses: number;
+
+  /**
+   * Instead of a question, the number of a decision in the log of decisions: what it was about is asked again, at its state, by
+   * its time and with its values. Nothing but `misses` goes with it.
+   *
+   * @generated from field: optional uint64 decision = 7;
+   */
+  decision?: bigint;
+
+  /**
+   * Those who act for the subject, as in a check.
+   *
+   * @generated from field: repeated stonetown.v1.ObjectRef chain = 10;
+   */
+  chain: ObjectRef[];
+};
+
+/**
+ * Describes the message stonetown.v1.ExplainRequest.
+ * Use `create(ExplainRequestSchema)` to create a new message.
+ */
+export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 2);
+
+/**
+ * @generated from message stonetown.v1.ExplainResponse
+ */
+export type ExplainResponse = Message<"stonetown.v1.ExplainResponse"> & {
+  /**
+   * @generated from field: stonetown.v1.Outcome outcome = 1;
+   */
+  outcome: Outcome;
+
+  /**
+   * The values that a conditional answer depends on, by name.
+   *
+   * @generated from field: repeated string missing_context = 2;
+   */
+  missingContext: string[];
+
+  /**
+   * The state that the answer rests on.
+   *
+   * @generated from field: string token = 3;
+   */
+  token: string;
+
+  /**
+   * The moment at which what begins and expires was judged.
+   *
+   * @generated from field: google.protobuf.Timestamp judged_at = 4;
+   */
+  judgedAt?: Timestamp;
+
+  /**
+   * Until when (exclusively) the answer stays allowed if nothing is written; not set if for ever, or if it is not allowed.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 5;
+   */
+  until?: Timestamp;
+
+  /**
+   * @generated from field: stonetown.v1.Reasons reasons = 6;
+   */
+  reasons?: Reasons;
+
+  /**
+   * Set where a decision of the log was asked for. What stands above is then the answer of asking again, and empty where that
+   * cannot be done.
+   *
+   * @generated from field: stonetown.v1.Replay replay = 7;
+   */
+  replay?: Replay;
+};
+
+/**
+ * Describes the message stonetown.v1.ExplainResponse.
+ * Use `create(ExplainResponseSchema)` to create a new message.
+ */
+export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 3);
+
+/**
+ * A decision of the log, beside what comes of asking again.
+ *
+ * @generated from message stonetown.v1.Replay
+ */
+export type Replay = Message<"stonetown.v1.Replay"> & {
+  /**
+   * Its number in the log.
+   *
+   * @generated from field: uint64 decision = 1;
+   */
+  decision: bigint;
+
+  /**
+   * What was asked, such as `document:plan#view@user:ann`; `[erased]` for ids that the log has no longer.
+   *
+   * @generated from field: string question = 2;
+   */
+  question: string;
+
+  /**
+   * The answer of then; unspecified if the call ended without one.
+   *
+   * @generated from field: stonetown.v1.Outcome recorded = 3;
+   */
+  recorded: Outcome;
+
+  /**
+   * The reason of then, in one word.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp decided_at = 5;
+   */
+  decidedAt?: Timestamp;
+
+  /**
+   * The moment at which what begins and expires was judged.
+   *
+   * @generated from field: google.protobuf.Timestamp judged_at = 6;
+   */
+  judgedAt?: Timestamp;
+
+  /**
+   * The state that it rests on.
+   *
+   * @generated from field: string token = 7;
+   */
+  token: string;
+
+  /**
+   * Who asked; empty if that was erased.
+   *
+   * @generated from field: string caller = 8;
+   */
+  caller: string;
+
+  /**
+   * Those through whom the caller asked, the nearest first.
+   *
+   * @generated from field: repeated string actors = 9;
+   */
+  actors: string[];
+
+  /**
+   * The machine, and the name and version of the program, that decided.
+   *
+   * @generated from field: string node = 10;
+   */
+  node: string;
+
+  /**
+   * @generated from field: string build = 11;
+   */
+  build: string;
+
+  /**
+   * Whether asking again gave the same answer.
+   *
+   * @generated from field: bool reproduces = 12;
+   */
+  reproduces: boolean;
+
+  /**
+   * Why it cannot be asked again as it was asked then; unspecified where it was.
+   *
+   * @generated from field: stonetown.v1.Obstacle obstacle = 13;
+   */
+  obstacle: Obstacle;
+
+  /**
+   * The same in words.
+   *
+   * @generated from field: string why_not = 14;
+   */
+  whyNot: string;
+
+  /**
+   * Where values are masked: of which parameters.
+   *
+   * @generated from field: repeated string masked = 15;
+   */
+  masked: string[];
+};
+
+/**
+ * Describes the message stonetown.v1.Replay.
+ * Use `create(ReplaySchema)` to create a new message.
+ */
+export const ReplaySchema: GenMessage<Replay> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 4);
+
+/**
+ * Why an answer is what it is.
+ *
+ * @generated from message stonetown.v1.Reasons
+ */
+export type Reasons = Message<"stonetown.v1.Reasons"> & {
+  /**
+   * Where it is allowed: the shortest way, from the resource to the subject.
+   *
+   * @generated from field: repeated stonetown.v1.Step path = 1;
+   */
+  path: Step[];
+
+  /**
+   * Where it is allowed: what could have taken the permission away and does not, such as `document:plan#banned`.
+   *
+   * @generated from field: repeated string not_excluded_by = 2;
+   */
+  notExcludedBy: string[];
+
+  /**
+   * Where it is not: the ways that come nearest, those with the fewest obstacles first.
+   *
+   * @generated from field: repeated stonetown.v1.Miss misses = 3;
+   */
+  misses: Miss[];
+
+  /**
+   * Whether there was more to look at than the server's limit: a way may be missing, none is wrong.
+   *
+   * @generated from field: bool cut = 4;
+   */
+  cut: boolean;
+
+  /**
+   * Whether the subject is cut off: questions about it are denied now, whatever is stored.
+   *
+   * @generated from field: bool cut_off = 5;
+   */
+  cutOff: boolean;
+
+  /**
+   * Where the subject itself is allowed: which of those who act for it is not, or may not act for the one before, in words. What
+   * stands above is about the subject.
+   *
+   * @generated from field: string refused_by = 6;
+   */
+  refusedBy: string;
+};
+
+/**
+ * Describes the message stonetown.v1.Reasons.
+ * Use `create(ReasonsSchema)` to create a new message.
+ */
+export const ReasonsSchema: GenMessage<Reasons> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 5);
+
+/**
+ * One relationship of a way.
+ *
+ * @generated from message stonetown.v1.Step
+ */
+export type Step = Message<"stonetown.v1.Step"> & {
+  /**
+   * How many relationships lead to it from the resource.
+   *
+   * @generated from field: uint32 depth = 1;
+   */
+  depth: number;
+
+  /**
+   * What it serves: a relation or permission of an object, such as `document:plan#view`.
+   *
+   * @generated from field: string serves = 2;
+   */
+  serves: string;
+
+  /**
+   * @generated from field: stonetown.v1.Relationship relationship = 3;
+   */
+  relationship?: Relationship;
+
+  /**
+   * @generated from field: stonetown.v1.StepState state = 4;
+   */
+  state: StepState;
+
+  /**
+   * The values that its condition lacks, by name.
+   *
+   * @generated from field: repeated string missing_context = 5;
+   */
+  missingContext: string[];
+
+  /**
+   * The text of its condition.
+   *
+   * @generated from field: string condition = 6;
+   */
+  condition: string;
+
+  /**
+   * Who wrote it; not set where that is no longer known.
+   *
+   * @generated from field: stonetown.v1.Provenance provenance = 7;
+   */
+  provenance?: Provenance;
+
+  /**
+   * Whether it is needed: the essential relationships alone give the answer, and without one of them they do not. The others
+   * matter because of what else is stored: they keep an exclusion from applying, or belong to an `all`.
+   *
+   * @generated from field: bool essential = 8;
+   */
+  essential: boolean;
+
+  /**
+   * Where the relationship comes from: 0 for a plain one, else the number of the grant.
+   *
+   * @generated from field: uint64 source = 9;
+   */
+  source: bigint;
+};
+
+/**
+ * Describes the message stonetown.v1.Step.
+ * Use `create(StepSchema)` to create a new message.
+ */
+export const StepSchema: GenMessage<Step> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 6);
+
+/**
+ * A way that would lead to the subject but for its obstacles: steps that do not hold, what takes the permission away, and what
+ * is lacking.
+ *
+ * @generated from message stonetown.v1.Miss
+ */
+export type Miss = Message<"stonetown.v1.Miss"> & {
+  /**
+   * The relationships of the way; those that do not hold say so.
+   *
+   * @generated from field: repeated stonetown.v1.Step path = 1;
+   */
+  path: Step[];
+
+  /**
+   * @generated from field: repeated stonetown.v1.Exclusion exclusions = 2;
+   */
+  exclusions: Exclusion[];
+
+  /**
+   * What the subject would need as well and has nothing of, such as `document:plan#approver`.
+   *
+   * @generated from field: repeated string lacking = 3;
+   */
+  lacking: string[];
+};
+
+/**
+ * Describes the message stonetown.v1.Miss.
+ * Use `create(MissSchema)` to create a new message.
+ */
+export const MissSchema: GenMessage<Miss> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 7);
+
+/**
+ * What takes a permission away.
+ *
+ * @generated from message stonetown.v1.Exclusion
+ */
+export type Exclusion = Message<"stonetown.v1.Exclusion"> & {
+  /**
+   * What the subject is in, such as `document:plan#banned`.
+   *
+   * @generated from field: string by = 1;
+   */
+  by: string;
+
+  /**
+   * Why.
+   *
+   * @generated from field: repeated stonetown.v1.Step path = 2;
+   */
+  path: Step[];
+};
+
+/**
+ * Describes the message stonetown.v1.Exclusion.
+ * Use `create(ExclusionSchema)` to create a new message.
+ */
+export const ExclusionSchema: GenMessage<Exclusion> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 8);
+
+/**
+ * @generated from message stonetown.v1.WhoCanRequest
+ */
+export type WhoCanRequest = Message<"stonetown.v1.WhoCanRequest"> & {
+  /**
+   * @generated from field: stonetown.v1.ObjectRef resource = 1;
+   */
+  resource?: ObjectRef;
+
+  /**
+   * A permission or relation of the resource's type.
+   *
+   * @generated from field: string permission = 2;
+   */
+  permission: string;
+
+  /**
+   * Only subjects of this type; empty for every type that can have the permission.
+   *
+   * @generated from field: string subject_type = 3;
+   */
+  subjectType: string;
+
+  /**
+   * With a type: usersets of this relation instead of objects.
+   *
+   * @generated from field: string subject_relation = 4;
+   */
+  subjectRelation: string;
+
+  /**
+   * Values for conditions.
+   *
+   * @generated from field: google.protobuf.Struct context = 5;
+   */
+  context?: JsonObject;
+
+  /**
+   * @generated from field: stonetown.v1.Freshness freshness = 6;
+   */
+  freshness?: Freshness;
+
+  /**
+   * @generated from field: stonetown.v1.Page page = 7;
+   */
+  page?: Page;
+
+  /**
+   * @generated from field: stonetown.v1.Groups groups = 8;
+   */
+  groups: Groups;
+
+  /**
+   * Whether each result comes with its way.
+   *
+   * @generated from field: bool with_path = 9;
+   */
+  withPath: boolean;
+};
+
+/**
+ * Describes the message stonetown.v1.WhoCanRequest.
+ * Use `create(WhoCanRequestSchema)` to create a new message.
+ */
+export const WhoCanRequestSchema: GenMessage<WhoCanRequest> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 9);
+
+/**
+ * @generated from message stonetown.v1.WhoCanResponse
+ */
+export type WhoCanResponse = Message<"stonetown.v1.WhoCanResponse"> & {
+  /**
+   * Somebody; id `*` for everybody of a type.
+   *
+   * @generated from field: stonetown.v1.SubjectRef subject = 1;
+   */
+  subject?: SubjectRef;
+
+  /**
+   * Allowed or conditional.
+   *
+   * @generated from field: stonetown.v1.Outcome outcome = 2;
+   */
+  outcome: Outcome;
+
+  /**
+   * @generated from field: repeated string missing_context = 3;
+   */
+  missingContext: string[];
+
+  /**
+   * Whom `*` does not cover, or on a condition only.
+   *
+   * @generated from field: repeated stonetown.v1.ExcludedSubject excluded = 4;
+   */
+  excluded: ExcludedSubject[];
+
+  /**
+   * Until when (exclusively) if nothing is written; not set if for ever, or if it is conditional.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 5;
+   */
+  until?: Timestamp;
+
+  /**
+   * The shortest way, where it was asked for and is not conditional.
+   *
+   * @generated from field: repeated stonetown.v1.Step path = 6;
+   */
+  path: Step[];
+
+  /**
+   * The state that the whole list rests on.
+   *
+   * @generated from field: string token = 7;
+   */
+  token: string;
+
+  /**
+   * @generated from field: string cursor = 8;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message stonetown.v1.WhoCanResponse.
+ * Use `create(WhoCanResponseSchema)` to create a new message.
+ */
+export const WhoCanResponseSchema: GenMessage<WhoCanResponse> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 10);
+
+/**
+ * @generated from message stonetown.v1.ExcludedSubject
+ */
+export type ExcludedSubject = Message<"stonetown.v1.ExcludedSubject"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Denied or conditional.
+   *
+   * @generated from field: stonetown.v1.Outcome outcome = 2;
+   */
+  outcome: Outcome;
+
+  /**
+   * @generated from field: repeated string missing_context = 3;
+   */
+  missingContext: string[];
+};
+
+/**
+ * Describes the message stonetown.v1.ExcludedSubject.
+ * Use `create(ExcludedSubjectSchema)` to create a new message.
+ */
+export const ExcludedSubjectSchema: GenMessage<ExcludedSubject> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 11);
+
+/**
+ * @generated from message stonetown.v1.WhatCanRequest
+ */
+export type WhatCanRequest = Message<"stonetown.v1.WhatCanRequest"> & {
+  /**
+   * Who; not a wildcard.
+   *
+   * @generated from field: stonetown.v1.SubjectRef subject = 1;
+   */
+  subject?: SubjectRef;
+
+  /**
+   * Only resources of this type; empty for every type.
+   *
+   * @generated from field: string resource_type = 2;
+   */
+  resourceType: string;
+
+  /**
+   * Only this permission or relation; empty for every permission.
+   *
+   * @generated from field: string permission = 3;
+   */
+  permission: string;
+
+  /**
+   * Values for conditions.
+   *
+   * @generated from field: google.protobuf.Struct context = 4;
+   */
+  context?: JsonObject;
+
+  /**
+   * @generated from field: stonetown.v1.Freshness freshness = 5;
+   */
+  freshness?: Freshness;
+
+  /**
+   * @generated from field: stonetown.v1.Page page = 6;
+   */
+  page?: Page;
+
+  /**
+   * Whether each result comes with its way.
+   *
+   * @generated from field: bool with_path = 7;
+   */
+  withPath: boolean;
+};
+
+/**
+ * Describes the message stonetown.v1.WhatCanRequest.
+ * Use `create(WhatCanRequestSchema)` to create a new message.
+ */
+export const WhatCanRequestSchema: GenMessage<WhatCanRequest> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 12);
+
+/**
+ * @generated from message stonetown.v1.WhatCanResponse
+ */
+export type WhatCanResponse = Message<"stonetown.v1.WhatCanResponse"> & {
+  /**
+   * @generated from field: stonetown.v1.ObjectRef resource = 1;
+   */
+  resource?: ObjectRef;
+
+  /**
+   * @generated from field: string permission = 2;
+   */
+  permission: string;
+
+  /**
+   * Allowed or conditional.
+   *
+   * @generated from field: stonetown.v1.Outcome outcome = 3;
+   */
+  outcome: Outcome;
+
+  /**
+   * @generated from field: repeated string missing_context = 4;
+   */
+  missingContext: string[];
+
+  /**
+   * Until when (exclusively) if nothing is written; not set if for ever, or if it is conditional.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 5;
+   */
+  until?: Timestamp;
+
+  /**
+   * The shortest way, where it was asked for and is not conditional.
+   *
+   * @generated from field: repeated stonetown.v1.Step path = 6;
+   */
+  path: Step[];
+
+  /**
+   * The state that the whole list rests on.
+   *
+   * @generated from field: string token = 7;
+   */
+  token: string;
+
+  /**
+   * @generated from field: string cursor = 8;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message stonetown.v1.WhatCanResponse.
+ * Use `create(WhatCanResponseSchema)` to create a new message.
+ */
+export const WhatCanResponseSchema: GenMessage<WhatCanResponse> = /*@__PURE__*/
+  messageDesc(file_stonetown_v1_decision, 13);
+
+/**
+ * Why a decision cannot be asked again as it was asked then.
+ *
+ * @generated from enum stonetown.v1.Obstacle
+ */
+export enum Obstacle {
+  /**
+   * @generated from enum value: OBSTACLE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The log does not have values that the question came with.
+   *
+   * @generated from enum value: OBSTACLE_MASKED = 1;
+   */
+  MASKED = 1,
+
+  /**
+   * Personal fields were erased from the log.
+   *
+   * @generated from enum value: OBSTACLE_ERASED = 2;
+   */
+  ERASED = 2,
+
+  /**
+   * The state that it rests on is no longer kept.
+   *
+   * @generated from enum value: OBSTACLE_STATE_NOT_KEPT = 3;
+   */
+  STATE_NOT_KEPT = 3,
+
+  /**
+   * It was asked with relationships of its own, which the log does not have.
+   *
+   * @generated from enum value: OBSTACLE_OVERLAID = 4;
+   */
+  OVERLAID = 4,
+
+  /**
+   * There was no answer but an error.
+   *
+   * @generated from enum value: OBSTACLE_NO_ANSWER = 5;
+   */
+  NO_ANSWER = 5,
+
+  /**
+   * The subject was cut off then: nothing that was stored mattered.
+   *
+   * @generated from enum value: OBSTACLE_CUT_OFF = 6;
+   */
+  CUT_OFF = 6,
+}
+
+/**
+ * Describes the enum stonetown.v1.Obstacle.
+ */
+export const ObstacleSchema: GenEnum<Obstacle> = /*@__PURE__*/
+  enumDesc(file_stonetown_v1_decision, 0);
+
+/**
+ * Whether a relationship counts for a question.
+ *
+ * @generated from enum stonetown.v1.StepState
+ */
+export enum StepState {
+  /**
+   * @generated from enum value: STEP_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: STEP_STATE_HOLDS = 1;
+   */
+  HOLDS = 1,
+
+  /**
+   * Its condition depends on values that neither it nor the request gives.
+   *
+   * @generated from enum value: STEP_STATE_MISSING_CONTEXT = 2;
+   */
+  MISSING_CONTEXT = 2,
+
+  /**
+   * @generated from enum value: STEP_STATE_CONDITION_FALSE = 3;
+   */
+  CONDITION_FALSE = 3,
+
+  /**
+   * Its condition could not be evaluated.
+   *
+   * @generated from enum value: STEP_STATE_CONDITION_FAILED = 4;
+   */
+  CONDITION_FAILED = 4,
+
+  /**
+   * It begins later.
+   *
+   * @generated from enum value: STEP_STATE_NOT_BEGUN = 5;
+   */
+  NOT_BEGUN = 5,
+
+  /**
+   * @generated from enum value: STEP_STATE_EXPIRED = 6;
+   */
+  EXPIRED = 6,
+}
+
+/**
+ * Describes the enum stonetown.v1.StepState.
+ */
+export const StepStateSchema: GenEnum<StepState> = /*@__PURE__*/
+  enumDesc(file_stonetown_v1_decision, 1);
+
+/**
+ * How whoever has a permission through a group is listed.
+ *
+ * @generated from enum stonetown.v1.Groups
+ */
+export enum Groups {
+  /**
+   * As the members of the group.
+   *
+   * @generated from enum value: GROUPS_FLATTENED = 0;
+   */
+  FLATTENED = 0,
+
+  /**
+   * The group itself, such as `group:eng#member`, as a relationship names it; it goes with no subject type.
+   *
+   * @generated from enum value: GROUPS_AS_NAMED = 1;
+   */
+  AS_NAMED = 1,
+}
+
+/**
+ * Describes the enum stonetown.v1.Groups.
+ */
+export const GroupsSchema: GenEnum<Groups> = /*@__PURE__*/
+  enumDesc(file_stonetown_v1_decision, 2);
+
+/**
  * @generated from service stonetown.v1.DecisionService
  */
 export const DecisionService: GenService<{
@@ -135,6 +1002,37 @@ export const DecisionService: GenService<{
     methodKind: "unary";
     input: typeof CheckRequestSchema;
     output: typeof CheckResponseSchema;
+  },
+  /**
+   * The answer of a check with its reasons: the relationships that lead to a yes, or what is missing for one. The check is one
+   * of now, of a moment that has passed, or one out of the log of decisions, asked again as it was asked then.
+   *
+   * @generated from rpc stonetown.v1.DecisionService.Explain
+   */
+  explain: {
+    methodKind: "unary";
+    input: typeof ExplainRequestSchema;
+    output: typeof ExplainResponseSchema;
+  },
+  /**
+   * Who has a permission on a resource.
+   *
+   * @generated from rpc stonetown.v1.DecisionService.WhoCan
+   */
+  whoCan: {
+    methodKind: "server_streaming";
+    input: typeof WhoCanRequestSchema;
+    output: typeof WhoCanResponseSchema;
+  },
+  /**
+   * What a subject has permissions on.
+   *
+   * @generated from rpc stonetown.v1.DecisionService.WhatCan
+   */
+  whatCan: {
+    methodKind: "server_streaming";
+    input: typeof WhatCanRequestSchema;
+    output: typeof WhatCanResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_stonetown_v1_decision, 0);
