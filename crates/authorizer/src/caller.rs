@@ -148,7 +148,9 @@ impl Scope {
         let whole = |entry: &Narrowing| entry.permissions.is_empty() && entry.resource_ids.is_empty();
         match act {
             Act::Check(resource_type) => self.of_type(resource_type).next().is_some(),
-            Act::Enumerate(Some(resource_type)) => self.of_type(resource_type).any(whole),
+            Act::Enumerate(Some(resource_type)) | Act::Lookup { resource_type, .. } => {
+                self.of_type(resource_type).any(whole)
+            }
             Act::Write { resource_type, .. } => self.of_type(resource_type).next().is_some(),
             Act::Revoke { resource_type: Some(resource_type), .. } => self.of_type(resource_type).next().is_some(),
             Act::Enumerate(None) | Act::Revoke { resource_type: None, .. } => false,

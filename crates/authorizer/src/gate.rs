@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use stonetown_graph::Plan;
 use stonetown_tuple::{ObjectRef, RelationshipFilter, StoreId, SubjectId, SubjectRef};
 
 use crate::admission::{Permit, Weight};
+use crate::world::World;
 use crate::{Acting, Authorizer, Call, Chain, Delegated, Error};
 
 /// One power that a call needs. Types and relations are as the caller wrote them: there may be none of that name. A call that
@@ -16,8 +18,16 @@ use crate::{Acting, Authorizer, Call, Chain, Delegated, Error};
 pub enum Act<'a> {
     /// To ask about single resources of a type.
     Check(&'a str),
-    /// To see which resources, subjects or relationships of a type there are; `None` for every type.
+    /// To see which resources, subjects or relationships of a type there are; `None` for every type. For a guarded type, and one
+    /// that leads to it, what there is of every type.
     Enumerate(Option<&'a str>),
+    /// To have what a lookup of a permission or relation lists. Of a guarded type, only what the schema lists.
+    Lookup {
+        /// The type of the resources.
+        resource_type: &'a str,
+        /// The permission or relation.
+        permission: &'a str,
+    },
     /// To write relationships of a type's relation.
     Write {
         /// The type.
@@ -154,7 +164,34 @@ impl Authorizer {
     /// # Errors
     /// As [`Gate::judge`].
     pub fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error> {
-        judge(self.gate.get(), call, act)
+        let Some(gate) = self.gate.get().filter(|_| !call.caller.is_internal()) else { return Ok(()) };
+        let judge = |act| match call.caller.scope() {
+            Some(scope) if !scope.allows(act) => Err(call.caller.denied(&act)),
+            _ => gate.judge(call, act),
+        };
+        judge(act)?;
+        if self.shows_guarded(call.store, act)? { judge(Act::Enumerate(None)) } else { Ok(()) }
+    }
+
+    /// Whether an act tells of objects of a guarded type what the schema of now does not list.
+    fn shows_guarded(&self, store: StoreId, act: Act<'_>) -> Result<bool, Error> {
+        Ok(match act {
+            Act::Enumerate(Some(object_type)) => self.plan_now(store)?.leads_to_guarded(object_type),
+            Act::Lookup { resource_type, permission } => {
+                let plan = self.plan_now(store)?;
+                plan.schema().definition(resource_type).is_some_and(|definition| !definition.is_listable(permission))
+            }
+            _ => false,
+        })
+    }
+
+    /// As [`Authorizer::judge`], for a lookup in a world whose schema may be an earlier one, which listed more.
+    pub(crate) fn judge_lookup(&self, call: &Call, world: &World, act: Act<'_>) -> Result<(), Error> {
+        let Act::Lookup { resource_type, permission } = act else { return self.judge(call, act) };
+        let lister =
+            |plan: &Plan| plan.schema().definition(resource_type).and_then(|it| it.lister(permission).cloned());
+        let now = lister(&*self.plan_now(call.store)?);
+        if now.is_some() && now != lister(&world.plan) { self.judge(call, Act::Enumerate(None)) } else { Ok(()) }
     }
 
     /// What is cut off in a store.
@@ -165,17 +202,6 @@ impl Authorizer {
     /// Whether a subject is cut off in a store.
     pub(crate) fn is_cut_off(&self, store: StoreId, subject: &SubjectRef) -> Result<bool, Error> {
         Ok(self.cut_off(store)?.is_some_and(|cut_off| names(&cut_off, subject)))
-    }
-}
-
-/// Asks a gate, where there is one.
-pub(crate) fn judge(gate: Option<&Arc<dyn Gate>>, call: &Call, act: Act<'_>) -> Result<(), Error> {
-    match gate {
-        Some(gate) if !call.caller.is_internal() => match call.caller.scope() {
-            Some(scope) if !scope.allows(act) => Err(call.caller.denied(&act)),
-            _ => gate.judge(call, act),
-        },
-        _ => Ok(()),
     }
 }
 
@@ -208,7 +234,9 @@ impl std::fmt::Display for Act<'_> {
             Act::Check("") => f.write_str("check permissions on every type"),
             Act::Check(resource_type) => write!(f, "check permissions on `{resource_type}`"),
             Act::Enumerate(None) => f.write_str("list what there is of every type"),
-            Act::Enumerate(Some(resource_type)) => write!(f, "list what there is of `{resource_type}`"),
+            Act::Enumerate(Some(resource_type)) | Act::Lookup { resource_type, .. } => {
+                write!(f, "list what there is of `{resource_type}`")
+            }
             Act::Write { resource_type: "", .. } => f.write_str("write relationships of every relation"),
             Act::Write { resource_type, relation } => write!(f, "write relationships of `{resource_type}#{relation}`"),
             Act::Revoke { resource_type: None, relation: None } => {

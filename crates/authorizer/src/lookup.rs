@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use stonetown_graph::{ExcludedSubject, FoundResource, FoundSubject, Membership, Position};
+use stonetown_schema::Definition;
 use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, ObjectType, RelationName, StoreId, SubjectRef, ZedToken};
 
 use crate::admission::Weight;
@@ -85,11 +86,14 @@ impl Authorizer {
         recording: &mut Recording<'_>,
         visit: &mut dyn FnMut(FoundResource, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
-        let _permit = self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource_type.as_ref()))])?;
+        let (resource_type, permission) = (request.resource_type.as_str(), request.permission.as_str());
+        let act = Act::Lookup { resource_type, permission };
+        let _permit = self.admit(call, Weight::Heavy, &[act])?;
         self.refuse_large_lookup(&request.context, request.limit)?;
         refuse_wildcard(&request.subject, "subject_id")?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some());
+        self.judge_lookup(call, &world, act)?;
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
         let found = stonetown_graph::lookup_resources(
             &evaluation,
@@ -140,11 +144,18 @@ impl Authorizer {
         recording: &mut Recording<'_>,
         visit: &mut dyn FnMut(FoundSubject, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
-        let _permit =
-            self.admit(call, Weight::Heavy, &[Act::Enumerate(Some(request.resource.object_type.as_ref()))])?;
+        let (resource_type, permission) = (request.resource.object_type.as_str(), request.permission.as_str());
+        let act = Act::Lookup { resource_type, permission };
+        let _permit = self.admit(call, Weight::Heavy, &[act])?;
+        let subjects = self.plan_now(call.store)?;
+        if subjects.schema().definition(request.subject_type.as_str()).is_some_and(Definition::is_guarded) {
+            // They are seen as what they are related to, which nothing lists.
+            self.judge(call, Act::Enumerate(None))?;
+        }
         self.refuse_large_lookup(&request.context, request.limit)?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some());
+        self.judge_lookup(call, &world, act)?;
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
         let found = stonetown_graph::lookup_subjects(
             &evaluation,

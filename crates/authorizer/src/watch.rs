@@ -18,7 +18,7 @@ use stonetown_tuple::{
 
 use crate::admission::Weight;
 use crate::follow::{LogFollower, Step};
-use crate::gate::{Act, Gate, enumerating, judge};
+use crate::gate::{Act, enumerating};
 use crate::limits::encoded_bytes;
 use crate::places::{Place, Places, PlacesMax};
 use crate::recording::{Asked, Recording};
@@ -88,7 +88,6 @@ pub enum Watched {
 
 /// A watch under way. A caller who loses the power to see what it shows is refused from then on.
 pub struct Watch {
-    gate: Option<Arc<dyn Gate>>,
     call: Call,
     follower: LogFollower,
     instance: InstanceId,
@@ -158,7 +157,6 @@ impl Authorizer {
         };
         let place = self.watchers.places.enter(&call.caller, after, max)?;
         Ok(Watch {
-            gate: self.gate.get().cloned(),
             call: Call { notes: None, ..call.clone() },
             follower: self.follow(call.store, after),
             instance: self.datastore.instance(),
@@ -236,9 +234,9 @@ impl Watch {
     /// # Errors
     /// [`Error::SnapshotExpired`] when the log was cut before this watch had read it, [`Error::Denied`] when its caller may no
     /// longer see what it shows, and those of storage.
-    pub fn poll(&mut self) -> Result<Watched, Error> {
+    pub fn poll(&mut self, authorizer: &Authorizer) -> Result<Watched, Error> {
         let acts = acts(&[], &self.filters, self.schema);
-        acts.into_iter().try_for_each(|act| judge(self.gate.as_ref(), &self.call, act))?;
+        acts.into_iter().try_for_each(|act| authorizer.judge(&self.call, act))?;
         if self.everything.is_some() {
             return self.next_of_everything().map(Watched::Message);
         }

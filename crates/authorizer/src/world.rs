@@ -96,6 +96,12 @@ impl Authorizer {
         Ok(World { snapshot, plan, index, schema_at, now, token: self.token(revision), newest })
     }
 
+    /// The schema in force now, compiled.
+    pub(crate) fn plan_now(&self, store: StoreId) -> Result<Arc<Plan>, Error> {
+        let snapshot = self.datastore.snapshot(store, self.datastore.head())?;
+        Ok(self.plan(&*snapshot)?.1)
+    }
+
     /// The compiled schema of a snapshot, compiled once for each version of it, and the revision that wrote it.
     fn plan(&self, snapshot: &dyn Snapshot) -> Result<(Revision, Arc<Plan>), Error> {
         /// Compiled versions kept at a time; more come only from reading far back in history.

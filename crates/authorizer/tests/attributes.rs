@@ -285,7 +285,7 @@ fn ordinary_calls_neither_see_nor_touch_attributes() {
     door.write("database:main#writer@user:bob").unwrap();
     let mut heard = Vec::new();
     while heard.is_empty() {
-        if let Watched::Message(message) = watch.poll().unwrap() {
+        if let Watched::Message(message) = watch.poll(&door.authorizer).unwrap() {
             heard.extend(message.updates.iter().map(|update| update.relationship.to_string()));
         }
     }

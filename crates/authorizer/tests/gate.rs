@@ -289,3 +289,130 @@ fn the_server_itself_is_not_judged() {
     assert!(door.authorizer.read_schema(&internal).is_ok());
     assert!(matches!(door.authorizer.read_schema(&Call::new("stonetown")), Err(Error::Denied { .. })));
 }
+
+const GUARDED: &str = "definition agent {}
+  definition folder { relation viewer: agent }
+  definition record {
+    relation folder: folder
+    relation reader: agent
+    relation lister: agent
+    // @stonetown enumerate_as(list)
+    permission view = reader + folder->viewer
+    permission list = lister
+    permission purge = reader
+  }
+  definition note { relation about: record; permission view = about->view }";
+
+/// Of a guarded type one sees what the schema lists, whatever else one may list.
+#[test]
+fn a_guarded_type_is_listed_as_its_schema_says() {
+    const EVERY: &str = "list what there is of every type";
+    let listing = ["record", "folder", "note"]
+        .map(|name| &*Box::leak(format!("list what there is of `{name}`").into_boxed_str()));
+    let [record, folder, note] = listing;
+    let door = Door::new(&[record, folder, note, "check permissions on `note`"]);
+    let open = GUARDED.replace("// @stonetown enumerate_as(list)", "");
+    let internal = Call { caller: Caller::internal(), ..Call::new("x") };
+    let earlier = door.authorizer.write_schema(&internal, &open).unwrap();
+    let lookup = |resource_type: &str, permission: &str, consistency| LookupResourcesRequest {
+        consistency,
+        resource_type: resource_type.parse().unwrap(),
+        permission: permission.parse().unwrap(),
+        subject: "agent:a".parse().unwrap(),
+        context: Default::default(),
+        limit: None,
+        after: None,
+    };
+    let found = |resource_type: &str, permission: &str, consistency| {
+        let mut found = Vec::new();
+        let request = lookup(resource_type, permission, consistency);
+        let visit = &mut |item: stonetown_graph::FoundResource, _| {
+            found.push(item.id.to_string());
+            ControlFlow::Continue(())
+        };
+        door.authorizer.lookup_resources(&door.call, &request, visit).map(|_| found)
+    };
+    let texts =
+        ["record:1#reader@agent:a", "record:2#reader@agent:a", "record:2#lister@agent:a", "note:n#about@record:1"];
+    let updates = texts.iter().map(|text| update(Operation::Touch, text)).collect();
+    let before = door.authorizer.write(&internal, &WriteRequest { updates, ..WriteRequest::default() }).unwrap();
+    let mut watch =
+        door.authorizer.watch(&door.call, &WatchRequest { filters: vec![filter("record")], ..WatchRequest::default() });
+    assert!(watch.as_mut().is_ok_and(|watch| watch.poll(&door.authorizer).is_ok()));
+    assert_eq!(found("record", "view", Consistency::FullyConsistent).unwrap(), ["1", "2"]);
+
+    door.authorizer.write_schema(&internal, GUARDED).unwrap();
+    door.gate.asked.lock().clear();
+    assert_eq!(found("record", "view", Consistency::FullyConsistent).unwrap(), ["2"]);
+    assert_eq!(found("record", "list", Consistency::FullyConsistent).unwrap(), ["2"]);
+    assert_eq!(found("note", "view", Consistency::FullyConsistent).unwrap(), ["n"]);
+    door.gate.asked.lock().clear();
+    let refused = |at: &str, of: &'static str, asked: Vec<String>| assert_eq!(asked, [of, EVERY], "{at}");
+    // What the schema does not list, now or when it did not say so yet.
+    refused("purge", record, door.asks(|_, _| found("record", "purge", Consistency::FullyConsistent)));
+    for token in [earlier, before] {
+        refused("the past", record, door.asks(|_, _| found("record", "view", Consistency::AtExactSnapshot(token))));
+    }
+    let subjects = |resource: &str, permission: &str, subject_type: &str| LookupSubjectsRequest {
+        consistency: Consistency::FullyConsistent,
+        resource: resource.parse().unwrap(),
+        permission: permission.parse().unwrap(),
+        subject_type: subject_type.parse().unwrap(),
+        subject_relation: None,
+        context: Default::default(),
+        limit: None,
+        without_wildcard: false,
+        after: None,
+    };
+    let mut of_view = Vec::new();
+    let visit = &mut |item: stonetown_graph::FoundSubject, _| {
+        of_view.push(item.id.to_string());
+        ControlFlow::Continue(())
+    };
+    door.authorizer.lookup_subjects(&door.call, &subjects("record:1", "view", "agent"), visit).unwrap();
+    assert!(of_view.is_empty(), "{of_view:?} may view, but nothing lists that");
+    door.gate.asked.lock().clear();
+    // Records, as what something else is related to.
+    let about = subjects("note:n", "about", "record");
+    refused(
+        "subjects",
+        note,
+        door.asks(|a, call| a.lookup_subjects(call, &about, &mut |_, _| ControlFlow::Continue(()))),
+    );
+    for (resource_type, of) in [("record", record), ("note", note)] {
+        let read = ReadRequest { filter: filter(resource_type), ..ReadRequest::default() };
+        refused("read", of, door.asks(|a, call| a.read(call, &read, &mut |_| ControlFlow::Continue(()))));
+        let list = ListRequest {
+            freshness: Consistency::default().into(),
+            filter: filter(resource_type),
+            pending: true,
+            limit: None,
+            after: None,
+        };
+        refused(
+            "list",
+            of,
+            door.asks(|a, call| a.list_relationships(call, &list, &mut |_, _| ControlFlow::Continue(()))),
+        );
+        let export = ExportRequest { filter: filter(resource_type), ..ExportRequest::default() };
+        refused("export", of, door.asks(|a, call| a.export(call, &export, &mut |_| ControlFlow::Continue(()))));
+        let filters = vec![filter(resource_type)];
+        let watch = WatchRequest { filters, ..WatchRequest::default() };
+        refused("watch", of, door.asks(|a, call| a.watch(call, &watch).map(drop)));
+        let expand = ExpandRequest {
+            consistency: Consistency::default(),
+            resource: format!("{resource_type}:n").parse().unwrap(),
+            permission: "view".parse().unwrap(),
+        };
+        refused("expand", of, door.asks(|a, call| a.expand(call, &expand)));
+    }
+    let traced = CheckRequest { trace: true, subject: "agent:a".parse().unwrap(), ..check("note:n") };
+    let asked = door.asks(|a, call| a.check(call, &traced, Effort::Full));
+    assert_eq!(asked, ["check permissions on `note`", note, EVERY]);
+    // A watch that was open ends.
+    let mut watch = watch.unwrap();
+    refused("open watch", record, door.asks(|a, _| watch.poll(a)));
+    // What leads to no record is seen as ever.
+    let read = ReadRequest { filter: filter("folder"), ..ReadRequest::default() };
+    assert!(door.authorizer.read(&door.call, &read, &mut |_| ControlFlow::Continue(())).is_ok());
+}

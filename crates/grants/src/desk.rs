@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart};
+use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart, Watched};
 use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Act, Call, Caller, StoredUpdate};
 use stonetown_identity::principal::stand_ins;
@@ -161,6 +161,14 @@ impl Desk {
         };
         let call = Call { store: StoreId::SYSTEM, caller: Caller::internal(), ..Call::new("") };
         Ok(self.system.authorizer().watch(&call, &request)?)
+    }
+
+    /// What comes next in such a watch. Reads the disk for a bounded time, never waits for a change.
+    ///
+    /// # Errors
+    /// As [`Watch::poll`].
+    pub fn poll(&self, watch: &mut Watch) -> Result<Watched, Error> {
+        Ok(watch.poll(self.system.authorizer())?)
     }
 
     /// The grants that a message of [`Desk::watch`] tells of, as they were written, where the caller may see them.

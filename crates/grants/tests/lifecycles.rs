@@ -220,7 +220,7 @@ fn the_process_that_is_killed() {
         step(&mut random, &mut world, &mut model, &mut made);
         look(&world, &model, "between two kills");
         loop {
-            match watch.poll().unwrap() {
+            match world.desk.poll(&mut watch).unwrap() {
                 Watched::CaughtUp => break,
                 Watched::More => {}
                 Watched::Message(message) => {

@@ -61,6 +61,8 @@ faults! {
     PageSkipsOne,
     /// A page of a lookup begins with the last item of the page before.
     PageRepeatsOne,
+    /// A lookup asks for the permission alone, and not for what lists it.
+    ListerIgnored,
     /// Those whom a wildcard does not cover are not listed.
     WildcardExclusionsLost,
     /// What a lookup of resources has not decided is taken for certain.

@@ -24,7 +24,8 @@ use flow::Flow;
 use network::Network;
 
 /// All resources of a type that `subject` has the relation or permission on, or may have it on. For each the answer is
-/// that of [`crate::check()`]; one that has no answer fails the whole lookup.
+/// that of [`crate::check()`], and where the schema names what lists it, what both answers come to; one that has no answer fails
+/// the whole lookup.
 ///
 /// # Errors
 /// See [`GraphError`].
@@ -36,7 +37,7 @@ pub fn lookup_resources(
 ) -> Result<FoundResources, GraphError> {
     let plan = evaluation.plan;
     let object_type = plan.find_type(resource_type)?;
-    let node = plan.find_node(object_type, permission)?;
+    let node = plan.find_listing(object_type, permission)?;
     let mut relations = Relations::new(evaluation);
     let (class, object) = relations.subject(subject)?;
     let meter = Meter::for_lookup(evaluation.limits, evaluation.deadline, evaluation.cancel);

@@ -24,8 +24,8 @@ use equations::{Equations, Term};
 use solve::solve;
 
 /// All subjects of a type, or with `subject_relation` all usersets of that relation, that have the relation or permission
-/// on `resource`, or may have it. For each the answer is that of [`crate::check()`]; one that has no answer fails the whole
-/// lookup. Where the wildcard has it, `*` is listed with those whom it does not cover, and beside it those members that
+/// on `resource`, or may have it. For each the answer is that of [`crate::check()`], and where the schema names what lists it,
+/// what both answers come to; one that has no answer fails the whole lookup. Where the wildcard has it, `*` is listed with those whom it does not cover, and beside it those members that
 /// are named themselves.
 ///
 /// # Errors
@@ -40,7 +40,7 @@ pub fn lookup_subjects(
     let plan = evaluation.plan;
     let mut relations = Relations::new(evaluation);
     let (object_type, object) = relations.resource(resource)?;
-    let node = plan.find_node(object_type, permission)?;
+    let node = plan.find_listing(object_type, permission)?;
     let class = plan.find_class(subject_type, subject_relation)?;
     let meter = Meter::for_lookup(evaluation.limits, evaluation.deadline, evaluation.cancel);
     let mut checker = Checker::new(evaluation, relations, class, NOBODY).with_meter(meter);

@@ -21,6 +21,7 @@ use stonetown_tuple::{ObjectType, RelationName, SubjectRef};
 pub use bitset::BitSet;
 
 use crate::error::GraphError;
+use crate::fault::{PlantedFault, planted};
 
 /// Numbers the object types of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +62,10 @@ pub struct Plan {
     /// Relations whose relationships can carry a caveat with a parameter that is an attribute of the question's subject, and
     /// permissions with an arrow over such a relation.
     personal: Vec<NodeId>,
+    /// For each node that names its lister, the node of those who have both.
+    listings: FxHashMap<NodeId, NodeId>,
+    /// The types that are guarded, and those whose relations lead to one.
+    guarded: BitSet,
 }
 
 /// An object type of the schema.
@@ -298,6 +303,25 @@ impl Plan {
             definition: owner.name.to_string(),
             relation: name.to_string(),
         })
+    }
+
+    /// The number of what lookups of a relation or permission list: of itself, or of those members that also have what lists it
+    /// ([`stonetown_schema::Definition::lister`]).
+    ///
+    /// # Errors
+    /// [`GraphError::UnknownRelation`].
+    pub fn find_listing(&self, owner: TypeIndex, name: &RelationName) -> Result<NodeId, GraphError> {
+        let node = self.find_node(owner, name)?;
+        let lister_ignored = planted(PlantedFault::ListerIgnored);
+        Ok(self.listings.get(&node).copied().filter(|_| !lister_ignored).unwrap_or(node))
+    }
+
+    /// Whether relationships of the type tell of objects of a guarded type ([`stonetown_schema::Definition::is_guarded`]): it is
+    /// one, or its relations lead to one. Not of a type that there is none of.
+    #[must_use]
+    pub fn leads_to_guarded(&self, object_type: &str) -> bool {
+        let known = ObjectType::new(object_type).ok().and_then(|name| self.type_indexes.get(&name));
+        known.is_some_and(|index| self.guarded.contains(index.0))
     }
 
     /// What a subject of that type, with that relation if it has one, is.

@@ -166,7 +166,23 @@ impl Reference {
         question.solve(&Expression::Reference(name.clone()), node, &BTreeSet::new())
     }
 
-    /// All objects of a type on which the subject has `name`, or may have.
+    /// Whether lookups list that the subject has `name` on the resource: it has, and has what the schema says lists it.
+    fn listed(
+        &self,
+        resource: &ObjectRef,
+        name: &RelationName,
+        subject: &SubjectRef,
+        context: &CaveatContext,
+    ) -> Value {
+        let value = self.check(resource, name, subject, context);
+        let definition = self.schema.definition(resource.object_type.as_str());
+        match definition.and_then(|definition| definition.lister(name.as_str())) {
+            Some(lister) => value.and(self.check(resource, lister, subject, context)),
+            None => value,
+        }
+    }
+
+    /// All objects of a type on which the subject has `name`, or may have, and is listed.
     #[must_use]
     pub fn lookup_resources(
         &self,
@@ -181,13 +197,14 @@ impl Reference {
         }
         let value = |id: ObjectId| {
             let resource = ObjectRef { object_type: resource_type.clone(), object_id: id.clone() };
-            let value = self.check(&resource, name, subject, context);
+            let value = self.listed(&resource, name, subject, context);
             (id, value)
         };
         candidates.into_iter().map(value).filter(|(_, value)| *value != Value::No).collect()
     }
 
-    /// The value of every subject of a type (with a relation: of every userset) that is mentioned, and of all others.
+    /// The value of every subject of a type (with a relation: of every userset) that is mentioned, and of all others, where it is
+    /// listed.
     #[must_use]
     pub fn lookup_subjects(
         &self,
@@ -200,7 +217,7 @@ impl Reference {
         let value = |id: &ObjectId| {
             let id = SubjectId::Object(id.clone());
             let subject = SubjectRef::new(subject_type.clone(), id, subject_relation.cloned());
-            subject.map_or(Value::No, |subject| self.check(resource, name, &subject, context))
+            subject.map_or(Value::No, |subject| self.listed(resource, name, &subject, context))
         };
         let mut candidates = self.mentioned(subject_type);
         let owners = self.attributes.keys().map(|(owner, _)| owner).filter(|owner| owner.object_type == *subject_type);

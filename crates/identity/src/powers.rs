@@ -101,7 +101,9 @@ impl Gate for Powers {
     fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error> {
         let (power, resource_type, relation) = match act {
             Act::Check(resource_type) => (Power::Check, resource_type, ""),
-            Act::Enumerate(Some(resource_type)) => (Power::Enumerate, resource_type, ""),
+            Act::Enumerate(Some(resource_type)) | Act::Lookup { resource_type, .. } => {
+                (Power::Enumerate, resource_type, "")
+            }
             Act::Enumerate(None) => (Power::EnumerateAll, "", ""),
             Act::Write { resource_type, relation } => (Power::Write, resource_type, relation),
             Act::Revoke { resource_type: Some(resource_type), relation: Some(relation) } => {

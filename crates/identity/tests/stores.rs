@@ -190,7 +190,7 @@ fn what_is_kept_beside_relationships_is_of_one_store() {
     assert_eq!([one, other].map(|store| server.viewable(store, "y").len()), [0, 1]);
     let mut told = Vec::new();
     loop {
-        match watch.poll().unwrap() {
+        match watch.poll(&server.authorizer).unwrap() {
             Watched::Message(message) => {
                 told.extend(message.updates.into_iter().map(|update| update.relationship.to_string()));
             }

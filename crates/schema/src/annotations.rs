@@ -12,6 +12,7 @@
 //! where it says nothing, since what its author believed to be guarded would not be. Any other `@word` is somebody's comment.
 
 use crate::error::Place;
+use crate::listing::ENUMERATE_AS;
 use crate::syntax::Name;
 
 /// How an annotation begins.
@@ -21,6 +22,7 @@ const MARK: &str = "@stonetown";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Declaration {
     Definition,
+    Partial,
     Relation,
     Permission,
     Splat,
@@ -59,9 +61,10 @@ impl Declaration {
     /// What it is called, and the terms that mean something above it.
     fn terms(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Declaration::Definition => ("a definition", &[]),
-            Declaration::Relation => ("a relation", &["audit"]),
-            Declaration::Permission => ("a permission", &["audit"]),
+            Declaration::Definition => ("a definition", &[ENUMERATE_AS]),
+            Declaration::Partial => ("a partial", &[]),
+            Declaration::Relation => ("a relation", &["audit", ENUMERATE_AS]),
+            Declaration::Permission => ("a permission", &["audit", ENUMERATE_AS]),
             Declaration::Splat => ("`...`", &[]),
             Declaration::Caveat => ("a caveat", &["server", "stored", "trusted"]),
         }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::error::Reports;
 use crate::limits::ANNOTATION_STEPS_MAX;
+use crate::listing;
 use crate::schema::CaveatDefinition;
 use crate::syntax::{
     Block, CaveatNode, ExpressionKind, ExpressionNode, FormNode, MemberNode, Name, PermissionNode, RelationNode,
@@ -154,6 +155,7 @@ impl<'a> Checker<'a, '_> {
             }
         }
         self.aliases();
+        listing::check(self.block, self.reports);
     }
 
     fn unique(&mut self, is_new: bool, name: &Name) {

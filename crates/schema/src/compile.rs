@@ -1,17 +1,19 @@
 //! Text to schema: reads it, folds in imports and partials, checks names, compiles caveats, checks types.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use stonetown_caveat::{Caveat, Parameter, ParameterType};
 use stonetown_tuple::{CaveatName, NameError, ObjectType, RESERVED_PREFIX, RelationName, is_reserved};
 
 use crate::check;
 use crate::error::{Place, Reports, SchemaError, SchemaErrorKind, SourceFile};
+use crate::guards::Guard;
 use crate::imports;
 use crate::limits::{
     ARROW_TYPES_MAX, CAVEAT_PARAMETERS_MAX, CAVEATS_MAX, EXPRESSION_TERMS_MAX, MEMBERS_MAX, PATTERN_BYTES_MAX,
     SCHEMA_BYTES_MAX,
 };
+use crate::listing;
 use crate::partials;
 use crate::schema::{
     AllowedType, CaveatDefinition, Definition, Expression, MemberKind, Permission, Relation, Schema, SubjectForm,
@@ -136,11 +138,12 @@ fn forget_annotations(block: &mut Block) {
 }
 
 fn check_size(blocks: &[Block], caveats: &[CaveatNode], reports: &mut Reports) {
-    let members: usize = blocks.iter().map(|block| block.members.len()).sum();
+    let members: usize = blocks.iter().map(|block| block.members.len() + listing::count(block)).sum();
     let terms: usize = permissions(blocks).map(|permission| sum_leaves(&permission.expression, &|_| 1)).sum();
     let start = Place { file: 0, start: 0, end: 0 };
     if members > MEMBERS_MAX {
-        reports.at(start, format!("the schema has more than {MEMBERS_MAX} relations and permissions"));
+        let twice = "where what lists one is named, it counts twice";
+        reports.at(start, format!("the schema has more than {MEMBERS_MAX} relations and permissions; {twice}"));
     }
     if let Some(caveat) = caveats.get(CAVEATS_MAX) {
         reports.at(caveat.name.at, format!("the schema has more than {CAVEATS_MAX} caveats"));
@@ -227,15 +230,16 @@ impl Lower<'_> {
     fn definition(&mut self, block: &Block) -> Option<Definition> {
         self.context = Some((block.name.text.to_string(), None));
         let name = self.object_type(&block.name);
+        let lister = block.lister.as_ref().and_then(|lister| self.relation_name(lister));
         let (mut relations, mut permissions, mut order) = (Vec::new(), Vec::new(), Vec::new());
         for member in &block.members {
             match member {
                 MemberNode::Relation(relation) => {
-                    relations.extend(self.relation(relation));
+                    relations.extend(self.relation(relation, lister.as_ref()));
                     order.push(MemberKind::Relation);
                 }
                 MemberNode::Permission(permission) => {
-                    permissions.extend(self.permission(permission));
+                    permissions.extend(self.permission(permission, lister.as_ref()));
                     order.push(MemberKind::Permission);
                 }
                 MemberNode::Splat(_) => {}
@@ -244,11 +248,28 @@ impl Lower<'_> {
         Some(Definition { name: name?, doc: block.doc.clone(), relations, permissions, order })
     }
 
-    fn relation(&mut self, relation: &RelationNode) -> Option<Relation> {
+    fn relation(&mut self, relation: &RelationNode, lister: Option<&RelationName>) -> Option<Relation> {
         self.enter_member(&relation.name);
         let name = self.relation_name(&relation.name);
         let allowed = relation.types.iter().filter_map(|allowed| self.allowed_type(allowed)).collect();
-        Some(Relation { name: name?, doc: relation.doc.clone(), guards: relation.guards.clone(), allowed })
+        let name = name?;
+        let guards = self.guards(&name, &relation.guards, relation.lister.as_ref(), lister);
+        Some(Relation { name, doc: relation.doc.clone(), guards, allowed })
+    }
+
+    /// The guards of a member, with what lists it: what it names itself, or else what its definition names.
+    fn guards(
+        &mut self,
+        member: &RelationName,
+        guards: &BTreeSet<Guard>,
+        own: Option<&Name>,
+        of_definition: Option<&RelationName>,
+    ) -> BTreeSet<Guard> {
+        let lister = match own {
+            Some(own) => self.relation_name(own),
+            None => of_definition.filter(|lister| *lister != member).cloned(),
+        };
+        guards.iter().cloned().chain(lister.map(Guard::EnumerateAs)).collect()
     }
 
     fn allowed_type(&mut self, node: &TypeNode) -> Option<AllowedType> {
@@ -265,14 +286,15 @@ impl Lower<'_> {
         Some(AllowedType { subject_type: subject_type?, form, caveat, expiration: node.expiration })
     }
 
-    fn permission(&mut self, permission: &PermissionNode) -> Option<Permission> {
+    fn permission(&mut self, permission: &PermissionNode, lister: Option<&RelationName>) -> Option<Permission> {
         self.enter_member(&permission.name);
         let name = self.relation_name(&permission.name);
         let types: Vec<ObjectType> = permission.annotation.iter().filter_map(|name| self.object_type(name)).collect();
         let annotation = if permission.annotation.is_empty() { None } else { Some(types) };
         let expression = self.expression(&permission.expression);
-        let (doc, guards) = (permission.doc.clone(), permission.guards.clone());
-        Some(Permission { name: name?, doc, guards, expression: expression?, annotation })
+        let (name, doc) = (name?, permission.doc.clone());
+        let guards = self.guards(&name, &permission.guards, permission.lister.as_ref(), lister);
+        Some(Permission { name, doc, guards, expression: expression?, annotation })
     }
 
     fn expression(&mut self, node: &ExpressionNode) -> Option<Expression> {

@@ -37,9 +37,9 @@ pub enum RelationChange<'a> {
     /// It allows one kind of subjects less.
     TypeRemoved(&'a AllowedType),
     /// Its annotations ask for something more.
-    GuardAdded(Guard),
+    GuardAdded(&'a Guard),
     /// Its annotations ask for something no more.
-    GuardRemoved(Guard),
+    GuardRemoved(&'a Guard),
 }
 
 /// What happened to a permission.
@@ -54,9 +54,9 @@ pub enum PermissionChange<'a> {
     /// Its expression is another than in this permission.
     ExpressionChanged(&'a Permission),
     /// Its annotations ask for something more.
-    GuardAdded(Guard),
+    GuardAdded(&'a Guard),
     /// Its annotations ask for something no more.
-    GuardRemoved(Guard),
+    GuardRemoved(&'a Guard),
 }
 
 /// What happened to a caveat.
@@ -149,8 +149,8 @@ fn definitions<'a>(old: &'a Definition, new: &'a Definition, found: &mut Vec<Dif
                 if before.expression != after.expression {
                     changed(PermissionChange::ExpressionChanged(before));
                 }
-                before.guards.difference(&after.guards).for_each(|gone| changed(PermissionChange::GuardRemoved(*gone)));
-                after.guards.difference(&before.guards).for_each(|come| changed(PermissionChange::GuardAdded(*come)));
+                before.guards.difference(&after.guards).for_each(|gone| changed(PermissionChange::GuardRemoved(gone)));
+                after.guards.difference(&before.guards).for_each(|come| changed(PermissionChange::GuardAdded(come)));
             }
         }
     }
@@ -164,8 +164,8 @@ fn relations<'a>(old: &'a Relation, new: &'a Relation) -> impl Iterator<Item = R
         Pair::Added(allowed) => Some(RelationChange::TypeAdded(allowed)),
         Pair::Both(..) => None,
     });
-    let gone = old.guards.difference(&new.guards).map(|guard| RelationChange::GuardRemoved(*guard));
-    let come = new.guards.difference(&old.guards).map(|guard| RelationChange::GuardAdded(*guard));
+    let gone = old.guards.difference(&new.guards).map(RelationChange::GuardRemoved);
+    let come = new.guards.difference(&old.guards).map(RelationChange::GuardAdded);
     doc.into_iter().chain(types).chain(gone).chain(come)
 }
 

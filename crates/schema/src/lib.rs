@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Reading order: [`schema`](Schema) (the result), `syntax`, `lexer`, `parser`, `annotations`, `guards`, `imports`, `partials`, `compile`,
-//! `sources`, `check`; then `text` (the canonical form), `rewrite`, `format`, `lint`, `diff` and `reachability`; `outline` and
+//! `sources`, `listing`, `check`; then `text` (the canonical form), `rewrite`, `format`, `lint`, `diff` and `reachability`; `outline` and
 //! `complete` are for editors.
 
 mod annotations;
@@ -33,6 +33,7 @@ mod imports;
 mod lexer;
 mod limits;
 mod lint;
+mod listing;
 mod outline;
 mod parser;
 mod partials;

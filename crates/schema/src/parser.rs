@@ -11,6 +11,7 @@ use crate::error::{Place, Report, Reports};
 use crate::guards::{self, Guard};
 use crate::lexer::{self, Token, TokenKind};
 use crate::limits::{EXPRESSION_TERMS_MAX, NESTING_MAX};
+use crate::listing;
 use crate::syntax::{
     Block, CaveatNode, File, Flags, FormNode, Import, MemberNode, Name, ParameterNode, ParameterTypeNode,
     PermissionNode, RelationNode, TypeNode,
@@ -157,8 +158,10 @@ impl Parser<'_> {
     /// `definition path { … }` or `partial path { … }`
     fn block(&mut self) -> Parsed<Block> {
         let (start, doc) = (self.here(), self.doc());
-        self.annotations(Declaration::Definition);
-        let what = if self.text() == "partial" { "`partial`" } else { "`definition`" };
+        let is_partial = self.text() == "partial";
+        let (what, above) =
+            if is_partial { ("`partial`", Declaration::Partial) } else { ("`definition`", Declaration::Definition) };
+        let (_, lister) = self.guards(above);
         self.advance();
         let name = self.path(what)?;
         self.definition = Some(name.text.to_string());
@@ -190,27 +193,27 @@ impl Parser<'_> {
                 Err(Failed) => {}
             }
         }
-        Ok(Block { name, doc, members, at: start.to(self.previous()) })
+        Ok(Block { name, doc, lister, members, at: start.to(self.previous()) })
     }
 
     fn member(&mut self) -> Parsed<MemberNode> {
         let (start, doc) = (self.here(), self.doc());
         let member = match (self.kind(), self.text()) {
             (TokenKind::Word, "relation") => {
-                let guards = self.guards(Declaration::Relation);
+                let (guards, lister) = self.guards(Declaration::Relation);
                 let name = self.member_name("`relation`")?;
                 self.expect(TokenKind::Colon, "between a relation and its types")?;
                 let types = self.types()?;
-                MemberNode::Relation(RelationNode { name, doc, guards, types, at: start.to(self.previous()) })
+                MemberNode::Relation(RelationNode { name, doc, guards, lister, types, at: start.to(self.previous()) })
             }
             (TokenKind::Word, "permission") => {
-                let guards = self.guards(Declaration::Permission);
+                let (guards, lister) = self.guards(Declaration::Permission);
                 let name = self.member_name("`permission`")?;
                 let annotation = self.annotation()?;
                 self.expect(TokenKind::Equals, "between a permission and its expression")?;
                 let expression = self.expression()?;
                 let at = start.to(self.previous());
-                MemberNode::Permission(PermissionNode { name, doc, guards, annotation, expression, at })
+                MemberNode::Permission(PermissionNode { name, doc, guards, lister, annotation, expression, at })
             }
             (TokenKind::Ellipsis, _) if self.file.flags.partial => {
                 self.annotations(Declaration::Splat);
@@ -510,13 +513,15 @@ impl Parser<'_> {
         found
     }
 
-    /// What they ask for above a relation or permission.
-    fn guards(&mut self, above: Declaration) -> BTreeSet<Guard> {
-        let (guards, refused) = guards::read(&self.annotations(above));
+    /// What they ask for above a definition, relation or permission, and what they name as its lister.
+    fn guards(&mut self, above: Declaration) -> (BTreeSet<Guard>, Option<Name>) {
+        let annotations = self.annotations(above);
+        let (guards, mut refused) = guards::read(&annotations);
+        let lister = listing::read(&annotations, &mut refused);
         for (at, message) in refused {
             let Failed = self.fail(at, message, &[]);
         }
-        guards
+        (guards, lister)
     }
 
     /// Refuses annotations between the last document and the token `end`: they would say nothing.

@@ -1,8 +1,11 @@
 //! A schema under other names, or a part of one.
 
+use std::collections::BTreeSet;
+
 use stonetown_tuple::name::NameError;
 use stonetown_tuple::{CaveatName, ObjectType, RelationName};
 
+use crate::guards::Guard;
 use crate::schema::{CaveatDefinition, Definition, Expression, MemberKind, Permission, Relation, Schema, SubjectForm};
 use crate::text;
 
@@ -76,7 +79,15 @@ impl Rewriting<'_> {
             }
         }
         let (name, doc) = (self.relation_name(&relation.name)?, self.comment(&relation.doc));
-        Ok(Relation { name, doc, guards: relation.guards.clone(), allowed })
+        Ok(Relation { name, doc, guards: self.guards(&relation.guards)?, allowed })
+    }
+
+    fn guards(&self, guards: &BTreeSet<Guard>) -> Result<BTreeSet<Guard>, NameError> {
+        let renamed = |guard: &Guard| match guard {
+            Guard::EnumerateAs(lister) => self.relation_name(lister).map(Guard::EnumerateAs),
+            Guard::StrictAudit => Ok(guard.clone()),
+        };
+        guards.iter().map(renamed).collect()
     }
 
     fn permission(&self, permission: &Permission) -> Result<Permission, NameError> {
@@ -85,7 +96,7 @@ impl Rewriting<'_> {
         Ok(Permission {
             name: self.relation_name(&permission.name)?,
             doc: self.comment(&permission.doc),
-            guards: permission.guards.clone(),
+            guards: self.guards(&permission.guards)?,
             expression: self.expression(&permission.expression)?,
             annotation: annotation.transpose()?,
         })

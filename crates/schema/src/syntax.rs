@@ -75,6 +75,8 @@ pub(crate) struct Import {
 pub(crate) struct Block {
     pub(crate) name: Name,
     pub(crate) doc: String,
+    /// What its annotations name as the lister of its members.
+    pub(crate) lister: Option<Name>,
     pub(crate) members: Vec<MemberNode>,
     /// From its keyword to its `}`.
     pub(crate) at: Place,
@@ -88,11 +90,24 @@ pub(crate) enum MemberNode {
     Splat(Name),
 }
 
+impl MemberNode {
+    /// Its name, and what its annotations name as its lister; `None` for a splat.
+    pub(crate) fn named(&self) -> Option<(&Name, Option<&Name>)> {
+        match self {
+            MemberNode::Relation(relation) => Some((&relation.name, relation.lister.as_ref())),
+            MemberNode::Permission(permission) => Some((&permission.name, permission.lister.as_ref())),
+            MemberNode::Splat(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct RelationNode {
     pub(crate) name: Name,
     pub(crate) doc: String,
     pub(crate) guards: BTreeSet<Guard>,
+    /// What its annotations name as its lister.
+    pub(crate) lister: Option<Name>,
     pub(crate) types: Vec<TypeNode>,
     pub(crate) at: Place,
 }
@@ -118,6 +133,8 @@ pub(crate) struct PermissionNode {
     pub(crate) name: Name,
     pub(crate) doc: String,
     pub(crate) guards: BTreeSet<Guard>,
+    /// What its annotations name as its lister.
+    pub(crate) lister: Option<Name>,
     pub(crate) annotation: Vec<Name>,
     pub(crate) expression: ExpressionNode,
     pub(crate) at: Place,

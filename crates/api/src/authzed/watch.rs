@@ -185,11 +185,12 @@ impl Feed {
     /// Reads some messages on a thread that may block; also whether there may be more.
     async fn read(&self, mut watch: Watch) -> Result<(Watch, Result<(Vec<WatchMessage>, bool), Error>), Status> {
         let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| lost())?;
+        let authorizer = Arc::clone(&self.authorizer);
         let read = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let mut messages = Vec::new();
             let found = loop {
-                match watch.poll() {
+                match watch.poll(&authorizer) {
                     Ok(Watched::Message(message)) => messages.push(message),
                     Ok(Watched::More) => break Ok(true),
                     Ok(Watched::CaughtUp) => break Ok(false),

@@ -28,7 +28,9 @@ pub(super) fn compile(schema: Arc<Schema>, snapshot: &dyn Snapshot) -> Plan {
         }
     }
     let personal = compiler.personal(&schema);
+    let listings = compiler.listings(&schema);
     let Compiler { types, mut nodes, tables, type_indexes, .. } = compiler;
+    let guarded = guarded(&schema, &tables);
     facts::derive(&mut nodes, &tables, types.len());
     let asks = |of: fn(&ParameterSource) -> bool| {
         schema.caveats().iter().any(|caveat| caveat.given().any(|(_, source)| of(source)))
@@ -39,7 +41,20 @@ pub(super) fn compile(schema: Arc<Schema>, snapshot: &dyn Snapshot) -> Plan {
     let sourced =
         sourced.flat_map(|(index, caveat)| caveat.given().map(move |(name, _)| (name.into(), index))).collect();
     let attribute_names = snapshot.type_id(Attribute::TYPE);
-    Plan { schema, types, nodes, tables, type_indexes, attribute_names, sourced, local, peer, personal }
+    Plan {
+        schema,
+        types,
+        nodes,
+        tables,
+        type_indexes,
+        attribute_names,
+        sourced,
+        local,
+        peer,
+        personal,
+        listings,
+        guarded,
+    }
 }
 
 struct Compiler {
@@ -105,6 +120,24 @@ impl Compiler {
             }
         }
         found
+    }
+
+    /// Adds a node for each relation and permission that names its lister: its members that also have that. No name finds it,
+    /// so nothing but lookups leads to it.
+    fn listings(&mut self, schema: &Schema) -> FxHashMap<NodeId, NodeId> {
+        let mut listings = FxHashMap::default();
+        for (definition, owner) in schema.definitions().iter().zip((0..).map(TypeIndex)) {
+            for member in definition.members() {
+                let Some(lister) = definition.lister(member.name().as_str()) else { continue };
+                let of = |name| schema::Expression::Reference(RelationName::clone(name));
+                let both = schema::Expression::Intersection(vec![of(member.name()), of(lister)]);
+                let body = Body::Permission(self.expression(owner, &both));
+                let listed = self.types[owner.0 as usize].nodes[member.name()];
+                listings.insert(listed, NodeId(self.nodes.len() as u32));
+                self.nodes.push(Node { body, ..blank_node(owner, member.name()) });
+            }
+        }
+        listings
     }
 
     fn relations(&mut self, definition: &Definition, owner: TypeIndex) {
@@ -222,6 +255,26 @@ impl Compiler {
             SubjectClass::Userset(_) => 10,
         }
     }
+}
+
+/// The guarded types, and those whose relations lead to one, over any number of others.
+fn guarded(schema: &Schema, tables: &[PlanTable]) -> BitSet {
+    let mut found = BitSet::new(schema.definitions().len());
+    let guarded = schema.definitions().iter().zip(0..).filter(|(definition, _)| definition.is_guarded());
+    let mut pending: Vec<u32> = guarded.map(|(_, index)| index).collect();
+    let mut users: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+    if !pending.is_empty() {
+        for table in tables {
+            users.entry(table.subject_type.0).or_default().push(table.resource_type.0);
+        }
+    }
+    while let Some(index) = pending.pop() {
+        if !found.contains(index) {
+            found.insert(index);
+            pending.extend(users.remove(&index).unwrap_or_default());
+        }
+    }
+    found
 }
 
 /// Whether an expression has an arrow over one of the relations.

@@ -42,6 +42,8 @@ pub struct Draft {
 #[derive(Debug, Clone)]
 struct Definition {
     name: &'static str,
+    /// What lists all that it has.
+    lister: Option<&'static str>,
     relations: Vec<(&'static str, Vec<String>)>,
     permissions: Vec<(&'static str, String)>,
 }
@@ -80,6 +82,9 @@ impl Draft {
             text += "\n\n";
         }
         for definition in &self.definitions {
+            if let Some(lister) = definition.lister {
+                text += &format!("// @stonetown enumerate_as({lister})\n");
+            }
             text += &format!("definition {} {{\n", definition.name);
             for (name, allowed) in &definition.relations {
                 text += &format!("\trelation {name}: {}\n", allowed.join(" | "));
@@ -111,9 +116,11 @@ impl Draft {
             };
             let permission_count = if relation_count == 0 { 0 } else { dice.between(0, if groups { 2 } else { 4 }) };
             let mut names = dice.some(&NAMES, relation_count + permission_count);
+            let lister = if dice.percent(20) { names.last().copied() } else { None };
             let permissions = names.split_off(relation_count.min(names.len()));
             draft.definitions.push(Definition {
                 name,
+                lister,
                 relations: names.into_iter().map(|name| (name, Vec::new())).collect(),
                 permissions: permissions.into_iter().map(|name| (name, String::new())).collect(),
             });

@@ -90,9 +90,15 @@ fn an_annotation_that_guards_nothing_is_an_error() {
         assert_eq!(errors(text), [format!("{place}: {stands}")], "{text}");
     }
     for (text, above) in [
-        ("// @stonetown server(now)\ndefinition user {}", "a definition there are: none"),
-        ("definition user {\n// @stonetown server(now)\nrelation other: user }", "a relation there are: audit"),
-        ("definition user {\n/* @stonetown server(now) */ permission none = nil }", "a permission there are: audit"),
+        ("// @stonetown server(now)\ndefinition user {}", "a definition there are: enumerate_as"),
+        (
+            "definition user {\n// @stonetown server(now)\nrelation other: user }",
+            "a relation there are: audit, enumerate_as",
+        ),
+        (
+            "definition user {\n/* @stonetown server(now) */ permission none = nil }",
+            "a permission there are: audit, enumerate_as",
+        ),
     ] {
         let found = errors(text);
         assert!(found.len() == 1 && found[0].contains(&format!("above {above}")), "{found:?}");

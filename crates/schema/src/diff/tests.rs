@@ -243,4 +243,7 @@ fn a_guard_that_is_gone_comes_first() {
     );
     let found = lines(&text("", ""), &text(strict, ""));
     assert_eq!((&*found[1], &*found[3]), ("guard_added doc#parent audit(strict)", "guard_added doc#all audit(strict)"));
+    let listed = text("", "").replace("definition doc", "// @stonetown enumerate_as(self)\ndefinition doc");
+    let removed = ["guard_removed doc#parent enumerate_as(self)", "guard_removed doc#all enumerate_as(self)"];
+    assert_eq!(lines(&listed, &text("", ""))[..2], removed);
 }

@@ -61,7 +61,7 @@ fn what_cannot_be_read_is_an_error_at_its_place() {
             PERMISSION,
             "3:15",
             "adit",
-            "unknown annotation `adit`; above a permission there are: audit",
+            "unknown annotation `adit`; above a permission there are: audit, enumerate_as",
         ),
         ("// @stonetown server(now)", RELATION, "3:15", "server", "above a relation there are: audit"),
     ];
@@ -70,7 +70,7 @@ fn what_cannot_be_read_is_an_error_at_its_place() {
     }
     for (text, position, message) in [
         ("// @stonetown audit(strict)\ncaveat one(a int) { a > 0 }", "1:15", "above a caveat there are: server"),
-        ("// @stonetown audit(strict)\ndefinition user {}", "1:15", "above a definition there are: none"),
+        ("// @stonetown audit(strict)\ndefinition user {}", "1:15", "above a definition there are: enumerate_as"),
     ] {
         refused(SchemaErrorKind::Parse, &[(text, position, "audit", message)]);
     }

@@ -101,7 +101,7 @@ async fn run(
 /// What is next in the log, if there is anything.
 fn step(desk: &Desk, call: &Call, watch: &mut Watch) -> Result<Option<wire::WatchGrantsResponse>, Status> {
     loop {
-        match watch.poll().map_err(|error| wire_status::status(&error))? {
+        match desk.poll(watch).map_err(|error| status(&error))? {
             Watched::CaughtUp => return Ok(None),
             Watched::More => {}
             Watched::Message(message) => {
