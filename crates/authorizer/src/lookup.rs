@@ -95,7 +95,7 @@ impl Authorizer {
         recording.see_page(&world, request.after.is_some());
         self.judge_lookup(call, &world, act)?;
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
-        let found = stonetown_graph::lookup_resources(
+        let found = stonetown_graph::listed_resources(
             &evaluation,
             &request.resource_type,
             &request.permission,
@@ -157,7 +157,7 @@ impl Authorizer {
         recording.see_page(&world, request.after.is_some());
         self.judge_lookup(call, &world, act)?;
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
-        let found = stonetown_graph::lookup_subjects(
+        let found = stonetown_graph::listed_subjects(
             &evaluation,
             &request.resource,
             &request.permission,

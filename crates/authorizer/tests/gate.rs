@@ -16,7 +16,7 @@ use stonetown_authorizer::lookup::{LookupResourcesRequest, LookupSubjectsRequest
 use stonetown_authorizer::materialize::{LookupSetsRequest, Start};
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::watch::WatchRequest;
-use stonetown_authorizer::who_can::{Subjects, WhatCanRequest, WhoCanRequest};
+use stonetown_authorizer::who_can::{Holder, Subjects, WhatCanRequest, WhoCanRequest};
 use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
 use stonetown_authorizer::{Act, Authorizer, BulkMode, Call, Caller, Effort, Error, Gate, Options};
 use stonetown_storage::MemoryDatastore;
@@ -406,6 +406,28 @@ fn a_guarded_type_is_listed_as_its_schema_says() {
         };
         refused("expand", of, door.asks(|a, call| a.expand(call, &expand)));
     }
+    let who = |resource: &str, permission: &str| WhoCanRequest {
+        freshness: Consistency::FullyConsistent.into(),
+        resource: resource.parse().unwrap(),
+        permission: permission.parse().unwrap(),
+        subjects: Subjects::All,
+        context: Default::default(),
+        with_path: false,
+        limit: None,
+        after: None,
+    };
+    let who_can = |call: &Call, request: &WhoCanRequest| {
+        let mut found = Vec::new();
+        let visit = &mut |holder: Holder, _| {
+            found.push(holder.subject.to_string());
+            ControlFlow::Continue(())
+        };
+        door.authorizer.who_can(call, request, visit).map(|_| found)
+    };
+    refused("who can", record, door.asks(|_, call| who_can(call, &who("record:1", "view"))));
+    refused("who can", note, door.asks(|_, call| who_can(call, &who("note:n", "about"))));
+    // A review tells of everybody.
+    assert_eq!(who_can(&internal, &who("record:1", "view")).unwrap(), ["agent:a"]);
     let traced = CheckRequest { trace: true, subject: "agent:a".parse().unwrap(), ..check("note:n") };
     let asked = door.asks(|a, call| a.check(call, &traced, Effort::Full));
     assert_eq!(asked, ["check permissions on `note`", note, EVERY]);

@@ -17,15 +17,14 @@ use crate::fault::{PlantedFault, planted};
 use crate::found::{FoundResources, Listing, insert};
 use crate::limits::Meter;
 use crate::membership::Membership;
-use crate::plan::NodeId;
+use crate::plan::{NodeId, TypeIndex};
 use crate::relations::Relations;
 use crate::resource_set::ResourceSet;
 use flow::Flow;
 use network::Network;
 
 /// All resources of a type that `subject` has the relation or permission on, or may have it on. For each the answer is
-/// that of [`crate::check()`], and where the schema names what lists it, what both answers come to; one that has no answer fails
-/// the whole lookup.
+/// that of [`crate::check()`]; one that has no answer fails the whole lookup.
 ///
 /// # Errors
 /// See [`GraphError`].
@@ -35,9 +34,32 @@ pub fn lookup_resources(
     permission: &RelationName,
     subject: &SubjectRef,
 ) -> Result<FoundResources, GraphError> {
+    let object_type = evaluation.plan.find_type(resource_type)?;
+    resources(evaluation, object_type, evaluation.plan.find_node(object_type, permission)?, subject)
+}
+
+/// As [`lookup_resources`], but where the schema names what lists the relation or permission, only those that `subject` has both
+/// on.
+///
+/// # Errors
+/// See [`GraphError`].
+pub fn listed_resources(
+    evaluation: &Evaluation<'_>,
+    resource_type: &ObjectType,
+    permission: &RelationName,
+    subject: &SubjectRef,
+) -> Result<FoundResources, GraphError> {
+    let object_type = evaluation.plan.find_type(resource_type)?;
+    resources(evaluation, object_type, evaluation.plan.find_listing(object_type, permission)?, subject)
+}
+
+fn resources(
+    evaluation: &Evaluation<'_>,
+    object_type: TypeIndex,
+    node: NodeId,
+    subject: &SubjectRef,
+) -> Result<FoundResources, GraphError> {
     let plan = evaluation.plan;
-    let object_type = plan.find_type(resource_type)?;
-    let node = plan.find_listing(object_type, permission)?;
     let mut relations = Relations::new(evaluation);
     let (class, object) = relations.subject(subject)?;
     let meter = Meter::for_lookup(evaluation.limits, evaluation.deadline, evaluation.cancel);

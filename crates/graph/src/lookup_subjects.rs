@@ -17,15 +17,15 @@ use crate::evaluation::Evaluation;
 use crate::found::{FoundSubjects, Listing, Wildcard, insert};
 use crate::limits::Meter;
 use crate::membership::{Membership, Value};
-use crate::plan::{NodeId, Plan, SubjectClass};
+use crate::plan::{NodeId, Plan, SubjectClass, TypeIndex};
 use crate::relations::{NOBODY, Relations};
 use crate::subject_set::SubjectSet;
 use equations::{Equations, Term};
 use solve::solve;
 
 /// All subjects of a type, or with `subject_relation` all usersets of that relation, that have the relation or permission
-/// on `resource`, or may have it. For each the answer is that of [`crate::check()`], and where the schema names what lists it,
-/// what both answers come to; one that has no answer fails the whole lookup. Where the wildcard has it, `*` is listed with those whom it does not cover, and beside it those members that
+/// on `resource`, or may have it. For each the answer is that of [`crate::check()`]; one that has no answer fails the whole
+/// lookup. Where the wildcard has it, `*` is listed with those whom it does not cover, and beside it those members that
 /// are named themselves.
 ///
 /// # Errors
@@ -37,10 +37,36 @@ pub fn lookup_subjects(
     subject_type: &ObjectType,
     subject_relation: Option<&RelationName>,
 ) -> Result<FoundSubjects, GraphError> {
+    let node = |object_type| evaluation.plan.find_node(object_type, permission);
+    subjects(evaluation, resource, &node, subject_type, subject_relation)
+}
+
+/// As [`lookup_subjects`], but where the schema names what lists the relation or permission, only those that have both.
+///
+/// # Errors
+/// See [`GraphError`].
+pub fn listed_subjects(
+    evaluation: &Evaluation<'_>,
+    resource: &ObjectRef,
+    permission: &RelationName,
+    subject_type: &ObjectType,
+    subject_relation: Option<&RelationName>,
+) -> Result<FoundSubjects, GraphError> {
+    let node = |object_type| evaluation.plan.find_listing(object_type, permission);
+    subjects(evaluation, resource, &node, subject_type, subject_relation)
+}
+
+fn subjects(
+    evaluation: &Evaluation<'_>,
+    resource: &ObjectRef,
+    node: &dyn Fn(TypeIndex) -> Result<NodeId, GraphError>,
+    subject_type: &ObjectType,
+    subject_relation: Option<&RelationName>,
+) -> Result<FoundSubjects, GraphError> {
     let plan = evaluation.plan;
     let mut relations = Relations::new(evaluation);
     let (object_type, object) = relations.resource(resource)?;
-    let node = plan.find_listing(object_type, permission)?;
+    let node = node(object_type)?;
     let class = plan.find_class(subject_type, subject_relation)?;
     let meter = Meter::for_lookup(evaluation.limits, evaluation.deadline, evaluation.cancel);
     let mut checker = Checker::new(evaluation, relations, class, NOBODY).with_meter(meter);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use stonetown_graph::reference::{Fault, Reference, Subjects, Value};
 use stonetown_graph::{
-    Evaluation, Given, GraphError, Limits, Membership, Overlay, Trace, check, expand, explain, lookup_resources,
-    lookup_subjects, member_until,
+    Evaluation, Given, GraphError, Limits, Membership, Overlay, Trace, check, expand, explain, listed_resources,
+    listed_subjects, member_until,
 };
 use stonetown_tuple::{
     CaveatContext, ObjectId, ObjectRef, ObjectType, RelationName, Relationship, Source, SubjectRef, Timestamp,
@@ -203,7 +203,7 @@ impl Asked {
                 expand(&evaluation, resource, name).map(|tree| Answer::Tree(tree::of_engine(&tree)))
             }
             Question::Resources { object_type, name, subject } => {
-                let found = lookup_resources(&evaluation, object_type, name, subject)?;
+                let found = listed_resources(&evaluation, object_type, name, subject)?;
                 let size = way.detail.unwrap_or(usize::MAX);
                 let mut items = BTreeMap::new();
                 let mut after = None;
@@ -223,7 +223,7 @@ impl Asked {
                 Ok(Answer::Resources(items))
             }
             Question::Subjects { resource, name, kind, relation } => {
-                let found = lookup_subjects(&evaluation, resource, name, kind, relation.as_ref())?;
+                let found = listed_subjects(&evaluation, resource, name, kind, relation.as_ref())?;
                 let size = way.detail.unwrap_or(usize::MAX);
                 let mut items = BTreeMap::new();
                 let mut star = Value::No;
