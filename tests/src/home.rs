@@ -80,6 +80,20 @@ impl Home {
         self.command_at(server, args).output().await.unwrap()
     }
 
+    /// What a command at `host:port` printed if it succeeded, or else what it said on standard error. It tries once.
+    ///
+    /// # Errors
+    /// If the command failed.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    pub async fn said(&self, endpoint: &str, token: &str, args: &[&str]) -> Result<String, String> {
+        let mut command = self.command(args);
+        command.env("STONETOWN_ENDPOINT", endpoint).env("STONETOWN_TOKEN", token).env("STONETOWN_MAX_RETRIES", "0");
+        let output = command.output().await.unwrap();
+        if output.status.success() { Ok(out(&output)) } else { Err(err(&output)) }
+    }
+
     /// Runs a command that knows no server.
     ///
     /// # Panics

@@ -60,10 +60,7 @@ fn now() -> u64 {
 
 /// What a command at a server said, and whether it succeeded.
 async fn said(home: &Home, server: &Operated, token: &str, args: &[&str]) -> Result<String, String> {
-    let mut command = home.command(args);
-    command.env("STONETOWN_ENDPOINT", &server.grpc).env("STONETOWN_TOKEN", token).env("STONETOWN_MAX_RETRIES", "0");
-    let output = command.output().await.unwrap();
-    if output.status.success() { Ok(out(&output)) } else { Err(err(&output)) }
+    home.said(&server.grpc, token, args).await
 }
 
 async fn make_build(home: &Home, server: &Operated, name: &[&str]) {

@@ -40,6 +40,7 @@ use crate::settings::ApiSettings;
 use crate::trailers::{REQUEST_ID, request_id};
 use answer::{Answers, json};
 use codec::JsonCodec;
+pub(crate) use codec::WRITE;
 use routes::Route;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -45,6 +45,7 @@ pub use methods::{Method, methods};
 pub use reflection::reflection;
 pub use settings::ApiSettings;
 pub use status::limits::hits as limit_hits;
+pub use stonetown::GrantMessages;
 pub use trailers::{REQUEST_ID, request_id};
 
 use crate::calls::Calls;

@@ -11,5 +11,7 @@ mod principal;
 pub(crate) mod relationships;
 mod store;
 
+pub use grant::GrantMessages;
+
 #[cfg(test)]
 mod tests;

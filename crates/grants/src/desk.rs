@@ -1,6 +1,7 @@
 //! Where requests are made and decided. Every call here is one change of the system store: what it read is still true when it
 //! commits. Here are votes, ends, and what a grant is written by; `request` asks, `templates` keeps what can be asked for.
 
+mod follow;
 mod request;
 mod templates;
 
@@ -18,6 +19,7 @@ use stonetown_tuple::{
     CaveatContext, ObjectRef, Operation, Relationship, RelationshipFilter, StoreId, Timestamp, ZedToken,
 };
 
+pub use follow::{Follow, Happened};
 pub use request::Ask;
 pub use templates::Requestable;
 
@@ -149,14 +151,9 @@ impl Desk {
     /// # Errors
     /// As those of a watch.
     pub fn watch(&self, after: Option<ZedToken>) -> Result<Watch, Error> {
-        let filter = RelationshipFilter {
-            resource_type: Some(parsed("sys/grant")?),
-            relation: Some(parsed("document")?),
-            ..RelationshipFilter::default()
-        };
         let request = WatchRequest {
             start: after.map_or(WatchStart::Head, WatchStart::After),
-            filters: vec![filter],
+            filters: vec![documents()?],
             ..WatchRequest::default()
         };
         let call = Call { store: StoreId::SYSTEM, caller: Caller::internal(), ..Call::new("") };
@@ -314,7 +311,8 @@ impl Desk {
         }
         let (by, comment) = (call.caller.name.to_string(), comment.to_owned());
         let review = Vote { by, stage: "review".to_owned(), approve: justified, comment, at: Moment(now) };
-        self.keep(change, &call.caller, Grant { review: Some(review), ..grant }, now)
+        // With the end that time has brought meanwhile, so that none comes after it.
+        self.keep(change, &call.caller, Grant { review: Some(review), ..shown(grant, now) }, now)
     }
 
     /// A grant that the caller may see, in the state of now.
@@ -582,6 +580,15 @@ impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("open", &self.open_counts()).finish_non_exhaustive()
     }
+}
+
+/// What holds the documents of grants.
+fn documents() -> Result<RelationshipFilter, Error> {
+    Ok(RelationshipFilter {
+        resource_type: Some(parsed("sys/grant")?),
+        relation: Some(parsed("document")?),
+        ..RelationshipFilter::default()
+    })
 }
 
 /// A grant's document and, when it is new, the relationships that say whose it is.

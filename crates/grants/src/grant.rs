@@ -158,6 +158,20 @@ impl Grant {
         self.emergency && self.begins.is_some() && self.review.is_none()
     }
 
+    /// What its last change was, in a word: `requested`, `voted` where more votes are awaited, `reviewed`, or the name of the
+    /// state that it came to.
+    #[must_use]
+    pub fn last_change(&self) -> &'static str {
+        // What has ended and is reviewed was reviewed after its end.
+        let is_last = |review: &Vote| !self.state.is_final() || self.ends.is_some_and(|ends| ends <= review.at);
+        match self.state {
+            State::Pending if self.version == 1 => "requested",
+            State::Pending => "voted",
+            _ if self.review.as_ref().is_some_and(is_last) => "reviewed",
+            state => state.name(),
+        }
+    }
+
     /// The source of its relationships.
     #[must_use]
     pub fn source(&self) -> Source {

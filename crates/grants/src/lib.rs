@@ -15,7 +15,7 @@ pub mod template;
 
 mod rules;
 
-pub use desk::{Ask, Decision, Desk, Limits, OpenCounts, Requestable};
+pub use desk::{Ask, Decision, Desk, Follow, Happened, Limits, OpenCounts, Requestable};
 pub use error::Error;
 pub use grant::{Grant, State, Vote};
 pub use template::{AutoRule, Emergency, Parameter, Stage, Template};

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use stonetown_authorizer::{Act, Call, Error as EngineError, Gate};
 use stonetown_grants::{
-    Ask, AutoRule, Decision, Emergency, Error, Grant, Limits, OpenCounts, Requestable, Stage, State, Template,
+    Ask, AutoRule, Decision, Emergency, Error, Grant, Happened, Limits, OpenCounts, Requestable, Stage, State, Template,
 };
-use stonetown_tuple::StoreId;
+use stonetown_tuple::{Revision, StoreId};
 use world::{World, call, set_clock, wait};
 
 fn scale() -> Template {
@@ -491,4 +491,52 @@ fn each_sees_what_concerns_them() {
     assert!(world.desk.requestable(&call("stranger"), &object, "scale", Some(&of("agent:other"))).unwrap().is_empty());
     assert!(world.desk.requestable(&call("bot"), &object, "restart", None).unwrap().is_empty());
     assert!(matches!(world.desk.request(&call("stranger"), &ask("a")), Err(Error::NotFound { .. })));
+}
+
+/// What became of grants after a revision, to the end.
+fn followed(world: &World, after: Revision) -> Vec<Happened> {
+    let mut follow = world.desk.follow(after).unwrap();
+    let all = std::iter::from_fn(|| follow.poll().unwrap()).flatten().collect();
+    assert_eq!(follow.position(), world.authorizer().head());
+    all
+}
+
+#[test]
+fn what_becomes_of_grants_is_followed_in_order_and_from_any_place() {
+    let mut template = scale();
+    template.emergency = Some(Emergency { ttl: 30, reviewers: vec!["sys/principal:lead".to_owned()] });
+    template.stages[0].need = 2;
+    let world = with(&template);
+    let begun = world.authorizer().head();
+    let asked = world.desk.request(&call("bot"), &ask("a")).unwrap();
+    for voter in ["sam", "rita"] {
+        world.desk.decide(&call(voter), &asked.id, &approve()).unwrap();
+    }
+    let urgent = Ask { emergency: true, ttl: 0, ..ask("b") };
+    let urgent = world.desk.request(&call("bot"), &urgent).unwrap();
+    wait(30);
+    // Before it was written down that its time is over: that comes with the review, and not after it.
+    world.desk.review(&call("lead"), &urgent.id, true, "a real outage").unwrap();
+    wait(30);
+    world.desk.tick().unwrap();
+
+    let all = followed(&world, begun);
+    let said: Vec<_> = all.iter().map(|one| (one.grant.last_change(), one.grant.state, one.grant.version)).collect();
+    assert_eq!(
+        said,
+        [
+            ("requested", State::Pending, 1),
+            ("voted", State::Pending, 2),
+            ("approved", State::Approved, 3),
+            ("approved", State::Approved, 1),
+            ("reviewed", State::Expired, 2),
+            ("expired", State::Expired, 4),
+        ]
+    );
+    assert!(all.iter().all(|one| &*one.store == "default" && one.number == 0));
+    assert!(all.is_sorted_by_key(|one| (one.revision, one.at)));
+    for (at, one) in all.iter().enumerate() {
+        assert_eq!(followed(&world, one.revision), all[at + 1..]);
+    }
+    assert!(followed(&world, world.authorizer().head()).is_empty());
 }

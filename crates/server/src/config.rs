@@ -1,6 +1,7 @@
 //! All settings of a server. This struct is their one source: flags, environment names and help texts derive from it.
 
 mod audit;
+mod grants;
 mod http;
 mod identity;
 pub mod layers;
@@ -23,6 +24,7 @@ use crate::tls::TlsFiles;
 
 pub use self::http::HttpConfig;
 pub use audit::AuditConfig;
+pub use grants::{GrantsConfig, WebhookUrl};
 pub use identity::{AcceptedIssuer, IdentityConfig, IssuerKeys};
 pub use limits::RequestLimits;
 pub use period::Period;
@@ -55,6 +57,10 @@ pub struct Config {
     /// Who may call, and what with.
     #[command(flatten)]
     pub identity: IdentityConfig,
+
+    /// Who is told of grants.
+    #[command(flatten)]
+    pub grants: GrantsConfig,
 
     /// Certificate chain (PEM) for TLS; needs the key, too. Without both, the port speaks plain text.
     #[arg(long, env = "STONETOWN_GRPC_TLS_CERT_PATH", value_name = "FILE")]
@@ -375,6 +381,7 @@ impl Config {
                 .to_owned());
         }
         self.identity.check()?;
+        self.grants.check(self.datastore_readonly)?;
         if self.datastore_readonly && self.datastore_engine == Engine::Memory {
             return Err(
                 "`datastore-readonly` is of no use with `datastore-engine` memory, which begins empty".to_owned()

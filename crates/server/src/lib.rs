@@ -1,9 +1,9 @@
 //! One process of Stonetown: configuration, authentication, TLS, metrics, housekeeping and shutdown. The one place that chooses
 //! implementations and connects them; what a request means is decided elsewhere.
 //!
-//! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `oidc.rs`, `outbound.rs`, `listen.rs`, `tls.rs`, `cors.rs`,
-//! `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`, `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is the server
-//! for test suites.
+//! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `oidc.rs`, `outbound.rs`, `webhooks.rs`, `listen.rs`, `tls.rs`,
+//! `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`, `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is
+//! the server for test suites.
 
 pub mod audit;
 pub mod auth;
@@ -26,6 +26,7 @@ mod testing;
 mod tls;
 mod traces;
 pub mod upkeep;
+mod webhooks;
 
 pub use audit::AuditError;
 pub use config::{Config, Engine, TestingConfig};
@@ -35,3 +36,4 @@ pub use oidc::FetchError;
 pub use outbound::{OutboundError, PlaceError};
 pub use run::{Running, ServeError, serve};
 pub use testing::{RunningTesting, serve_testing};
+pub use webhooks::{SecretError, WebhookError};

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
@@ -100,6 +101,13 @@ impl Outbound {
             body.extend_from_slice(&part);
         }
         Ok(body)
+    }
+
+    /// Sends something to a URL, where it is taken if the answer is one of success. The answer is not read.
+    pub(crate) async fn post(&self, url: &str, headers: HeaderMap, body: String) -> Result<(), OutboundError> {
+        let url = place(url, self.allow_private)?;
+        let answer = self.client.post(url).headers(headers).body(body).send().await.map_err(unreachable)?;
+        if answer.status().is_success() { Ok(()) } else { Err(OutboundError::Status(answer.status())) }
     }
 }
 

@@ -38,6 +38,7 @@ use crate::oidc::{self, FetchError, Issuers};
 use crate::peer::Proxies;
 use crate::tls::{self, Tls, TlsFiles};
 use crate::traces::Traces;
+use crate::webhooks::{self, WebhookError, Webhooks};
 
 /// The shortest time after which a stream may be ended for standing still.
 const STREAM_IDLE_MIN: Duration = Duration::from_secs(1);
@@ -102,6 +103,9 @@ pub enum ServeError {
     /// What is kept about grants cannot be read.
     #[error("grants cannot be opened: {0}")]
     Grants(stonetown_grants::Error),
+    /// What becomes of grants cannot be told.
+    #[error("webhooks (--grant-webhook): {0}")]
+    Webhooks(#[from] WebhookError),
     /// Traces cannot be exported.
     #[error("traces cannot go to `{endpoint}` (--otel-endpoint): {why}")]
     Traces {
@@ -167,7 +171,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let issuers = Issuers::open(&config.identity)?;
     let (opening, trusted) = (config.clone(), issuers.trusted());
     let opened = tokio::task::spawn_blocking(move || open(&opening, trusted)).await;
-    let Opened { authorizer, identity, desk, cursor_key, first_credential } =
+    let Opened { authorizer, identity, desk, webhooks, cursor_key, first_credential } =
         opened.map_err(|error| ServeError::Internal(error.to_string()))??;
 
     let recorder = authorizer.recorder().cloned();
@@ -181,6 +185,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         traces: traces.clone(),
         desk: desk.clone(),
         issuers: issuers.clone(),
+        webhooks: webhooks.clone(),
     });
     let observer = Observer { metrics: metrics.clone(), traces: traces.clone(), logged: config.telemetry.log_calls };
     let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
@@ -238,6 +243,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         tasks.push(tokio::spawn(housekeeping::pass_time(Arc::clone(&authorizer), retention, stopped.clone())));
         tasks.push(tokio::spawn(housekeeping::advance_counters(Arc::clone(&authorizer), stopped.clone())));
         tasks.extend(desk.map(|desk| tokio::spawn(housekeeping::end_grants(desk, stopped.clone()))));
+        tasks.extend(webhooks.each().map(|webhook| tokio::spawn(webhooks::tell(webhook, stopped.clone()))));
         let config = config.clone();
         tasks.push(tokio::spawn(housekeeping::collect_garbage(authorizer, config, collections, stopped.clone())));
     }
@@ -369,6 +375,7 @@ struct Opened {
     identity: Option<Arc<Identity>>,
     cursor_key: CursorKey,
     desk: Option<Arc<Desk>>,
+    webhooks: Webhooks,
     first_credential: Option<Issued>,
 }
 
@@ -418,5 +425,9 @@ fn open(config: &Config, trusted: Vec<Arc<Issuer>>) -> Result<Opened, ServeError
         }
         None => None,
     };
-    Ok(Opened { authorizer, identity, desk, cursor_key, first_credential })
+    let webhooks = match &desk {
+        Some(desk) => Webhooks::open(&config.grants, config.log_window.0, &authorizer, desk)?,
+        None => Webhooks::default(),
+    };
+    Ok(Opened { authorizer, identity, desk, webhooks, cursor_key, first_credential })
 }

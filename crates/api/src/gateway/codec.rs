@@ -12,7 +12,7 @@ use crate::status;
 /// condition was misspelled must not be answered as if it had none.
 const READ: DeserializeOptions = DeserializeOptions::new().deny_unknown_fields(true);
 /// Fields that are zero or empty are written, so that clients find them.
-const WRITE: SerializeOptions = SerializeOptions::new().skip_default_fields(false);
+pub(crate) const WRITE: SerializeOptions = SerializeOptions::new().skip_default_fields(false);
 
 /// Reads a message from JSON.
 pub(super) fn parse(descriptor: &MessageDescriptor, text: &[u8]) -> Result<DynamicMessage, Status> {

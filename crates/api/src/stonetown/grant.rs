@@ -1,9 +1,11 @@
 //! GrantService: access just in time.
 
 mod convert;
+mod told;
 mod watch;
 
 pub(super) use convert::requestable_to_wire as requestable;
+pub use told::GrantMessages;
 
 use std::sync::Arc;
 

@@ -20,6 +20,7 @@ use crate::housekeeping::{Collections, process_memory_bytes};
 use crate::oidc::{Issuers, KeysState};
 use crate::tls::{Tls, TlsState};
 use crate::traces::Traces;
+use crate::webhooks::{WebhookState, Webhooks};
 
 /// Whom the state is asked of.
 pub(crate) struct Sources {
@@ -30,6 +31,7 @@ pub(crate) struct Sources {
     pub(crate) traces: Option<Traces>,
     pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) issuers: Issuers,
+    pub(crate) webhooks: Webhooks,
 }
 
 impl fmt::Debug for Sources {
@@ -66,6 +68,7 @@ impl Collector for Sources {
             page.gauge("tls_certificate_expiry_timestamp_seconds", "When the first certificate expires", seconds)?;
         }
         put_issuers(&mut page, &self.issuers)?;
+        put_webhooks(&mut page, &self.webhooks, self.authorizer.head().0)?;
         let (ended, exported, failed) = self.traces.as_ref().map_or((0, 0, 0), Traces::counts);
         page.count("trace_spans", "Spans that were to be exported", ended)?;
         page.count("trace_spans_exported", "Spans that the collector took", exported)?;
@@ -184,6 +187,23 @@ fn put_issuers(page: &mut Page<'_>, issuers: &Issuers) -> fmt::Result {
     page.count("oidc_key_refreshes_failed", "Times that the keys of an issuer could not be had", failed)?;
     let ages = issuers.states().filter_map(|state| Some((state.issuer, state.age?.as_secs())));
     page.gauges("oidc_keys_age_seconds", "Time since the keys of an issuer were had", "issuer", ages)
+}
+
+/// Those who are told what becomes of grants, by their number among the settings.
+fn put_webhooks(page: &mut Page<'_>, webhooks: &Webhooks, head: u64) -> fmt::Result {
+    let states: Vec<_> = webhooks.states().map(|state| (state.number.to_string(), state)).collect();
+    let sum = |number: fn(&WebhookState) -> u64| states.iter().map(|(_, state)| number(state)).sum();
+    page.count("grant_webhook_deliveries", "Messages that webhooks have taken", sum(|of| of.delivered))?;
+    let failed = sum(|of| of.failed);
+    page.count("grant_webhook_deliveries_failed", "Times that a webhook did not take a message", failed)?;
+    let given_up = sum(|of| of.given_up);
+    page.count("grant_webhook_given_up", "Times that a webhook was not told in time", given_up)?;
+    let by = |value: fn(&WebhookState) -> u64| states.iter().map(move |(number, state)| (&**number, value(state)));
+    let help = "Age of what a webhook has not taken yet";
+    let waiting = by(|of| of.waiting.unwrap_or_default().as_secs());
+    page.gauges("grant_webhook_waiting_seconds", help, "webhook", waiting)?;
+    let behind = by(|of| of.position).map(|(number, position)| (number, head.saturating_sub(position)));
+    page.gauges("grant_webhook_revisions_behind", "Revisions that a webhook was not told of yet", "webhook", behind)
 }
 
 fn put_usage(page: &mut Page<'_>, usage: &Usage) -> fmt::Result {
