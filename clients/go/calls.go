@@ -18,9 +18,12 @@ import (
 // The services whose `token` names a state of the store; in others a token is something else, such as a credential.
 var ofState = regexp.MustCompile(`^/stonetown\.v1\.(Attributes|Decision|Relationships)Service/`)
 
-// calls is what every call has: a deadline, the state that is to be seen, and errors of this package.
+var storeForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+
+// calls is what every call has: a deadline, a store, the state that is to be seen, and errors of this package.
 type calls struct {
 	timeout time.Duration
+	store   string
 
 	mutex sync.Mutex
 	token string
@@ -48,7 +51,7 @@ func (c *calls) unary(
 		defer cancel()
 	}
 	var trailer metadata.MD
-	err := invoke(ctx, method, c.prepared(method, request), answer, connection, append(options, grpc.Trailer(&trailer))...)
+	err := invoke(c.inStore(ctx), method, c.prepared(method, request), answer, connection, append(options, grpc.Trailer(&trailer))...)
 	if err != nil {
 		return errorOf(err, trailer)
 	}
@@ -60,11 +63,18 @@ func (c *calls) stream(
 	ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string, start grpc.Streamer,
 	options ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	stream, err := start(ctx, description, connection, method, options...)
+	stream, err := start(c.inStore(ctx), description, connection, method, options...)
 	if err != nil {
 		return nil, errorOf(err, nil)
 	}
 	return &watched{stream, c, method}, nil
+}
+
+func (c *calls) inStore(ctx context.Context) context.Context {
+	if c.store == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, "stonetown-store", c.store)
 }
 
 // A watched stream prepares what it sends, and returns errors of this package.

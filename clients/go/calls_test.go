@@ -48,6 +48,32 @@ func TestACallHasTheTokenAndADeadline(t *testing.T) {
 	}
 }
 
+func TestACallIsInTheStoreOfTheClient(t *testing.T) {
+	for _, store := range []string{"tenant-7", ""} {
+		fake, client := serve(t, WithStore(store))
+		fake.answers["Check"] = yes
+		fake.answers["WatchGrants"] = &v1.WatchGrantsResponse{Token: "1"}
+		must[Decision](t)(may(t, client))
+		stream, err := client.Grant.WatchGrants(t.Context(), &v1.WatchGrantsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Error(err)
+		}
+		for _, call := range fake.calls {
+			if strings.Join(call.store, ",") != store {
+				t.Errorf("%q in %q", call.name, call.store)
+			}
+		}
+	}
+	for _, name := range []string{"Tenant", "7up", "a b", strings.Repeat("x", 64), "a\n"} {
+		if _, err := New("127.0.0.1:1", WithStore(name)); err == nil {
+			t.Errorf("%q", name)
+		}
+	}
+}
+
 func TestADeadlineEndsACall(t *testing.T) {
 	fake, client := serve(t, WithTimeout(200*time.Millisecond))
 	fake.answers["Check"] = time.Second

@@ -37,6 +37,7 @@ type settings struct {
 	certificate *tls.Certificate
 	insecure    bool
 	timeout     time.Duration
+	store       string
 }
 
 // A TokenSource returns the token of the moment; it is asked at each call.
@@ -64,6 +65,9 @@ func WithInsecure() Option { return func(s *settings) { s.insecure = true } }
 // WithTimeout is how long a call takes at most where its context has no deadline; 10 seconds without it.
 func WithTimeout(timeout time.Duration) Option { return func(s *settings) { s.timeout = timeout } }
 
+// WithStore has every call in the store of this name; without it in that of the token, or the default one.
+func WithStore(name string) Option { return func(s *settings) { s.store = name } }
+
 // New returns a client of the server at HOST:PORT, which connects when it is used first. A server on this machine is spoken to in
 // plain text unless an option says otherwise, all others with TLS.
 func New(address string, options ...Option) (*Client, error) {
@@ -71,11 +75,14 @@ func New(address string, options ...Option) (*Client, error) {
 	for _, option := range options {
 		option(&chosen)
 	}
+	if chosen.store != "" && !storeForm.MatchString(chosen.store) {
+		return nil, fmt.Errorf("%q is no name of a store", chosen.store)
+	}
 	at, err := endpointOf(address, &chosen)
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{endpoint: at, calls: &calls{timeout: chosen.timeout}}
+	client := &Client{endpoint: at, calls: &calls{timeout: chosen.timeout, store: chosen.store}}
 	dial := append(at.dialOptions(),
 		grpc.WithChainUnaryInterceptor(client.calls.unary),
 		grpc.WithChainStreamInterceptor(client.calls.stream),
@@ -96,7 +103,7 @@ func New(address string, options ...Option) (*Client, error) {
 }
 
 // FromEnv returns a client by the variables that the command line knows: STONETOWN_ENDPOINT (127.0.0.1:50051 where it is not
-// set), STONETOWN_TOKEN, STONETOWN_CERTIFICATE_PATH, STONETOWN_INSECURE. Options stand over them.
+// set), STONETOWN_TOKEN, STONETOWN_CERTIFICATE_PATH, STONETOWN_INSECURE, STONETOWN_STORE. Options stand over them.
 func FromEnv(options ...Option) (*Client, error) {
 	address := os.Getenv("STONETOWN_ENDPOINT")
 	if address == "" {
@@ -116,6 +123,7 @@ func FromEnv(options ...Option) (*Client, error) {
 	if insecure := strings.ToLower(os.Getenv("STONETOWN_INSECURE")); insecure == "1" || insecure == "true" {
 		found = append(found, WithInsecure())
 	}
+	found = append(found, WithStore(os.Getenv("STONETOWN_STORE")))
 	return New(address, append(found, options...)...)
 }
 

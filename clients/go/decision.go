@@ -51,6 +51,21 @@ func At(moment time.Time) Detail {
 	}
 }
 
+// Through names those who act for the subject, the nearest first (`agent:planner`): a yes is one for each of them, and each may act for
+// the one before.
+func Through(actors ...string) Detail {
+	return func(request *v1.CheckRequest) error {
+		for _, actor := range actors {
+			object, err := Object(actor)
+			if err != nil {
+				return err
+			}
+			request.Chain = append(request.Chain, object)
+		}
+		return nil
+	}
+}
+
 // May answers whether a subject (`agent:fixer`, `group:eng#member`) has a permission on a resource (`cluster:staging-1`). Where
 // it returns an error there is no answer; that is no "no", and still less a yes.
 func (c *Client) May(ctx context.Context, subject, permission, resource string, details ...Detail) (Decision, error) {

@@ -59,6 +59,20 @@ func TestAQuestionNamesEverything(t *testing.T) {
 	}
 }
 
+func TestAChainNamesWhoActsTheNearestFirst(t *testing.T) {
+	fake, client := serve(t)
+	fake.answers["Check"] = yes
+	must[Decision](t)(may(t, client, Through("agent:planner", "agent:fixer")))
+	must[Decision](t)(may(t, client))
+	first, second := fake.calls[0].request.(*v1.CheckRequest).GetChain(), fake.calls[1].request.(*v1.CheckRequest).GetChain()
+	if len(first) != 2 || first[0].GetId() != "planner" || first[1].GetType() != "agent" || first[1].GetId() != "fixer" || len(second) != 0 {
+		t.Errorf("%v, %v", first, second)
+	}
+	if _, err := may(t, client, Through("group:eng#member")); err == nil || len(fake.calls) != 2 {
+		t.Error(err)
+	}
+}
+
 func TestNames(t *testing.T) {
 	if object, err := Object("document:a/b|c=d"); err != nil || object.GetId() != "a/b|c=d" {
 		t.Error(object, err)

@@ -36,6 +36,7 @@ type call struct {
 	name        string
 	request     proto.Message
 	token       string
+	store       []string
 	secondsLeft float64
 }
 
@@ -84,6 +85,7 @@ func answer[A any](f *fake, ctx context.Context, name string, request proto.Mess
 	if incoming, ok := metadata.FromIncomingContext(ctx); ok && len(incoming.Get("authorization")) > 0 {
 		of.token = incoming.Get("authorization")[0]
 	}
+	of.store = metadata.ValueFromIncomingContext(ctx, "stonetown-store")
 	f.calls = append(f.calls, of)
 	found := f.answers[name]
 	if turns := f.turns[name]; len(turns) > 0 {

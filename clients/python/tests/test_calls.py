@@ -30,6 +30,17 @@ class Calls(unittest.TestCase):
         self.assertTrue(5 < first.seconds_left < 11, first.seconds_left)
         self.assertTrue(second.seconds_left < 4, second.seconds_left)
 
+    def test_a_call_is_in_the_store_of_the_client(self):
+        fake, _ = self.serve(Check=YES, WatchGrants=[])
+        for store in ("tenant-7", None):
+            with stonetown.Client(fake.endpoint, SECRET, store=store) as client:
+                client.may(*QUESTION)
+                list(client.grant.watch_grants(v1.WatchGrantsRequest()))
+        self.assertEqual([call.metadata.get("stonetown-store") for call in fake.calls], ["tenant-7"] * 2 + [None] * 2)
+        for name in ("", "Tenant", "7up", "a b", "x" * 64, "a\n"):
+            with self.assertRaises(ValueError, msg=name):
+                stonetown.Client(fake.endpoint, SECRET, store=name)
+
     def test_a_deadline_ends_a_call(self):
         import time
         _, client = self.serve(timeout=0.2, Check=lambda _: time.sleep(1) or YES)
@@ -164,10 +175,11 @@ class Calls(unittest.TestCase):
 
     def test_the_variables_of_the_command_line(self):
         fake = self.enterContext(Fake(Check=YES))
-        env = {"STONETOWN_ENDPOINT": fake.endpoint, "STONETOWN_TOKEN": "from-env"}
+        env = {"STONETOWN_ENDPOINT": fake.endpoint, "STONETOWN_TOKEN": "from-env", "STONETOWN_STORE": "tenant-7"}
         with mock.patch.dict(os.environ, env, clear=True), stonetown.Client.from_env() as client:
             client.may(*QUESTION)
         self.assertEqual(fake.calls[0].metadata["authorization"], "Bearer from-env")
+        self.assertEqual(fake.calls[0].metadata["stonetown-store"], "tenant-7")
 
 
 class Endpoints(unittest.TestCase):

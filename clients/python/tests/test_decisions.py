@@ -46,6 +46,14 @@ class Decisions(unittest.TestCase):
         self.assertEqual(request.context["hour"], 12)
         self.assertEqual(request.context["tags"][1]["b"], None)
 
+    def test_a_chain_names_who_acts_the_nearest_first(self):
+        _, request = self.ask(v1.CheckResponse(), chain=["agent:planner", v1.ObjectRef(type="agent", id="fixer")])
+        self.assertEqual([(actor.type, actor.id) for actor in request.chain], [("agent", "planner"), ("agent", "fixer")])
+        _, request = self.ask(v1.CheckResponse())
+        self.assertEqual(len(request.chain), 0)
+        with self.assertRaises(ValueError):
+            self.ask(v1.CheckResponse(), chain=["group:eng#member"])
+
     def test_names(self):
         self.assertEqual(object_ref("document:a/b|c=d"), v1.ObjectRef(type="document", id="a/b|c=d"))
         self.assertEqual(subject_ref(v1.SubjectRef(type="user", id="a")), v1.SubjectRef(type="user", id="a"))

@@ -42,18 +42,25 @@ export type Service<S extends DescService> = {
 // The services whose `token` names a state of the store; in others a token is something else, such as a credential.
 const OF_STATE = /^stonetown\.v1\.(Attributes|Decision|Relationships)Service$/;
 
+const STORE = /^[a-z][a-z0-9_-]{0,62}$/;
+
 /** What every call has: the token, a deadline, the state that is to be seen, and errors of this package. */
 export class Calls {
   readonly #client: Client;
   readonly #token: TokenSource | undefined;
   readonly #timeoutSeconds: number;
+  readonly #store: string | undefined;
   /** The state that answers must not be older than. */
   zedtoken: string | undefined;
 
-  constructor(client: Client, token: TokenSource | undefined, timeoutSeconds: number) {
+  constructor(client: Client, token: TokenSource | undefined, timeoutSeconds: number, store: string | undefined) {
+    if (store !== undefined && !STORE.test(store)) {
+      throw new TypeError(`${JSON.stringify(store)} is no name of a store`);
+    }
     this.#client = client;
     this.#token = token;
     this.#timeoutSeconds = timeoutSeconds;
+    this.#store = store;
   }
 
   /** A service, call by call. */
@@ -142,6 +149,9 @@ export class Calls {
 
   async #metadata(): Promise<Metadata> {
     const metadata = new Metadata();
+    if (this.#store !== undefined) {
+      metadata.set("stonetown-store", this.#store);
+    }
     const token = typeof this.#token === "function" ? await this.#token() : this.#token;
     if (token !== undefined) {
       // gRPC would show a value that it cannot send.

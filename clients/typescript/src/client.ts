@@ -17,12 +17,19 @@ import { Task, WAIT_SECONDS, waitFor } from "./task.js";
 export interface ClientOptions extends Reach {
   /** Sent with each call; a function for credentials that are renewed. */
   token?: TokenSource;
+  /** The store that every call is in; where it is not set that of the token, or the default one. */
+  store?: string;
   /** How long a call takes at most unless it says otherwise; 10 seconds where it is not set. Streams last. */
   timeoutSeconds?: number;
 }
 
 /** More of a question. */
 export interface Question extends CallOptions {
+  /**
+   * Those who act for the subject, the nearest first (`agent:planner`): a yes is one for each of them, and each may act for the one
+   * before.
+   */
+  chain?: readonly string[];
   /** Values for conditions. */
   context?: JsonObject;
   /** How it was at an earlier moment, which must still be kept. */
@@ -53,10 +60,10 @@ export class Client extends Services {
   readonly #calls: Calls;
 
   /** A client of the server at HOST:PORT. */
-  constructor(address: string, { token, timeoutSeconds = 10, ...reach }: ClientOptions = {}) {
+  constructor(address: string, { token, store, timeoutSeconds = 10, ...reach }: ClientOptions = {}) {
     const endpoint = new Endpoint(address, reach);
     const connection = new Connection(address, endpoint.credentials, { ...OPTIONS, ...endpoint.options });
-    const calls = new Calls(connection, token, timeoutSeconds);
+    const calls = new Calls(connection, token, timeoutSeconds, store);
     super(calls);
     this.#endpoint = endpoint;
     this.#connection = connection;
@@ -65,13 +72,14 @@ export class Client extends Services {
 
   /**
    * A client by the variables that the command line knows: STONETOWN_ENDPOINT (127.0.0.1:50051 where it is not set),
-   * STONETOWN_TOKEN, STONETOWN_CERTIFICATE_PATH, STONETOWN_INSECURE. Options stand over them.
+   * STONETOWN_TOKEN, STONETOWN_CERTIFICATE_PATH, STONETOWN_INSECURE, STONETOWN_STORE. Options stand over them.
    */
   static fromEnv(options: ClientOptions = {}): Client {
     const env = process.env;
     return new Client(env["STONETOWN_ENDPOINT"] || "127.0.0.1:50051", {
       ...(env["STONETOWN_TOKEN"] && { token: env["STONETOWN_TOKEN"] }),
       ...(env["STONETOWN_CERTIFICATE_PATH"] && { ca: readFileSync(env["STONETOWN_CERTIFICATE_PATH"]) }),
+      ...(env["STONETOWN_STORE"] && { store: env["STONETOWN_STORE"] }),
       insecure: ["1", "true"].includes((env["STONETOWN_INSECURE"] ?? "").toLowerCase()),
       ...options,
     });
@@ -82,12 +90,13 @@ export class Client extends Services {
    * there is no answer; that is no "no", and still less a yes.
    */
   async may(subject: string, permission: string, resource: string, question: Question = {}): Promise<Decision> {
-    const { context, at, ...options } = question;
+    const { chain = [], context, at, ...options } = question;
     const answer = await this.decision.check(
       {
         subject: subjectRef(subject),
         permission,
         resource: objectRef(resource),
+        chain: chain.map((actor) => objectRef(actor)),
         ...(context && { context }),
         ...(at && { freshness: { requirement: { case: "at", value: timestampFromDate(at) } } }),
       },

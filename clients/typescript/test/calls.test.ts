@@ -25,6 +25,18 @@ describe("calls", () => {
     assert.ok(second!.secondsLeft < 4, `${second!.secondsLeft}`);
   }));
 
+  it("are in the store of the client", withFake({ Check: YES, WatchGrants: {} }, async (fake, client) => {
+    await client.may(...QUESTION);
+    for await (const _ of client.grant.watchGrants({}));
+    const other = new Client(fake.address);
+    await other.may(...QUESTION);
+    other.close();
+    assert.deepEqual(fake.calls.map(({ store }) => store), ["tenant-7", "tenant-7", undefined]);
+    for (const store of ["", "Tenant", "7up", "a b", "x".repeat(64), "a\n"]) {
+      assert.throws(() => new Client(fake.address, { store }), TypeError, store);
+    }
+  }, { store: "tenant-7" }));
+
   it("end with their deadline", withFake({ Check: 1 }, async (_, client) => {
     await assert.rejects(client.may(...QUESTION), code(status.DEADLINE_EXCEEDED));
   }, { timeoutSeconds: 0.2 }));
@@ -169,12 +181,12 @@ describe("calls", () => {
 
   it("have what the variables of the command line say", withFake({ Check: YES }, async (fake) => {
     const before = { ...process.env };
-    Object.assign(process.env, { STONETOWN_ENDPOINT: fake.address, STONETOWN_TOKEN: "from-env", STONETOWN_CERTIFICATE_PATH: "" });
+    Object.assign(process.env, { STONETOWN_ENDPOINT: fake.address, STONETOWN_TOKEN: "from-env", STONETOWN_CERTIFICATE_PATH: "", STONETOWN_STORE: "tenant-7" });
     const client = Client.fromEnv();
     process.env = before;
     await client.may(...QUESTION);
     client.close();
-    assert.equal(fake.calls[0]!.token, "Bearer from-env");
+    assert.deepEqual([fake.calls[0]!.token, fake.calls[0]!.store], ["Bearer from-env", "tenant-7"]);
   }));
 });
 

@@ -36,6 +36,14 @@ describe("decisions", () => {
     assert.deepEqual(context, { hour: 12, tags: ["a", null] });
   }));
 
+  it("are for all who act, the nearest first", withFake({ Check: {} }, async (fake, client) => {
+    await client.may("user:ann", "view", "document:plan", { chain: ["agent:planner", "agent:fixer"] });
+    await client.may("user:ann", "view", "document:plan");
+    const chains = fake.calls.map(({ request }) => request.chain.map(({ type, id }: { type: string; id: string }) => `${type}:${id}`));
+    assert.deepEqual(chains, [["agent:planner", "agent:fixer"], []]);
+    await assert.rejects(client.may("user:ann", "view", "document:plan", { chain: ["group:eng#member"] }), TypeError);
+  }));
+
   it("need names", () => {
     assert.equal(objectRef("document:a/b|c=d").id, "a/b|c=d");
     for (const bad of ["", "user", "user:", ":ann", "user:ann#member"]) {

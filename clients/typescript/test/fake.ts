@@ -11,6 +11,7 @@ export interface Call {
   name: string;
   request: any;
   token: string | undefined;
+  store: string | undefined;
   secondsLeft: number;
 }
 
@@ -77,7 +78,8 @@ export class Fake {
   #answer(method: DescMethod, call: any, give: (answer: Message) => void, refuse: (error: object) => void): void {
     const { name } = method;
     const secondsLeft = (Number(call.getDeadline()) - Date.now()) / 1000;
-    this.calls.push({ name, request: call.request, token: call.metadata.get("authorization")[0], secondsLeft });
+    const [token, store] = ["authorization", "stonetown-store"].map((key) => call.metadata.get(key)[0]);
+    this.calls.push({ name, request: call.request, token, store, secondsLeft });
     const answer = this.turns[name]?.shift() ?? this.answers[name] ?? new Refusal(status.UNIMPLEMENTED, "no answer");
     if (answer instanceof Refusal) {
       refuse(answer.error);

@@ -15,6 +15,8 @@ from stonetown import errors
 # The services whose `token` names a state of the store; in others a token is something else, such as a credential.
 _STATE = re.compile(r"/stonetown\.v1\.(Attributes|Decision|Relationships)Service/")
 
+_STORE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
 Response = TypeVar("Response", bound=Message)
 
 
@@ -24,10 +26,15 @@ class Calls:
     Invariant: the credential's token leaves this object in the metadata of calls only.
     """
 
-    def __init__(self, channel: grpc.Channel, token: str | Callable[[], str] | None, timeout: float) -> None:
+    def __init__(
+        self, channel: grpc.Channel, token: str | Callable[[], str] | None, timeout: float, store: str | None
+    ) -> None:
+        if store is not None and not _STORE.fullmatch(store):
+            raise ValueError(f"{store!r} is no name of a store")
         self._channel = channel
         self._token = token
         self._timeout = timeout
+        self._store = store
         #: The state that answers must not be older than.
         self.zedtoken: str | None = None
 
@@ -84,10 +91,11 @@ class Calls:
             self.zedtoken = getattr(answer, "token") or self.zedtoken
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
+        store = () if self._store is None else (("stonetown-store", self._store),)
         token = self._token() if callable(self._token) else self._token
         if token is None:
-            return ()
+            return store
         # gRPC would show a value that it cannot send.
         if not (token.isascii() and token.isprintable() and token.strip() == token and token):
             raise ValueError("the token is not printable ASCII without blanks around it")
-        return (("authorization", f"Bearer {token}"),)
+        return (("authorization", f"Bearer {token}"), *store)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,8 @@ class Client(Services):
     PEM); this machine's in plain text unless ``ca`` or ``certificate`` is given; ``insecure=True`` sends plain text, and the
     token with it, anywhere. ``certificate`` is the client's own for mutual TLS: the files of certificate and key.
 
+    Every call is in the store named ``store``; without one in that of the token, or the default one.
+
     Each call ends within ``timeout`` seconds unless it says otherwise; a stream lasts. Calls that change nothing are repeated
     up to three times while the server is away; so is asking for a grant, which carries a key that makes it one request.
 
@@ -50,23 +52,25 @@ class Client(Services):
         ca: str | Path | bytes | None = None,
         certificate: tuple[str | Path, str | Path] | None = None,
         insecure: bool = False,
+        store: str | None = None,
         timeout: float = 10.0,
     ) -> None:
         self._endpoint = Endpoint.of(endpoint, ca, certificate, insecure)
         self._channel = self._endpoint.channel(_OPTIONS)
-        self._calls = Calls(self._channel, token, timeout)
+        self._calls = Calls(self._channel, token, timeout, store)
         super().__init__(self._calls)
 
     @classmethod
     def from_env(cls, **more: Any) -> Client:
         """A client by the variables that the command line knows: STONETOWN_ENDPOINT (127.0.0.1:50051 where it is not set),
-        STONETOWN_TOKEN, STONETOWN_CERTIFICATE_PATH, STONETOWN_INSECURE."""
+        STONETOWN_TOKEN, STONETOWN_CERTIFICATE_PATH, STONETOWN_INSECURE, STONETOWN_STORE."""
         env = os.environ.get
         return cls(**{
             "endpoint": env("STONETOWN_ENDPOINT") or "127.0.0.1:50051",
             "token": env("STONETOWN_TOKEN") or None,
             "ca": env("STONETOWN_CERTIFICATE_PATH") or None,
             "insecure": env("STONETOWN_INSECURE", "").lower() in ("1", "true"),
+            "store": env("STONETOWN_STORE") or None,
             **more,
         })
 
@@ -76,16 +80,19 @@ class Client(Services):
         permission: str,
         resource: str | ObjectRef,
         *,
+        chain: Iterable[str | ObjectRef] = (),
         context: Mapping[str, Any] | None = None,
         at: datetime | None = None,
         timeout: float | None = None,
     ) -> Decision:
         """Whether a subject (``agent:fixer``) has a permission on a resource (``cluster:staging-1``).
 
-        ``context`` has values for conditions. ``at`` asks how it was at an earlier moment, which must still be kept. Raises
+        ``chain`` names those who act for the subject, the nearest first: a yes is one for each of them, and each may act for
+        the one before. ``context`` has values for conditions. ``at`` asks how it was at an earlier moment, which must still be kept. Raises
         an :class:`~stonetown.Error` where there is no answer; that is no "no", and still less a yes.
         """
         request = CheckRequest(resource=object_ref(resource), permission=permission, subject=subject_ref(subject))
+        request.chain.extend(map(object_ref, chain))
         if context is not None:
             request.context.update(context)
         if at is not None:
