@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Extensions;
+use prost_types::Struct;
+use serde_json::Value;
+use stonetown_authorizer::justification::{REASON, TICKET};
 use stonetown_authorizer::{BulkMode, Call, Caller, Chain, Given, Notes};
 use stonetown_tuple::{StoreId, SubjectRef};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
-use crate::convert::FieldError;
+use crate::convert::{At, FieldError, context};
 use crate::status;
 use crate::trailers::Cost;
 
@@ -21,6 +24,10 @@ const WRITE_ID: &str = "stonetown-request-id";
 const CHAIN: &str = "stonetown-chain";
 /// How an import treats relationships that exist already: `create`, as the interface has it, or `touch`.
 const IMPORT_MODE: &str = "stonetown-import-mode";
+/// Say why relationships are changed, and where that was asked for: kept with the transaction under these names. As the metadata of
+/// gRPC has only ASCII, other texts come in UTF-8 under the second name.
+const WHY: [(&str, &str, &str); 2] =
+    [("stonetown-reason", "stonetown-reason-bin", REASON), ("stonetown-ticket", "stonetown-ticket-bin", TICKET)];
 /// Longest id of a write, in bytes.
 const WRITE_ID_BYTES_MAX: usize = 128;
 
@@ -147,6 +154,35 @@ pub(crate) fn write_id(metadata: &MetadataMap) -> Result<Option<String>, FieldEr
     }
 }
 
+/// What is kept with a transaction, as JSON: what the request's own field has, and what the call's metadata says of why.
+pub(crate) fn transaction_metadata(
+    metadata: &MetadataMap,
+    field: Option<Struct>,
+) -> Result<Option<String>, FieldError> {
+    let mut kept =
+        field.map(|field| context::from_wire(Some(field))).transpose().at("optional_transaction_metadata")?;
+    for (header, binary, name) in WHY {
+        let Some(said) = said(metadata, header, binary)? else { continue };
+        let kept = kept.get_or_insert_default();
+        if kept.get(name).is_some_and(|other| *other != said) {
+            return Err(FieldError::new(format!("`{name}` of the request is another")).within(header));
+        }
+        kept.insert(name.to_owned(), said.into());
+    }
+    Ok(kept.map(|kept| Value::Object(kept).to_string()))
+}
+
+fn said(metadata: &MetadataMap, header: &str, binary: &str) -> Result<Option<String>, FieldError> {
+    let wrong = |name| FieldError::new("expected printable ASCII, or UTF-8 in the form that ends in -bin").within(name);
+    let bytes = match (metadata.get(header), metadata.get_bin(binary)) {
+        (Some(text), None) => return Ok(Some(text.to_str().map_err(|_| wrong(header))?.to_owned())),
+        (None, Some(bytes)) => bytes.to_bytes().map_err(|_| wrong(binary))?,
+        (Some(_), Some(_)) => return Err(FieldError::new("is said in two forms").within(header)),
+        (None, None) => return Ok(None),
+    };
+    String::from_utf8(bytes.to_vec()).map(Some).map_err(|_| wrong(binary))
+}
+
 /// What an import does with relationships that exist already.
 pub(crate) fn import_mode(metadata: &MetadataMap) -> Result<BulkMode, FieldError> {
     match metadata.get(IMPORT_MODE).map(|mode| mode.to_str()) {
@@ -160,6 +196,31 @@ pub(crate) fn import_mode(metadata: &MetadataMap) -> Result<BulkMode, FieldError
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_is_said_by_the_request_or_by_the_metadata_of_the_call() {
+        let field = |reason: &str| {
+            let object = serde_json::json!({ "stonetown.reason": reason, "more": 1 });
+            Some(context::to_wire(object.as_object().unwrap().clone()))
+        };
+        let mut headers = MetadataMap::new();
+        assert_eq!(transaction_metadata(&headers, None).unwrap(), None);
+        let kept = |text: Option<String>| serde_json::from_str::<Value>(&text.unwrap()).unwrap();
+        assert_eq!(kept(transaction_metadata(&headers, field("a")).unwrap())["stonetown.reason"], "a");
+        headers.insert("stonetown-reason", "leaves us".parse().unwrap());
+        headers.insert_bin("stonetown-ticket-bin", tonic::metadata::MetadataValue::from_bytes("Prüfung 7".as_bytes()));
+        let both = kept(transaction_metadata(&headers, None).unwrap());
+        assert_eq!(both, serde_json::json!({ "stonetown.reason": "leaves us", "stonetown.ticket": "Prüfung 7" }));
+        let both = kept(transaction_metadata(&headers, field("leaves us")).unwrap());
+        assert_eq!((&both["more"], &both["stonetown.ticket"]), (&1.into(), &"Prüfung 7".into()));
+        // Two answers to one question are none.
+        assert!(transaction_metadata(&headers, field("another")).is_err());
+        headers.insert("stonetown-ticket", "8".parse().unwrap());
+        assert!(transaction_metadata(&headers, None).is_err());
+        let mut headers = MetadataMap::new();
+        headers.insert_bin("stonetown-reason-bin", tonic::metadata::MetadataValue::from_bytes(&[0xff]));
+        assert!(transaction_metadata(&headers, None).is_err());
+    }
 
     #[test]
     fn timeouts_have_up_to_eight_digits_and_a_unit() {

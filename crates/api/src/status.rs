@@ -72,6 +72,7 @@ fn code(error: &Error) -> Code {
         | Error::WorkLimit { limit: "depth_max", .. }
         | Error::NotMaterialized(_)
         | Error::RequestIdReused(_)
+        | Error::Unjustified { .. }
         | Error::Refused(_) => Code::FailedPrecondition,
         Error::WorkLimit { .. }
         | Error::WritesOverloaded
@@ -196,6 +197,7 @@ fn reason(error: &Error) -> Option<(ErrorReason, Metadata)> {
         | Error::Denied { .. }
         | Error::TooManyStreams { .. }
         | Error::MemoryPressure { .. }
+        | Error::Unjustified { .. }
         | Error::Unrecorded(_)
         | Error::Internal(_) => return None,
     })

@@ -300,6 +300,14 @@ pub enum Error {
         /// The limit.
         limit_bytes: u64,
     },
+    /// A relation demands to be told why it is changed.
+    #[error("a change of `{relation}` has to say why: `{key}` is missing in the metadata of the transaction")]
+    Unjustified {
+        /// As `type#relation`.
+        relation: String,
+        /// The name in the metadata.
+        key: &'static str,
+    },
     /// The decision could not be recorded, and its permission requires that it is.
     #[error("the decision could not be recorded, which this permission requires: {0}")]
     Unrecorded(#[from] Unrecorded),
@@ -435,6 +443,7 @@ impl Error {
             Error::TooManyCalls { .. } => "too_many_calls",
             Error::AboveQuota { .. } => "above_quota",
             Error::MemoryPressure { .. } => "memory_pressure",
+            Error::Unjustified { .. } => "unjustified",
             Error::Unrecorded(_) => "unrecorded",
             Error::Refused(_) => "refused",
             Error::NoSuch(_) => "no_such",

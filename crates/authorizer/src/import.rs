@@ -7,9 +7,11 @@ use stonetown_tuple::{Consistency, Relationship, Revision, ZedToken};
 
 use crate::admission::{Permit, Weight};
 use crate::gate::Act;
+use crate::justification;
 use crate::recording::Asked;
 use crate::typecheck::Purpose;
 use crate::world::World;
+use crate::write::relation_of;
 use crate::{Authorizer, Call, Error};
 
 /// An import under way. Dropped before [`Import::finish`], it has never been.
@@ -19,6 +21,10 @@ pub struct Import<'a> {
     world: World,
     schema_at: Option<Revision>,
     call: Call,
+    /// A JSON object to be kept with the transaction.
+    metadata: Option<String>,
+    /// Whether relations that demand to be told why are told.
+    demanding: bool,
     /// Relationships taken so far.
     taken: usize,
     _permit: Permit,
@@ -45,11 +51,36 @@ impl Authorizer {
         let world = self.world(call, Consistency::FullyConsistent)?;
         let writer = self.datastore.bulk(call.store, mode, world.now)?;
         let schema_at = world.snapshot.schema()?.map(|schema| schema.revision);
-        Ok(Import { authorizer: self, writer, world, schema_at, call: call.clone(), taken: 0, _permit: permit })
+        Ok(Import {
+            authorizer: self,
+            writer,
+            world,
+            schema_at,
+            call: call.clone(),
+            metadata: None,
+            demanding: true,
+            taken: 0,
+            _permit: permit,
+        })
     }
 }
 
 impl Import<'_> {
+    /// Keeps a JSON object with the transaction.
+    ///
+    /// # Errors
+    /// [`Error::AboveLimit`].
+    pub fn with_metadata(self, metadata: Option<String>) -> Result<Self, Error> {
+        let checked = self.authorizer.check_extras(&[], metadata.as_deref());
+        checked.map_err(|error| self.authorizer.record_refused_import(&self.call, error))?;
+        Ok(Import { metadata, ..self })
+    }
+
+    /// Demands not to be told why: for files that a store begins with.
+    pub(crate) fn of_a_file(self) -> Self {
+        Import { demanding: false, ..self }
+    }
+
     /// Takes some relationships, each tested against the schema.
     ///
     /// # Errors
@@ -60,11 +91,14 @@ impl Import<'_> {
 
     fn take(&mut self, relationships: Vec<Relationship>) -> Result<(), Error> {
         for relationship in &relationships {
-            let (resource_type, relation) =
-                (relationship.resource.object_type.as_ref(), relationship.relation.as_ref());
+            let (resource_type, relation) = relation_of(relationship);
             self.authorizer.judge(&self.call, Act::Write { resource_type, relation })?;
             self.authorizer.check_scope(&self.call, &relationship.resource, &relationship.relation)?;
             self.authorizer.check_relationship(self.world.schema(), relationship, Purpose::Write)?;
+        }
+        if self.demanding {
+            let relations = relationships.iter().map(relation_of);
+            justification::check_changes(self.world.schema(), relations, self.metadata.as_deref())?;
         }
         self.taken += relationships.len();
         self.authorizer.within_quota(self.call.store, self.taken)?;
@@ -76,13 +110,13 @@ impl Import<'_> {
     /// # Errors
     /// See [`Error`]; nothing has changed then.
     pub fn finish(self) -> Result<(ZedToken, u64), Error> {
-        let Import { authorizer, writer, world, schema_at, call, taken, _permit } = self;
+        let Import { authorizer, writer, world, schema_at, call, metadata, taken, demanding: _, _permit } = self;
         authorizer.recorded(&call, Asked::write("import"), |recording| {
             if taken == 0 {
                 authorizer.judge(&call, Act::WRITE_ALL)?;
             }
             recording.see(&world);
-            let committed = writer.publish(schema_at, Some(call.caller.name.to_string()), None)?;
+            let committed = writer.publish(schema_at, Some(call.caller.name.to_string()), metadata)?;
             call.note_revision(committed.revision);
             recording.committed(committed.revision);
             Ok((authorizer.token(committed.revision), committed.count))

@@ -27,6 +27,7 @@ pub mod export;
 pub mod follow;
 pub mod gate;
 pub mod import;
+pub mod justification;
 pub mod limits;
 pub mod list;
 pub mod lookup;

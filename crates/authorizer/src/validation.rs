@@ -231,7 +231,7 @@ impl ValidationFile {
         Ok(authorizer)
     }
 
-    /// Replaces the schema of a store and adds the relationships, those that are there already included.
+    /// Replaces the schema of a store and adds the relationships, those that are there already included. Nobody is asked why.
     ///
     /// # Errors
     /// When the schema does not compile or does not allow a relationship.
@@ -240,7 +240,7 @@ impl ValidationFile {
         if self.relationships.is_empty() {
             return Ok(());
         }
-        let mut import = authorizer.import(call, BulkMode::Touch)?;
+        let mut import = authorizer.import(call, BulkMode::Touch)?.of_a_file();
         import.push(self.relationships.clone())?;
         import.finish()?;
         Ok(())

@@ -6,13 +6,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use stonetown_schema::Schema;
 use stonetown_storage::{CommitError, Committed, DeleteByFilter, RequestId, StoredUpdate, Transaction};
 use stonetown_tuple::{
-    Operation, Precondition, RelationshipFilter, RelationshipUpdate, Source, StoreId, Timestamp, ZedToken,
+    Operation, Precondition, Relationship, RelationshipFilter, RelationshipUpdate, Source, StoreId, Timestamp, ZedToken,
 };
 
 use crate::admission::Weight;
 use crate::check::above;
 use crate::error::{RequestLimit, describe_filter};
 use crate::gate::{Act, enumerating};
+use crate::justification;
 use crate::recording::{Asked, Recording};
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
@@ -110,6 +111,8 @@ impl Authorizer {
                     source: Source::STANDING,
                 });
             }
+            let changed = request.updates.iter().map(|update| relation_of(&update.relationship));
+            justification::check_changes(schema, changed, request.metadata.as_deref())?;
             transaction.preconditions.clone_from(&request.preconditions);
             transaction.metadata.clone_from(&request.metadata);
             Ok(())
@@ -148,20 +151,47 @@ impl Authorizer {
         Err(Error::Serialization)
     }
 
-    /// Refuses updates that the store's schema does not allow, as [`Authorizer::write_both`] would.
+    /// Refuses updates that the store's schema does not allow, as [`Authorizer::write_both`] would, whatever they tell of why.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn check_updates(&self, call: &Call, asked: &StoreUpdates) -> Result<(), Error> {
-        self.prepare(call, asked, self.clock.now()).map(drop)
+    pub fn check_updates(&self, asked: &StoreUpdates) -> Result<(), Error> {
+        self.world_of_updates(asked, self.clock.now()).map(drop)
     }
 
-    /// The transaction of some updates, after they were checked against the newest schema of their store.
-    fn prepare(&self, call: &Call, asked: &StoreUpdates, now: Timestamp) -> Result<Transaction, Error> {
+    /// Refuses metadata that do not tell enough of why, as a change of these relationships with it would.
+    ///
+    /// # Errors
+    /// As [`justification::check_deletion`].
+    pub fn check_justified(
+        &self,
+        store: StoreId,
+        changed: &[Relationship],
+        metadata: Option<&str>,
+    ) -> Result<(), Error> {
+        let world = self.world_at(store, self.datastore.head(), self.clock.now())?;
+        justification::check_changes(world.schema(), changed.iter().map(relation_of), metadata)
+    }
+
+    /// The newest state of the store that some updates are for, after they were checked against its schema.
+    fn world_of_updates(&self, asked: &StoreUpdates, now: Timestamp) -> Result<World, Error> {
         let world = self.world_at(asked.store, self.datastore.head(), now)?;
         for update in &asked.updates {
             self.check_relationship(world.schema(), &update.relationship, update.operation.into())?;
         }
+        Ok(world)
+    }
+
+    /// The transaction of some updates.
+    fn prepare(&self, call: &Call, asked: &StoreUpdates, now: Timestamp) -> Result<Transaction, Error> {
+        let world = self.world_of_updates(asked, now)?;
+        // What a grant gave ends with the grant, also where the schema demands more by now than its record has.
+        let ends = |update: &StoredUpdate| {
+            update.operation == Operation::Delete || update.relationship.expires_at.is_some_and(|end| end <= now)
+        };
+        let changed = asked.updates.iter().filter(|update| update.source == Source::STANDING || !ends(update));
+        let changed = changed.map(|update| relation_of(&update.relationship));
+        justification::check_changes(world.schema(), changed, asked.metadata.as_deref())?;
         Ok(Transaction {
             updates: asked.updates.clone(),
             actor: Some(call.caller.name.to_string()),
@@ -208,6 +238,7 @@ impl Authorizer {
             let schema = world.schema();
             request.preconditions.iter().try_for_each(|precondition| check_precondition(schema, precondition))?;
             check_filter(schema, &request.filter)?;
+            justification::check_deletion(schema, &request.filter, request.metadata.as_deref())?;
             transaction.delete = Some(DeleteByFilter {
                 filter: request.filter.clone(),
                 limit: request.limit,
@@ -263,10 +294,14 @@ impl Authorizer {
     }
 }
 
+/// The type and the relation of a relationship.
+pub(crate) fn relation_of(relationship: &Relationship) -> (&str, &str) {
+    (relationship.resource.object_type.as_ref(), relationship.relation.as_ref())
+}
+
 /// What an update takes.
 fn writing(update: &RelationshipUpdate) -> Act<'_> {
-    let (resource_type, relation) =
-        (update.relationship.resource.object_type.as_ref(), update.relationship.relation.as_ref());
+    let (resource_type, relation) = relation_of(&update.relationship);
     match update.operation {
         Operation::Create | Operation::Touch => Act::Write { resource_type, relation },
         Operation::Delete => Act::Revoke { resource_type: Some(resource_type), relation: Some(relation) },

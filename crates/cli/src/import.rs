@@ -14,6 +14,7 @@ use crate::backup::rewrite::compile;
 use crate::client::Client;
 use crate::output::{Output, relationships_text};
 use crate::schema::{Prefix, SchemaFile, read_text};
+use crate::why::Why;
 use crate::{Outcome, progress, wire};
 
 /// Most updates of one write.
@@ -45,6 +46,8 @@ pub(crate) struct Args {
     workers: u32,
     #[command(flatten)]
     prefix: Prefix,
+    #[command(flatten)]
+    why: Why,
 }
 
 pub(crate) async fn run(mut client: Client, args: Args, output: Output) -> anyhow::Result<Outcome> {
@@ -138,12 +141,13 @@ async fn write(client: &Client, relationships: Vec<Relationship>, args: &Args, o
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..args.workers {
         let (mut permissions, batches, bar) = (client.permissions.clone(), Arc::clone(&batches), bar.clone());
+        let why = args.why.clone();
         workers.spawn(async move {
             loop {
                 let Some(updates) = batches.lock().await.next() else { return Ok(()) };
                 let count = updates.len() as u64;
                 let request = pb::WriteRelationshipsRequest { updates, ..Default::default() };
-                permissions.write_relationships(request).await?;
+                permissions.write_relationships(why.request(request)).await?;
                 bar.inc(count);
             }
         });

@@ -32,6 +32,7 @@ mod shell;
 mod store;
 mod validate;
 mod version;
+mod why;
 mod wire;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ use stonetown_tuple::ObjectRef;
 use crate::Outcome;
 use crate::client::Client;
 use crate::output::Output;
+use crate::why::Why;
 
 pub(crate) use credential::{Command as CredentialCommand, run as run_credential};
 
@@ -161,17 +162,6 @@ pub(crate) struct Delegate {
     why: Why,
 }
 
-/// Why something is changed.
-#[derive(Args)]
-pub(crate) struct Why {
-    /// Why, in words; kept with the change.
-    #[arg(long, default_value = "", value_name = "TEXT", hide_default_value = true)]
-    reason: String,
-    /// Where it was asked for; kept with the change.
-    #[arg(long, default_value = "", value_name = "ID", hide_default_value = true)]
-    ticket: String,
-}
-
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     Service,
@@ -306,12 +296,6 @@ impl Power {
             (None, None) => of_store(store, over, ""),
         };
         Ok((self.holder, pb::Power { name: self.power, over: Some(over) }, self.why.into_wire()))
-    }
-}
-
-impl Why {
-    pub(crate) fn into_wire(self) -> pb::Why {
-        pb::Why { reason: self.reason, ticket: self.ticket }
     }
 }
 

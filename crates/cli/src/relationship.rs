@@ -15,6 +15,7 @@ use stonetown_tuple::Relationship;
 
 use crate::client::{Client, Freshness};
 use crate::output::Output;
+use crate::why::Why;
 use crate::{Outcome, complete, wire};
 
 /// Commands on relationships.
@@ -58,6 +59,8 @@ pub(crate) struct Write {
     /// Relationships written together.
     #[arg(long, short, default_value_t = 100, value_name = "N")]
     batch_size: usize,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// Conditions on relationships.
@@ -122,7 +125,7 @@ async fn run_write(
     }
     for batch in relationships.chunks(write.batch_size.max(1)) {
         if batch.iter().any(|relationship| relationship.not_before.is_some()) {
-            let token = pending::write(&mut client, operation, batch).await?;
+            let token = pending::write(&mut client, operation, batch, &write.why).await?;
             output.result(&token, || json!({ "writtenAt": { "token": token } }));
             continue;
         }
@@ -131,7 +134,7 @@ async fn run_write(
             relationship: Some(wire::relationship(relationship)),
         });
         let request = pb::WriteRelationshipsRequest { updates: updates.collect(), ..Default::default() };
-        let answer = client.permissions.write_relationships(request).await?.into_inner();
+        let answer = client.permissions.write_relationships(write.why.request(request)).await?.into_inner();
         let token = answer.written_at.unwrap_or_default().token;
         output.result(&token, || json!({ "writtenAt": { "token": token } }));
     }

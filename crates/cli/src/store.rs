@@ -7,7 +7,8 @@ use stonetown_api::proto::stonetown::v1 as pb;
 use crate::Outcome;
 use crate::client::Client;
 use crate::output::Output;
-use crate::principal::{Why, holder};
+use crate::principal::holder;
+use crate::why::Why;
 
 /// `store`.
 #[derive(Subcommand)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart, Watched};
 use stonetown_authorizer::write::StoreUpdates;
-use stonetown_authorizer::{Act, Call, Caller, StoredUpdate};
+use stonetown_authorizer::{Act, Call, Caller, StoredUpdate, justification};
 use stonetown_identity::principal::stand_ins;
 use stonetown_identity::{Change, Kind, System};
 use stonetown_tuple::{
@@ -464,6 +464,7 @@ impl Desk {
         }
         // The ceiling: nobody gets what the one who answers for the template may not write.
         let owner = Call { store: StoreId(grant.store), ..Call::new(&template.owner) };
+        let mut edges = Vec::new();
         for text in &grant.edges {
             let edge: Relationship = text.parse().map_err(|_| Error::invalid("template", format!("`{text}`")))?;
             let (resource_type, relation) = (edge.resource.object_type.as_str(), edge.relation.as_str());
@@ -474,8 +475,12 @@ impl Desk {
                 }
                 Err(error) => return Err(error.into()),
             }
+            edges.push(edge);
         }
-        Ok(None)
+        match self.system.authorizer().check_justified(owner.store, &edges, describing(grant).as_deref()) {
+            Err(why @ stonetown_authorizer::Error::Unjustified { .. }) => Ok(Some(why.to_string())),
+            justified => Ok(justified.map(|()| None)?),
+        }
     }
 
     /// Ends the relationships of a grant now.
@@ -644,8 +649,8 @@ fn describing(grant: &Grant) -> Option<String> {
         ("stonetown.grant", &grant.id),
         ("stonetown.template", &grant.template),
         ("stonetown.state", grant.state.name()),
-        ("stonetown.reason", &grant.reason),
-        ("stonetown.ticket", &grant.ticket),
+        (justification::REASON, &grant.reason),
+        (justification::TICKET, &grant.ticket),
         ("stonetown.task", &grant.task),
     ])
 }

@@ -5,7 +5,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use stonetown_authorizer::{Act, Call, Error as EngineError, Gate};
+use stonetown_authorizer::{Act, Call, Caller, Error as EngineError, Gate};
 use stonetown_grants::{
     Ask, AutoRule, Decision, Emergency, Error, Grant, Happened, Limits, OpenCounts, Requestable, Stage, State, Template,
 };
@@ -539,4 +539,48 @@ fn what_becomes_of_grants_is_followed_in_order_and_from_any_place() {
         assert_eq!(followed(&world, one.revision), all[at + 1..]);
     }
     assert!(followed(&world, world.authorizer().head()).is_empty());
+}
+
+#[test]
+fn a_relation_that_demands_to_be_told_why_gets_the_reason_of_the_grant() {
+    let world = with(&scale());
+    let grant = |ask: &Ask| {
+        let grant = world.desk.request(&call("bot"), ask)?;
+        world.desk.decide(&call("sam"), &grant.id, &approve())
+    };
+    let before = grant(&ask("a")).unwrap();
+    let between = world.desk.request(&call("bot"), &ask("b")).unwrap();
+    let (_, schema) = world.authorizer().read_schema(&call("admin")).unwrap();
+    let demanding = schema.replace("\trelation scaler", "\t// @stonetown requires(reason, ticket)\n\trelation scaler");
+    assert_ne!(demanding, schema);
+    let internal = Call { caller: Caller::internal(), ..Call::new("") };
+    world.authorizer().write_schema(&internal, &demanding).unwrap();
+
+    let failed = world.desk.decide(&call("sam"), &between.id, &approve()).unwrap();
+    assert_eq!(failed.state, State::Failed);
+    assert!(failed.because.contains("a change of `cluster#scaler` has to say why"), "{}", failed.because);
+
+    // It is asked for before anybody has to decide.
+    let reason = Ask { reason: "the queue is full".to_owned(), ..ask("b") };
+    for (incomplete, missing) in [(ask("b"), "stonetown.reason"), (reason.clone(), "stonetown.ticket")] {
+        let error = grant(&incomplete).unwrap_err();
+        assert!(
+            matches!(&error, Error::Engine(EngineError::Unjustified { relation, key })
+                if relation == "cluster#scaler" && *key == missing),
+            "{error:?}"
+        );
+    }
+    assert_eq!(world.desk.open_counts().pending, 0);
+    let after = grant(&Ask { ticket: "OPS-7".to_owned(), ..reason }).unwrap();
+    assert!(world.may("a", "bot") && world.may("b", "bot"));
+    let head = world.authorizer().head();
+    let entry = world.datastore.log_piece(head, 0).unwrap().unwrap();
+    let told: serde_json::Value = serde_json::from_str(&entry.provenance.metadata.unwrap()).unwrap();
+    assert_eq!((&told["stonetown.reason"], &told["stonetown.ticket"]), (&"the queue is full".into(), &"OPS-7".into()));
+
+    // What was given before can be ended, though its record has no reason.
+    for id in [&before.id, &after.id] {
+        assert_eq!(world.desk.revoke(&call("sam"), id, "enough").unwrap().state, State::Revoked);
+    }
+    assert!(!world.may("a", "bot") && !world.may("b", "bot"));
 }

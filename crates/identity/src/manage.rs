@@ -13,7 +13,7 @@ mod subjects;
 mod whoami;
 
 use serde_json::json;
-use stonetown_authorizer::{Caller, Error};
+use stonetown_authorizer::{Caller, Error, justification};
 use stonetown_tuple::{CaveatContext, ObjectId, ObjectRef, SubjectRef};
 
 pub use assign::{Over, Power};
@@ -28,7 +28,7 @@ use crate::Identity;
 use crate::system::{Kind, parsed};
 
 /// Bytes of a reason and of a ticket at most.
-pub const WHY_BYTES_MAX: usize = 4_096;
+pub const WHY_BYTES_MAX: usize = justification::JUSTIFICATION_BYTES_MAX;
 /// Results of one call of a list at most.
 pub const LIST_MAX: usize = 1_000;
 
@@ -47,8 +47,8 @@ impl Why {
         if self.reason.len() > WHY_BYTES_MAX || self.ticket.len() > WHY_BYTES_MAX {
             return Err(Error::Invalid(format!("a reason or ticket has more than {WHY_BYTES_MAX} bytes")));
         }
-        let mut metadata = json!({ "change": change });
-        for (name, text) in [("reason", &self.reason), ("ticket", &self.ticket)] {
+        let mut metadata = json!({ "stonetown.change": change });
+        for (name, text) in [(justification::REASON, &self.reason), (justification::TICKET, &self.ticket)] {
             if !text.is_empty() {
                 metadata[name] = json!(text);
             }

@@ -68,7 +68,7 @@ pub(crate) fn start(system: &System, start: Start) -> Result<Option<Issued>, Err
     }
     if is_new {
         change.touch(&format!("sys/store:{DEFAULT_STORE}#parent@sys/root:self"))?;
-        change.commit(&Caller::internal(), Some(r#"{"reason":"start of the server"}"#.to_owned()))?;
+        change.commit(&Caller::internal(), Some(r#"{"stonetown.reason":"start of the server"}"#.to_owned()))?;
     }
     Ok(issued)
 }

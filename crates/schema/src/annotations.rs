@@ -63,7 +63,7 @@ impl Declaration {
         match self {
             Declaration::Definition => ("a definition", &[ENUMERATE_AS]),
             Declaration::Partial => ("a partial", &[]),
-            Declaration::Relation => ("a relation", &["audit", ENUMERATE_AS]),
+            Declaration::Relation => ("a relation", &["audit", ENUMERATE_AS, "requires"]),
             Declaration::Permission => ("a permission", &["audit", ENUMERATE_AS]),
             Declaration::Splat => ("`...`", &[]),
             Declaration::Caveat => ("a caveat", &["server", "stored", "trusted"]),

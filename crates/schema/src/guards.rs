@@ -1,5 +1,5 @@
 //! What a schema asks of the server beyond answers: `audit(strict)` and [`enumerate_as(…)`](crate::listing) in the annotations of
-//! a relation or permission.
+//! a relation or permission, and `requires(reason, ticket)` in those of a relation.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,17 +16,23 @@ pub enum Guard {
     StrictAudit,
     /// Lookups of it list whoever has this, too.
     EnumerateAs(RelationName),
+    /// Changes of its relationships say why, in words.
+    Reason,
+    /// Changes of its relationships say where they were asked for.
+    Ticket,
 }
 
 impl Guard {
     /// Those that are said with a fixed word.
-    const WORDS: [Guard; 1] = [Guard::StrictAudit];
+    const WORDS: [Guard; 3] = [Guard::StrictAudit, Guard::Reason, Guard::Ticket];
 
     /// The term and its argument.
     fn words(&self) -> (&'static str, &str) {
         match self {
             Guard::StrictAudit => ("audit", "strict"),
             Guard::EnumerateAs(lister) => (ENUMERATE_AS, lister.as_str()),
+            Guard::Reason => ("requires", "reason"),
+            Guard::Ticket => ("requires", "ticket"),
         }
     }
 }

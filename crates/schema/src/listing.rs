@@ -42,7 +42,7 @@ impl Definition {
 fn lister(member: Member<'_>) -> Option<&RelationName> {
     member.guards().iter().find_map(|guard| match guard {
         Guard::EnumerateAs(lister) => Some(lister),
-        Guard::StrictAudit => None,
+        Guard::StrictAudit | Guard::Reason | Guard::Ticket => None,
     })
 }
 

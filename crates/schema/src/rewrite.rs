@@ -85,7 +85,7 @@ impl Rewriting<'_> {
     fn guards(&self, guards: &BTreeSet<Guard>) -> Result<BTreeSet<Guard>, NameError> {
         let renamed = |guard: &Guard| match guard {
             Guard::EnumerateAs(lister) => self.relation_name(lister).map(Guard::EnumerateAs),
-            Guard::StrictAudit => Ok(guard.clone()),
+            Guard::StrictAudit | Guard::Reason | Guard::Ticket => Ok(guard.clone()),
         };
         guards.iter().map(renamed).collect()
     }

@@ -4,8 +4,8 @@ use stonetown_authorizer::write::DeleteRequest;
 use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, Pool};
-use crate::convert::{self, At, context};
-use crate::incoming::{Incoming, write_id};
+use crate::convert::{self, At};
+use crate::incoming::{Incoming, transaction_metadata, write_id};
 use crate::proto::authzed::api::v1 as wire;
 use crate::proto::authzed::api::v1::delete_relationships_response::DeletionProgress;
 use crate::token;
@@ -20,7 +20,7 @@ pub(super) async fn answer(
         preconditions: convert::each("optional_preconditions", message.optional_preconditions, convert::precondition)?,
         limit: convert::limit(message.optional_limit),
         allow_partial: message.optional_allow_partial_deletions,
-        metadata: context::to_json(message.optional_transaction_metadata).at("optional_transaction_metadata")?,
+        metadata: transaction_metadata(&metadata, message.optional_transaction_metadata)?,
         request_id: write_id(&metadata)?,
     };
     let call = incoming.call;

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, Pool};
 use crate::convert;
-use crate::incoming::{Incoming, import_mode};
+use crate::incoming::{Incoming, import_mode, transaction_metadata};
 use crate::proto::authzed::api::v1 as wire;
 use crate::status::stalled;
 use crate::token;
@@ -34,10 +34,11 @@ where
 {
     let (mut incoming, metadata, batches) = Incoming::open(request)?;
     let mode = import_mode(&metadata)?;
+    let kept = transaction_metadata(&metadata, None)?;
     let _cancel = incoming.cancel_on_drop();
     let call = incoming.call.clone();
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    let importing = calls.run(Pool::Heavy, move |authorizer| import(authorizer, &call, mode, receiver));
+    let importing = calls.run(Pool::Heavy, move |authorizer| import(authorizer, &call, mode, kept, receiver));
     let (fed, imported) = tokio::join!(feed(batches, sender, calls.stream_idle_max()), importing);
     // A stream that broke off explains an import that did not end.
     fed?;
@@ -70,9 +71,10 @@ fn import(
     authorizer: &Authorizer,
     call: &Call,
     mode: BulkMode,
+    metadata: Option<String>,
     mut parts: mpsc::Receiver<Part>,
 ) -> Result<(ZedToken, u64), Error> {
-    let mut import = authorizer.import(call, mode)?;
+    let mut import = authorizer.import(call, mode)?.with_metadata(metadata)?;
     loop {
         match parts.blocking_recv() {
             Some(Part::Batch(relationships)) => import.push(relationships)?,

@@ -4,8 +4,8 @@ use stonetown_authorizer::write::WriteRequest;
 use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, Pool};
-use crate::convert::{self, At, context};
-use crate::incoming::{Incoming, write_id};
+use crate::convert;
+use crate::incoming::{Incoming, transaction_metadata, write_id};
 use crate::proto::authzed::api::v1 as wire;
 use crate::token;
 
@@ -17,7 +17,7 @@ pub(super) async fn answer(
     let asked = WriteRequest {
         updates: convert::each("updates", message.updates, convert::update)?,
         preconditions: convert::each("optional_preconditions", message.optional_preconditions, convert::precondition)?,
-        metadata: context::to_json(message.optional_transaction_metadata).at("optional_transaction_metadata")?,
+        metadata: transaction_metadata(&metadata, message.optional_transaction_metadata)?,
         request_id: write_id(&metadata)?,
     };
     let call = incoming.call;

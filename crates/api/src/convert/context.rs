@@ -36,11 +36,6 @@ pub(crate) fn value(content: WireValue) -> Result<Value, FieldError> {
     })
 }
 
-/// Transaction metadata, kept as JSON text.
-pub(crate) fn to_json(metadata: Option<Struct>) -> Result<Option<String>, FieldError> {
-    metadata.map(|metadata| Ok(Value::Object(object(metadata)?).to_string())).transpose()
-}
-
 /// The wire's form of a JSON object.
 pub(crate) fn to_wire(context: CaveatContext) -> Struct {
     Struct { fields: context.into_iter().map(|(name, content)| (name, value_to_wire(content))).collect() }

@@ -141,14 +141,6 @@ fn whole_numbers_become_integers_and_what_is_not_finite_is_refused() {
 }
 
 #[test]
-fn metadata_is_kept_as_json_text() {
-    let mut metadata = Struct::default();
-    metadata.fields.insert("ticket".to_owned(), WireValue { kind: Some(Kind::StringValue("ABC-1".to_owned())) });
-    assert_eq!(context::to_json(Some(metadata)), Ok(Some(r#"{"ticket":"ABC-1"}"#.to_owned())));
-    assert_eq!(context::to_json(None), Ok(None));
-}
-
-#[test]
 fn times_before_1970_keep_their_fraction() {
     for text in
         ["1969-12-31T23:59:59.25Z", "1970-01-01T00:00:00Z", "2262-04-11T23:47:16.854775807Z", "0001-01-01T00:00:00Z"]

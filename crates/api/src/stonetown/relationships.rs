@@ -13,7 +13,7 @@ use crate::calls::{Calls, MESSAGES_AHEAD, Pool, Streamed};
 use crate::convert::{
     At, FieldError, context, each, limit, optional, required, timestamp_from_wire, timestamp_to_wire,
 };
-use crate::incoming::{Incoming, write_id};
+use crate::incoming::{Incoming, transaction_metadata, write_id};
 use crate::proto::stonetown::v1 as wire;
 use crate::stonetown::core;
 use crate::token;
@@ -28,7 +28,8 @@ impl wire::relationships_service_server::RelationshipsService for Calls {
     ) -> Result<Response<wire::WriteRelationshipsResponse>, Status> {
         let (incoming, metadata, message) = Incoming::open(request)?;
         let updates = each("updates", core::some(message.updates).at("updates")?, update)?;
-        let asked = WriteRequest { updates, request_id: write_id(&metadata)?, ..WriteRequest::default() };
+        let (request_id, metadata) = (write_id(&metadata)?, transaction_metadata(&metadata, None)?);
+        let asked = WriteRequest { updates, metadata, request_id, ..WriteRequest::default() };
         let write = move |authorizer: &Authorizer| authorizer.write(&incoming.call, &asked);
         let token = token::encode(self.run(Pool::Light, write).await?).token;
         Ok(Response::new(wire::WriteRelationshipsResponse { token }))

@@ -13,12 +13,13 @@ use serde_json::json;
 use stonetown_api::proto::authzed::api::v1 as pb;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request};
+use tonic::Code;
 
 use super::file::{self, Relationships};
 use super::rewrite::Rewrite;
 use crate::client::Client;
 use crate::output::{Output, relationships_text};
+use crate::why::Why;
 use crate::{Outcome, progress};
 
 /// Largest message that is sent, in bytes: below what servers take.
@@ -51,6 +52,8 @@ pub(crate) struct Args {
     skip_schema: bool,
     #[command(flatten)]
     rewrite: Rewrite,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// What to do with relationships that are there already.
@@ -158,7 +161,7 @@ async fn transaction(
     let Some(first) = source.batch(args.batch_size)? else { return Ok(false) };
     // Declared first, dropped last: the stream never looks properly ended when something went wrong.
     let (sender, receiver) = mpsc::channel(MESSAGES_AHEAD);
-    let mut request = Request::new(ReceiverStream::new(receiver));
+    let mut request = args.why.request(ReceiverStream::new(receiver));
     if args.conflict_strategy == Conflicts::Touch {
         request.metadata_mut().insert("stonetown-import-mode", tonic::metadata::MetadataValue::from_static("touch"));
     }
@@ -204,7 +207,7 @@ async fn skip_batch(
             relationship: Some(relationship),
         });
         let request = pb::WriteRelationshipsRequest { updates: updates.collect(), ..Default::default() };
-        match client.permissions.write_relationships(request).await {
+        match client.permissions.write_relationships(args.why.request(request)).await {
             Ok(_) => {
                 tally.loaded += part.len() as u64;
                 tally.transactions += 1;

@@ -12,6 +12,7 @@ use super::Selection;
 use crate::Outcome;
 use crate::client::{Client, Freshness};
 use crate::output::{Output, relationships_text};
+use crate::why::Why;
 
 /// Which relationships to delete, and whether to ask first.
 #[derive(Args)]
@@ -24,6 +25,8 @@ pub(crate) struct BulkDelete {
     /// Delete so many in one transaction, and go on until none is left; 0 for all in one.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     optional_limit: u32,
+    #[command(flatten)]
+    why: Why,
 }
 
 pub(crate) async fn run(mut client: Client, delete: BulkDelete, output: Output) -> anyhow::Result<Outcome> {
@@ -46,7 +49,7 @@ pub(crate) async fn run(mut client: Client, delete: BulkDelete, output: Output) 
             optional_allow_partial_deletions: delete.optional_limit > 0,
             ..Default::default()
         };
-        let answer = client.permissions.delete_relationships(request).await?.into_inner();
+        let answer = client.permissions.delete_relationships(delete.why.request(request)).await?.into_inner();
         deleted += answer.relationships_deleted_count;
         if answer.deletion_progress() != DeletionProgress::Partial {
             let token = answer.deleted_at.unwrap_or_default().token;

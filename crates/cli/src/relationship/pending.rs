@@ -11,12 +11,14 @@ use super::Read;
 use crate::Outcome;
 use crate::client::{Client, Freshness};
 use crate::output::Output;
+use crate::why::Why;
 
 /// Writes relationships together; the token of the state that has them.
 pub(super) async fn write(
     client: &mut Client,
     operation: authzed::relationship_update::Operation,
     relationships: &[Relationship],
+    why: &Why,
 ) -> anyhow::Result<String> {
     use authzed::relationship_update::Operation as Asked;
     use pb::relationship_update::Operation;
@@ -31,7 +33,7 @@ pub(super) async fn write(
         relationship: Some(client::whole_relationship_to_wire(relationship.clone())),
     };
     let updates = relationships.iter().map(update).collect();
-    let answer = client.relationships.write(pb::WriteRelationshipsRequest { updates }).await?;
+    let answer = client.relationships.write(why.request(pb::WriteRelationshipsRequest { updates })).await?;
     Ok(answer.into_inner().token)
 }
 

@@ -9,7 +9,7 @@ use stonetown_identity::Kind;
 use stonetown_identity::principal::stand_ins;
 use stonetown_tuple::{Relationship, StoreId, SubjectRef, Timestamp};
 
-use super::{Desk, after, demand_state, denied, parsed, shown, template_id, updates};
+use super::{Desk, after, demand_state, denied, describing, parsed, shown, template_id, updates};
 use crate::grant::Moment;
 use crate::{Error, Grant, State, Template, rules};
 
@@ -177,8 +177,10 @@ impl Desk {
             review: None,
         };
         let trial = updates(&grant, begins, after(now, ttl)?)?;
-        let trial = StoreUpdates { store: call.store, updates: trial, metadata: None };
-        self.system.authorizer().check_updates(call, &trial)?;
+        let trial = StoreUpdates { store: call.store, updates: trial, metadata: describing(&grant) };
+        self.system.authorizer().check_updates(&trial)?;
+        let given: Vec<_> = trial.updates.into_iter().map(|update| update.relationship).collect();
+        self.system.authorizer().check_justified(call.store, &given, trial.metadata.as_deref())?;
         match &ask.renews {
             Some(earlier) => self.renewing(call, grant, earlier, template, now),
             None => Ok(grant),

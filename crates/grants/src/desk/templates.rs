@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stonetown_authorizer::write::StoreUpdates;
-use stonetown_authorizer::{Call, StoredUpdate};
+use stonetown_authorizer::{Call, StoredUpdate, justification};
 use stonetown_identity::principal::behind;
 use stonetown_identity::{Change, Kind};
 use stonetown_tuple::{ObjectRef, Operation, Relationship, RelationshipFilter, Source, StoreId, SubjectRef, ZedToken};
@@ -71,7 +71,8 @@ impl Desk {
             }
         }
         change.put(Kind::Template, &id, &template)?;
-        change.commit(&call.caller, metadata(&[("stonetown.template", &template.name), ("stonetown.reason", why)]))?;
+        change
+            .commit(&call.caller, metadata(&[("stonetown.template", &template.name), (justification::REASON, why)]))?;
         self.books.lock().templates.insert(id, Arc::new(template.clone()));
         Ok(template)
     }
@@ -95,7 +96,7 @@ impl Desk {
         }
         change.take(Kind::Template, &id)?;
         let written_at =
-            change.commit(&call.caller, metadata(&[("stonetown.template", name), ("stonetown.reason", why)]))?;
+            change.commit(&call.caller, metadata(&[("stonetown.template", name), (justification::REASON, why)]))?;
         self.books.lock().templates.remove(&id);
         Ok(written_at)
     }
@@ -162,7 +163,7 @@ impl Desk {
             let edge: Relationship = parsed(&format!("{object_type}:any#{relation}@{object_type}:any"))?;
             let update = StoredUpdate { operation: Operation::Touch, relationship: edge, source: Source::STANDING };
             let updates = StoreUpdates { store: call.store, updates: vec![update], metadata: None };
-            match self.system.authorizer().check_updates(call, &updates) {
+            match self.system.authorizer().check_updates(&updates) {
                 Ok(()) | Err(stonetown_authorizer::Error::InvalidSubjectType { .. }) => {}
                 Err(error) => return Err(Error::invalid(&format!("edges[{number}]"), error.to_string())),
             }

@@ -195,6 +195,7 @@ impl Identity {
                 return Ok(retired);
             }
             let subjects = principal.subjects.clone();
+            subjects.iter().try_for_each(|stand_in| self.check_retirement(caller, stand_in, why))?;
             change.put(Kind::Principal, id, &Principal { retired: true, ..principal })?;
             change.commit(caller, why.metadata("retire principal")?)?;
             (retired, subjects)

@@ -1,7 +1,7 @@
 //! Making, bounding and deleting stores.
 
 use stonetown_authorizer::write::DeleteRequest;
-use stonetown_authorizer::{Call, Caller, Error, Quota};
+use stonetown_authorizer::{Call, Caller, Error, Quota, justification};
 use stonetown_schema::{CompileOptions, Schema};
 use stonetown_tuple::{RelationshipFilter, StoreId, ZedToken};
 
@@ -89,23 +89,32 @@ impl Identity {
             Ok(Some(store)) if store.deleted => store,
             _ => self.store(name)?,
         };
+        let metadata = why.metadata("delete store")?;
+        let inside = Call { store: StoreId(store.id), caller: Caller::on_behalf_of(caller), ..Call::new("") };
+        let schema = self.schema_of(&inside)?;
+        if let Some(schema) = &schema {
+            justification::check_deletion(schema, &RelationshipFilter::default(), metadata.as_deref())?;
+        }
         change.put(Kind::Store, name, &Store { deleted: true, ..store.clone() })?;
         let at = self.commit_stores(change, caller, why, "delete store")?;
-        let inside = Call { store: StoreId(store.id), caller: Caller::on_behalf_of(caller), ..Call::new("") };
-        let schema = match self.system().authorizer().read_schema(&inside) {
-            Ok((_, text)) => Schema::compile(&text, &CompileOptions::default()),
-            // A store that never had a schema has nothing in it.
-            Err(Error::NoSchema) => return Ok(at),
-            Err(error) => return Err(error),
-        };
-        let schema = schema.map_err(|errors| Error::Internal(format!("the schema of store `{name}`: {errors:?}")))?;
-        for definition in schema.definitions() {
+        for definition in schema.iter().flat_map(Schema::definitions) {
             let resource_type = Some(parsed(definition.name.as_str())?);
             let filter = RelationshipFilter { resource_type, ..RelationshipFilter::default() };
-            let request = DeleteRequest { filter, metadata: why.metadata("delete store")?, ..DeleteRequest::default() };
+            let request = DeleteRequest { filter, metadata: metadata.clone(), ..DeleteRequest::default() };
             self.system().authorizer().delete(&inside, &request)?;
         }
         Ok(at)
+    }
+
+    /// The schema of the store of a call; `None` for one that never had any, and has nothing in it.
+    pub(super) fn schema_of(&self, inside: &Call) -> Result<Option<Schema>, Error> {
+        let text = match self.system().authorizer().read_schema(inside) {
+            Ok((_, text)) => text,
+            Err(Error::NoSchema) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let compiled = Schema::compile(&text, &CompileOptions::default());
+        compiled.map(Some).map_err(|errors| Error::Internal(format!("the schema of a store: {errors:?}")))
     }
 
     /// All stores, by name.

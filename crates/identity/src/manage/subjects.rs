@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
-use stonetown_authorizer::{Call, Caller, Error};
+use stonetown_authorizer::{Call, Caller, Error, justification};
 use stonetown_tuple::{
     Consistency, ObjectRef, Operation, Precondition, Relationship, RelationshipFilter, RelationshipUpdate,
     SubjectFilter, SubjectId, SubjectRef, SubjectRelationFilter, ZedToken,
@@ -86,6 +86,14 @@ impl Identity {
             ControlFlow::Continue(())
         });
         counted.map(|_| count).or_else(none_of_the_type)
+    }
+
+    /// Refuses what [`Identity::delete_relationships_of`] would refuse for want of a reason.
+    pub(super) fn check_retirement(&self, caller: &Caller, stand_in: &StandIn, why: &Why) -> Result<(), Error> {
+        let call = self.call_in(&Caller::on_behalf_of(caller), &stand_in.store);
+        let Some(schema) = self.schema_of(&call)? else { return Ok(()) };
+        let metadata = why.metadata("retire principal")?;
+        justification::check_deletion(&schema, &of_subject(&parsed(&stand_in.subject)?), metadata.as_deref())
     }
 
     /// Deletes the relationships of a subject; how many there were.

@@ -93,7 +93,7 @@ fn an_annotation_that_guards_nothing_is_an_error() {
         ("// @stonetown server(now)\ndefinition user {}", "a definition there are: enumerate_as"),
         (
             "definition user {\n// @stonetown server(now)\nrelation other: user }",
-            "a relation there are: audit, enumerate_as",
+            "a relation there are: audit, enumerate_as, requires",
         ),
         (
             "definition user {\n/* @stonetown server(now) */ permission none = nil }",

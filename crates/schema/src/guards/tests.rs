@@ -32,6 +32,20 @@ fn relations_and_permissions_say_what_is_audited_strictly() {
 }
 
 #[test]
+fn relations_say_what_their_changes_have_to_tell() {
+    let guards = |comment: &str| {
+        let schema = compiled(&above(comment, RELATION));
+        assert_eq!(compiled(&schema.text()), schema);
+        let guards = &schema.definition("doc").unwrap().relation("viewer").unwrap().guards;
+        guards.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(guards("// @stonetown requires(reason)"), ["requires(reason)"]);
+    let all = ["audit(strict)", "requires(reason)", "requires(ticket)"];
+    assert_eq!(guards("// @stonetown requires(ticket, reason) audit(strict)"), all);
+    assert_eq!(guards("// nothing"), [""; 0]);
+}
+
+#[test]
 fn guards_come_with_the_members_of_a_partial() {
     let text = "use partial\ndefinition user {}\npartial common {\n// @stonetown audit(strict)\nrelation viewer: user\n}\n\
                 definition doc { ...common }\ndefinition folder { ...common }";
@@ -63,7 +77,23 @@ fn what_cannot_be_read_is_an_error_at_its_place() {
             "adit",
             "unknown annotation `adit`; above a permission there are: audit, enumerate_as",
         ),
-        ("// @stonetown server(now)", RELATION, "3:15", "server", "above a relation there are: audit"),
+        (
+            "// @stonetown server(now)",
+            RELATION,
+            "3:15",
+            "server",
+            "above a relation there are: audit, enumerate_as, requires",
+        ),
+        ("// @stonetown requires", RELATION, "3:15", "requires", "`requires` takes `reason` and `ticket`"),
+        ("// @stonetown requires(reason, cause)", RELATION, "3:32", "cause", "and `ticket`, not `cause`"),
+        (
+            "/* @stonetown requires(ticket) audit(strict) requires(ticket) */",
+            RELATION,
+            "3:55",
+            "ticket",
+            "`requires(ticket)` is said twice",
+        ),
+        ("// @stonetown requires(reason)", PERMISSION, "3:15", "requires", "above a permission there are: audit"),
     ];
     for (comment, member, position, code, message) in cases {
         refused(SchemaErrorKind::Parse, &[(&above(comment, member), position, code, message)]);
