@@ -170,9 +170,16 @@ async fn an_explanation_says_why_and_who_wrote_it() {
     let both = wire::ExplainRequest { decision: Some(1), ..asked };
     let refused = decisions.explain(both).await.unwrap_err();
     assert!(refused.code() == Code::InvalidArgument && refused.message().starts_with("`decision`"), "{refused}");
-    // This server keeps no log.
-    let decision = wire::ExplainRequest { decision: Some(1), ..Default::default() };
-    assert_eq!(decisions.explain(decision).await.unwrap_err().code(), Code::FailedPrecondition);
+    // This server keeps no log. What a client has seen, it says with every question.
+    for (freshness, code) in [
+        (None, Code::FailedPrecondition),
+        (Some(Requirement::AtLeast("seen".to_owned())), Code::FailedPrecondition),
+        (Some(Requirement::AtExactly("seen".to_owned())), Code::InvalidArgument),
+    ] {
+        let freshness = freshness.and_then(fresh);
+        let decision = wire::ExplainRequest { decision: Some(1), freshness, ..Default::default() };
+        assert_eq!(decisions.explain(decision).await.unwrap_err().code(), code);
+    }
 }
 
 #[tokio::test]

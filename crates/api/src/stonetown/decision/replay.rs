@@ -8,6 +8,7 @@ use crate::calls::{Calls, Pool};
 use crate::convert::{At, FieldError, timestamp_to_wire};
 use crate::incoming::Incoming;
 use crate::proto::stonetown::v1 as wire;
+use crate::proto::stonetown::v1::freshness::Requirement::AtLeast;
 use crate::token;
 
 pub(super) async fn answer(
@@ -17,7 +18,10 @@ pub(super) async fn answer(
     message: wire::ExplainRequest,
 ) -> Result<Response<wire::ExplainResponse>, Status> {
     let misses = explain::misses(message.misses);
-    let alone = wire::ExplainRequest { decision: Some(number), misses: message.misses, ..Default::default() };
+    // That the answer is not to be older than something is what clients say of every question; a decision has its own state.
+    let freshness = message.freshness.clone().filter(|freshness| matches!(freshness.requirement, Some(AtLeast(_))));
+    let alone =
+        wire::ExplainRequest { decision: Some(number), misses: message.misses, freshness, ..Default::default() };
     if message != alone {
         return Err(FieldError::new("goes with no question")).at("decision")?;
     }
