@@ -196,6 +196,8 @@ impl Authorizer {
             let found =
                 stonetown_graph::lookup_subjects(&evaluation, resource, permission, &subject_type, relation.as_ref())?;
             call.note_work(&found.work());
+            // Where nothing begins or ends, no end has to be looked for.
+            let lasts = found.changes_at().is_none() && !request.with_path;
             let page = |after: Option<Position>, limit| Ok(found.page(&evaluation, after, limit)?);
             list.part(part, page, |found: FoundSubject| {
                 let id = SubjectId::new(&*found.id).map_err(|error| Error::Internal(error.to_string()))?;
@@ -206,7 +208,12 @@ impl Authorizer {
                     return Ok((None, position));
                 }
                 exclude(&subject, &cut_off, &mut excluded);
-                let way = self.way(call, &world, &evaluation, (resource, permission, &subject), request.with_path)?;
+                let question = (resource, permission, &subject);
+                let way = if lasts {
+                    Way::default()
+                } else {
+                    self.way(call, &world, &evaluation, question, request.with_path)?
+                };
                 Ok((Some(Holder { subject, membership, excluded, way }), position))
             })?;
         }
@@ -267,12 +274,17 @@ impl Authorizer {
             }
             let found = stonetown_graph::lookup_resources(&evaluation, &resource_type, &permission, &request.subject)?;
             call.note_work(&found.work());
+            let lasts = found.changes_at().is_none() && !request.with_path;
             let page = |after: Option<Position>, limit| Ok(found.page(&evaluation, after, limit)?);
             list.part(part, page, |found: FoundResource| {
                 let id = ObjectId::new(&*found.id).map_err(|error| Error::Internal(error.to_string()))?;
                 let resource = ObjectRef { object_type: resource_type.clone(), object_id: id };
                 let question = (&resource, &permission, &request.subject);
-                let way = self.way(call, &world, &evaluation, question, request.with_path)?;
+                let way = if lasts {
+                    Way::default()
+                } else {
+                    self.way(call, &world, &evaluation, question, request.with_path)?
+                };
                 let membership = found.membership;
                 Ok((Some(Reach { resource, permission: permission.clone(), membership, way }), found.position))
             })?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use stonetown_storage::{Ordinal, TypeId};
+use stonetown_tuple::Timestamp;
 
 use crate::error::GraphError;
 use crate::evaluation::{Evaluation, Work};
@@ -22,6 +23,7 @@ pub struct Position(u64);
 pub struct FoundResources {
     pub(crate) listing: Listing,
     pub(crate) work: Work,
+    pub(crate) changes_at: Option<Timestamp>,
 }
 
 /// One of [`FoundResources`].
@@ -41,6 +43,7 @@ pub struct FoundSubjects {
     pub(crate) wildcard: Option<Wildcard>,
     pub(crate) listing: Listing,
     pub(crate) work: Work,
+    pub(crate) changes_at: Option<Timestamp>,
 }
 
 /// One of [`FoundSubjects`].
@@ -130,6 +133,13 @@ impl FoundResources {
         self.work
     }
 
+    /// The first moment at which something that any of them rests on begins or ends: until then, and for ever where there is none,
+    /// the same lookup finds the same if nothing is written.
+    #[must_use]
+    pub fn changes_at(&self) -> Option<Timestamp> {
+        self.changes_at
+    }
+
     /// The next `limit` behind `after`, fewer only at the end. `evaluation` is the one that they were found with.
     ///
     /// # Errors
@@ -163,6 +173,13 @@ impl FoundSubjects {
     #[must_use]
     pub fn work(&self) -> Work {
         self.work
+    }
+
+    /// The first moment at which something that any of them rests on begins or ends: until then, and for ever where there is none,
+    /// the same lookup finds the same if nothing is written.
+    #[must_use]
+    pub fn changes_at(&self) -> Option<Timestamp> {
+        self.changes_at
     }
 
     /// The next `limit` behind `after`, fewer only at the end; the wildcard comes first. `evaluation` is the one that they

@@ -72,7 +72,7 @@ fn resources(
     }
     let parts = decide(&mut checker, node, set)?;
     let listing = Listing::new(plan, checker.relations(), object_type, parts)?;
-    Ok(FoundResources { listing, work: checker.work() })
+    Ok(FoundResources { listing, work: checker.work(), changes_at: checker.conditions().changes_at() })
 }
 
 /// Checks what is doubtful.

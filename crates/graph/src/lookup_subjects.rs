@@ -79,7 +79,7 @@ fn subjects(
         membership => Some(Wildcard { membership, excluded: list(members.excluded)? }),
     };
     let listing = list(members.listed)?;
-    Ok(FoundSubjects { wildcard, listing, work: checker.work() })
+    Ok(FoundSubjects { wildcard, listing, work: checker.work(), changes_at: checker.conditions().changes_at() })
 }
 
 /// Who is a member of a node on an object, by ordinal. [`Ordinal::WILDCARD`] is among the certain if everybody is one, and

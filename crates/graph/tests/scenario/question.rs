@@ -220,6 +220,12 @@ impl Asked {
                 if items.len() as u64 != found.len() {
                     return Ok(Answer::Error(format!("{} announced, {} found", found.len(), items.len())));
                 }
+                let then = |later: &Evaluation<'_>| {
+                    listed_resources(later, object_type, name, subject)?.page(later, None, usize::MAX)
+                };
+                if let Some(contradiction) = finds_else(&evaluation, found.changes_at(), then) {
+                    return Ok(Answer::Error(contradiction));
+                }
                 Ok(Answer::Resources(items))
             }
             Question::Subjects { resource, name, kind, relation } => {
@@ -246,6 +252,12 @@ impl Asked {
                 }
                 if items.len() as u64 + u64::from(star != Value::No) != found.len() {
                     return Ok(Answer::Error(format!("{} announced, {} found", found.len(), items.len())));
+                }
+                let then = |later: &Evaluation<'_>| {
+                    listed_subjects(later, resource, name, kind, relation.as_ref())?.page(later, None, usize::MAX)
+                };
+                if let Some(contradiction) = finds_else(&evaluation, found.changes_at(), then) {
+                    return Ok(Answer::Error(contradiction));
                 }
                 for (id, value) in &items {
                     if excluded.get(id).is_some_and(|excluded| excluded != value) {
@@ -306,6 +318,27 @@ fn changes_elsewhere(
             Some(format!("still a member at {end}"))
         }
         _ => None,
+    }
+}
+
+/// Until anything changes, a lookup must find the same.
+fn finds_else<F: PartialEq + fmt::Debug>(
+    evaluation: &Evaluation<'_>,
+    changes_at: Option<Timestamp>,
+    lookup: impl Fn(&Evaluation<'_>) -> Result<Vec<F>, GraphError>,
+) -> Option<String> {
+    let end = changes_at.unwrap_or(Timestamp::MAX);
+    let time = end.checked_sub(Duration::from_nanos(1)).unwrap_or(end);
+    if time <= evaluation.now {
+        return None;
+    }
+    let deadline = Some(Instant::now() + Duration::from_secs(20));
+    let at = |now| lookup(&Evaluation { now, deadline, ..*evaluation });
+    match (at(evaluation.now), at(time)) {
+        (Err(GraphError::LimitExceeded { .. } | GraphError::Deadline), _) => None,
+        (_, Err(GraphError::LimitExceeded { .. } | GraphError::Deadline)) => None,
+        (Ok(now), Ok(then)) if now == then => None,
+        (now, then) => Some(format!("the same until {end}, and at {time} it is {then:?} in place of {now:?}")),
     }
 }
 
