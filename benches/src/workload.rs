@@ -9,6 +9,7 @@ mod wide;
 use std::collections::HashSet;
 
 use clap::ValueEnum;
+use stonetown_authorizer::{Authorizer, BulkMode, Call, Error};
 use stonetown_tuple::{ObjectRef, ObjectType, RelationName, Relationship, SubjectRef};
 
 use crate::random::Random;
@@ -98,6 +99,21 @@ impl Workload {
             checks: builder.checks,
             lookups: builder.lookups,
         }
+    }
+}
+
+impl Workload {
+    /// Writes the schema and all relationships, these in one transaction; how many they are.
+    ///
+    /// # Errors
+    /// Those of the authorizer.
+    pub fn load(&self, authorizer: &Authorizer, call: &Call) -> Result<u64, Error> {
+        authorizer.write_schema(call, self.schema)?;
+        let mut import = authorizer.import(call, BulkMode::Create)?;
+        for batch in self.relationships.chunks(10_000) {
+            import.push(batch.to_vec())?;
+        }
+        Ok(import.finish()?.1)
     }
 }
 

@@ -16,7 +16,7 @@ use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Error, Options};
 use stonetown_benches::measure::{self, Latencies};
 use stonetown_benches::random::DEFAULT_SEED;
 use stonetown_benches::workload::{Name, Size, Workload};
-use stonetown_storage::{BulkMode, Datastore};
+use stonetown_storage::Datastore;
 use stonetown_storage_rocksdb::RocksDatastore;
 use stonetown_tuple::{CaveatContext, Consistency};
 
@@ -59,12 +59,7 @@ fn main() -> anyhow::Result<()> {
     let datastore: Arc<dyn Datastore> = Arc::new(RocksDatastore::open(&data, Default::default())?);
     let own = Call { caller: Caller::internal(), ..Call::new("") };
     let authorizer = Authorizer::open(Arc::clone(&datastore), Options::default())?;
-    authorizer.write_schema(&own, workload.schema)?;
-    let mut import = authorizer.import(&own, BulkMode::Create)?;
-    for batch in workload.relationships.chunks(10_000) {
-        import.push(batch.to_vec())?;
-    }
-    import.finish()?;
+    workload.load(&authorizer, &own)?;
     let keys = Keys::open(&folder.path().join("keys"))?;
     let options = AuditOptions::new(folder.path().join("audit"), keys, datastore.instance());
     let recorder = Arc::new(Recorder::open(options, Arc::clone(&datastore))?);

@@ -10,16 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use clap::Parser;
 use stonetown_authorizer::check::CheckRequest;
-use stonetown_authorizer::explain::{Asked, ExplainRequest};
 use stonetown_authorizer::lookup::LookupResourcesRequest;
-use stonetown_authorizer::who_can::{Subjects, WhatCanRequest, WhoCanRequest};
 use stonetown_authorizer::{Authorizer, Call, Effort, Error, Membership, Options};
 use stonetown_benches::measure::{self, CountingAllocator, Latencies};
 use stonetown_benches::random::DEFAULT_SEED;
 use stonetown_benches::workload::{Name, Size, Workload};
 use stonetown_graph::reference::{Reference, Value};
 use stonetown_schema::{CompileOptions, Schema};
-use stonetown_storage::{BulkMode, Datastore, MemoryDatastore};
+use stonetown_storage::{Datastore, MemoryDatastore};
 use stonetown_storage_rocksdb::RocksDatastore;
 use stonetown_tuple::{CaveatContext, Consistency, Source, Timestamp};
 
@@ -59,7 +57,9 @@ fn main() -> anyhow::Result<()> {
     };
     let authorizer = Authorizer::open(datastore, Options::default())?;
     let call = Call::new("bench");
-    load(&authorizer, &call, &workload)?;
+    let begun = Instant::now();
+    let count = workload.load(&authorizer, &call)?;
+    println!("import: {count} relationships in {:.1} s", begun.elapsed().as_secs_f64());
     compare(&authorizer, &call, &workload, args.compare)?;
     let before = measure::resident_bytes(std::process::id());
     println!(
@@ -69,27 +69,10 @@ fn main() -> anyhow::Result<()> {
         before >> 20
     );
     checks(&authorizer, &call, &workload, Duration::from_secs(args.seconds))?;
-    lookups(&authorizer, &call, &workload)?;
-    explanations(&authorizer, &call, &workload)?;
-    lists(&authorizer, &call, &workload)
-}
-
-fn load(authorizer: &Authorizer, call: &Call, workload: &Workload) -> anyhow::Result<()> {
-    let start = Instant::now();
-    authorizer.write_schema(call, workload.schema)?;
-    let mut import = authorizer.import(call, BulkMode::Create)?;
-    for batch in workload.relationships.chunks(10_000) {
-        import.push(batch.to_vec())?;
-    }
-    let (_, count) = import.finish()?;
-    println!("import: {count} relationships in {:.1} s", start.elapsed().as_secs_f64());
-    Ok(())
+    lookups(&authorizer, &call, &workload)
 }
 
 fn compare(authorizer: &Authorizer, call: &Call, workload: &Workload, count: usize) -> anyhow::Result<()> {
-    if count == 0 {
-        return Ok(());
-    }
     let schema = Schema::compile(workload.schema, &CompileOptions::default()).map_err(Error::Schema)?;
     let relationships: Vec<_> = workload.relationships.iter().map(|r| (r.clone(), Source::STANDING)).collect();
     let reference = Reference::new(Arc::new(schema), &relationships, Timestamp::now());
@@ -167,75 +150,6 @@ fn lookups(authorizer: &Authorizer, call: &Call, workload: &Workload) -> anyhow:
             latencies.record(begun.elapsed());
         }
         println!("lookup, {}: {found} found; first {first}; whole {latencies}", lookup.label);
-    }
-    Ok(())
-}
-
-/// Why checks are answered as they are.
-fn explanations(authorizer: &Authorizer, call: &Call, workload: &Workload) -> anyhow::Result<()> {
-    let (mut allowed, mut others, mut steps, mut misses, mut cut) =
-        (Latencies::default(), Latencies::default(), 0, 0, 0);
-    for check in workload.checks.iter().take(2_000) {
-        let CheckRequest { freshness, resource, permission, subject, context, .. } = request(check);
-        let asked = Asked { resource, permission, subject, context };
-        let begun = Instant::now();
-        let found = authorizer.explain(call, &ExplainRequest { freshness, asked, misses_max: 5 })?;
-        let is_member = *found.membership() == Membership::Member;
-        (if is_member { &mut allowed } else { &mut others }).record(begun.elapsed());
-        steps += found.reasons.path.len();
-        misses += found.reasons.misses.len();
-        cut += usize::from(found.reasons.cut);
-    }
-    println!("explain, allowed: {allowed}, {steps} relationships in all");
-    println!("explain, denied: {others}, {misses} misses in all, {cut} cut");
-    Ok(())
-}
-
-/// Who can, of resources that are checked, and what can, of those who look up.
-fn lists(authorizer: &Authorizer, call: &Call, workload: &Workload) -> anyhow::Result<()> {
-    for (label, with_path, limit) in [("100 with ways", true, Some(100)), ("all", false, None)] {
-        let (mut who, mut what, mut holders, mut reached, mut most) =
-            (Latencies::default(), Latencies::default(), 0_u64, 0_u64, 0_u64);
-        for check in workload.checks.iter().take(200) {
-            let request = WhoCanRequest {
-                freshness: Consistency::FullyConsistent.into(),
-                resource: check.resource.clone(),
-                permission: check.permission.clone(),
-                subjects: Subjects::All,
-                context: CaveatContext::new(),
-                with_path,
-                limit,
-                after: None,
-            };
-            let (begun, before) = (Instant::now(), holders);
-            authorizer.who_can(call, &request, &mut |_, _| {
-                holders += 1;
-                ControlFlow::Continue(())
-            })?;
-            who.record(begun.elapsed());
-            most = most.max(holders - before);
-        }
-        println!("who-can, {label}: {who}; {holders} found, at most {most} at once");
-        let subjects = workload.lookups.iter().map(|lookup| &lookup.subject);
-        for subject in subjects.chain(workload.checks.iter().map(|check| &check.subject)).take(50) {
-            let request = WhatCanRequest {
-                freshness: Consistency::FullyConsistent.into(),
-                subject: subject.clone(),
-                resource_type: None,
-                permission: None,
-                context: CaveatContext::new(),
-                with_path,
-                limit,
-                after: None,
-            };
-            let begun = Instant::now();
-            authorizer.what_can(call, &request, &mut |_, _| {
-                reached += 1;
-                ControlFlow::Continue(())
-            })?;
-            what.record(begun.elapsed());
-        }
-        println!("what-can over all types and permissions, {label}: {what}; {reached} found");
     }
     Ok(())
 }

@@ -18,7 +18,6 @@ use stonetown_authorizer::{Authorizer, Call, Caller, Options};
 use stonetown_benches::measure::{self, Latencies};
 use stonetown_benches::random::{DEFAULT_SEED, Random};
 use stonetown_benches::workload::{Name, Size, Workload};
-use stonetown_storage::BulkMode;
 use stonetown_storage_rocksdb::RocksDatastore;
 use stonetown_tuple::{Operation, Relationship, RelationshipUpdate, Revision};
 use tokio::net::TcpListener;
@@ -74,7 +73,7 @@ async fn main() -> anyhow::Result<()> {
     let datastore = RocksDatastore::open(folder.path(), stonetown_storage_rocksdb::Options::default())?;
     let options = Options { materialize: args.permission.clone().into(), ..Options::default() };
     let authorizer = Arc::new(Authorizer::open(Arc::new(datastore), options)?);
-    load(&authorizer, &workload)?;
+    workload.load(&authorizer, &Call::new("bench"))?;
     let mut watch = Watch::begin(&authorizer).await?;
     let names: Vec<String> = args.permission.iter().map(ToString::to_string).collect();
     println!(
@@ -120,17 +119,6 @@ async fn main() -> anyhow::Result<()> {
 
     let latencies = latencies(&authorizer, &workload, &mut watch, args.rate, time).await?;
     println!("{:.0} writes a second: commit to completed_revision {latencies}", args.rate);
-    Ok(())
-}
-
-fn load(authorizer: &Authorizer, workload: &Workload) -> anyhow::Result<()> {
-    let call = Call::new("bench");
-    authorizer.write_schema(&call, workload.schema)?;
-    let mut import = authorizer.import(&call, BulkMode::Create)?;
-    for batch in workload.relationships.chunks(10_000) {
-        import.push(batch.to_vec())?;
-    }
-    import.finish()?;
     Ok(())
 }
 
