@@ -170,18 +170,26 @@ impl Authorizer {
             _ => gate.judge(call, act),
         };
         judge(act)?;
-        if self.shows_guarded(call.store, act)? { judge(Act::Enumerate(None)) } else { Ok(()) }
+        let Some(of) = self.shows_guarded(call.store, act)? else { return Ok(()) };
+        judge(Act::Enumerate(None)).map_err(|error| match error {
+            Error::Denied { caller, act } => {
+                let act = format!("{act}, which `{of}` takes: it, or what it leads to, is guarded by `enumerate_as`");
+                Error::Denied { caller, act }
+            }
+            other => other,
+        })
     }
 
-    /// Whether an act tells of objects of a guarded type what the schema of now does not list.
-    fn shows_guarded(&self, store: StoreId, act: Act<'_>) -> Result<bool, Error> {
+    /// The type of an act that tells of objects of a guarded type what the schema of now does not list.
+    fn shows_guarded<'a>(&self, store: StoreId, act: Act<'a>) -> Result<Option<&'a str>, Error> {
         Ok(match act {
-            Act::Enumerate(Some(object_type)) => self.plan_now(store)?.leads_to_guarded(object_type),
+            Act::Enumerate(Some(of)) => self.plan_now(store)?.leads_to_guarded(of).then_some(of),
             Act::Lookup { resource_type, permission } => {
                 let plan = self.plan_now(store)?;
-                plan.schema().definition(resource_type).is_some_and(|definition| !definition.is_listable(permission))
+                let definition = plan.schema().definition(resource_type);
+                definition.filter(|definition| !definition.is_listable(permission)).map(|_| resource_type)
             }
-            _ => false,
+            _ => None,
         })
     }
 

@@ -135,7 +135,17 @@ fn look(world: &World, model: &Model, place: &str) -> Vec<bool> {
             let may = world.may(cluster, agent);
             // While the clock is behind, time goes on between two questions.
             if before == model.may(cluster, agent, world.now()) {
-                assert_eq!(may, before, "cluster:{cluster}#scale@agent:{agent}, {place}");
+                let of_both = model.windows.iter().filter(|(_, (of, who, ..))| (&**of, &**who) == (cluster, agent));
+                let told =
+                    || of_both.map(|(id, window)| format!("\n{window:?} {:?}", world.desk.get(&call("owner"), id)));
+                assert_eq!(
+                    may,
+                    before,
+                    "cluster:{cluster}#scale@agent:{agent} at {:?}, {place}, standing {}{}",
+                    world.now(),
+                    model.standing.contains(&(cluster.to_owned(), agent.to_owned())),
+                    told().collect::<String>(),
+                );
                 seen.push(may);
             }
         }
