@@ -84,6 +84,17 @@ impl Operated {
         Ok(Self { grpc, metrics, folder, child })
     }
 
+    /// The process's id; `None` when it has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Its folder: the log, and the data unless flags say otherwise.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What it has logged so far.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_util::io::InspectReader;
 use tonic::body::Body;
 use tower::Service;
 
@@ -27,6 +29,8 @@ use crate::tls::{self, Tls};
 const CONNECTIONS_MAX: usize = 20_000;
 /// Time for a TLS handshake and the first request's head.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes after which it is known which version of HTTP a connection speaks: the preface of HTTP/2.
+const PREFACE_BYTES: usize = 24;
 /// Streams of one connection at a time.
 const STREAMS_MAX: u32 = 1000;
 /// Bytes of headers in one request.
@@ -137,8 +141,22 @@ async fn serve_connection<I, S>(
             service.call(request).await
         }
     });
+    let received = Arc::new(AtomicUsize::new(0));
+    let io = InspectReader::new(io, {
+        let received = Arc::clone(&received);
+        move |bytes: &[u8]| {
+            received.fetch_add(bytes.len(), Ordering::Relaxed);
+        }
+    });
     let connection = builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
+    // Until a version is known none has a timer: who says nothing would keep its place for ever.
+    let silence = async {
+        tokio::time::sleep(HANDSHAKE_TIMEOUT).await;
+        if received.load(Ordering::Relaxed) >= PREFACE_BYTES {
+            std::future::pending::<()>().await;
+        }
+    };
     let age = async {
         match connections.age_max {
             Some(age) => tokio::time::sleep(age).await,
@@ -149,6 +167,10 @@ async fn serve_connection<I, S>(
         outcome = connection.as_mut() => Some(outcome),
         () = stopped(&mut stop) => None,
         () = age => None,
+        () = silence => {
+            tracing::debug!("a connection said nothing");
+            return;
+        }
     };
     let outcome = match ended {
         Some(outcome) => outcome,
