@@ -1,11 +1,14 @@
 //! A scripted attacker tries every call of every service: without a credential, with an agent's that holds nothing, with one of a
 //! single power, with texts that mean something to somebody. What it may not do is refused, recorded, and answered alike whether
 //! or not the thing exists. What is called comes from the descriptors, so a new call is in the tests, or fails them.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod calls;
+mod floods;
 mod grants;
 mod hostile;
+mod secrets;
 mod wire;
 mod world;
 
@@ -14,6 +17,7 @@ use std::time::Duration;
 
 use calls::{CALLS, Opened, POWERS, Row, request};
 use stonetown_tests::http::{ask, post};
+use stonetown_tests::server::{KEY, Server, Store, binary};
 use tonic::Code;
 use wire::{Answer, Caller, method, pool};
 use world::World;
@@ -194,6 +198,23 @@ async fn one_power_opens_its_calls_and_no_other() {
             }
         }
     }
+}
+
+/// Before there is a schema, and anything of what is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_brings_an_empty_server_down() {
+    let server = Server::start(&binary().unwrap(), Store::Memory, &[], &[]).await.unwrap();
+    let root = Caller::new(&server.address, KEY).await;
+    for row in CALLS {
+        if row.2 == "write_schema" {
+            continue;
+        }
+        let text = request(row).replace("$schema", "definition agent {}").replace('$', "");
+        let answer = root.ask(row.0, &text).await;
+        let ours = [Code::Internal, Code::Unknown, Code::DataLoss];
+        assert!(!ours.contains(&answer.code), "{row:?}: {answer:?}");
+    }
+    root.get("stonetown.v1.AdminService/GetInfo", "{}").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

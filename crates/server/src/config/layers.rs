@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::builder::BoolishValueParser;
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use serde_norway::Value;
@@ -18,6 +18,8 @@ use super::spicedb::{environment, theirs};
 
 /// The field of [`Config`] that names the configuration file, as clap knows it.
 const FILE: &str = "config_file";
+/// Stands for what is not shown.
+const MASKED: &str = "********";
 /// Least likeness of a known key to be named for an unknown one; 1 is equality.
 const LIKENESS_MIN: f64 = 0.75;
 
@@ -67,12 +69,13 @@ pub enum Origin {
 /// # Errors
 /// What to tell the user: which key is wrong, and where.
 pub fn parse(command: &Command, args: &[OsString]) -> Result<Parsed, clap::Error> {
-    let first = command.clone().try_get_matches_from(args).map_err(|error| with_origin(error, command, args))?;
+    let wrong = |error, command: &Command| with_origin(without_password(error), command, args);
+    let first = command.clone().try_get_matches_from(args).map_err(|error| wrong(error, command))?;
     let chosen = first.subcommand().map(|(name, of)| (name.to_owned(), config_path(of)));
     let Some((name, Some(path))) = chosen else { return Ok(Parsed { matches: first, file: None }) };
     let file = ConfigFile::read(&path).map_err(|why| clap::Error::raw(ErrorKind::InvalidValue, format!("{why}\n")))?;
     let command = command.clone().mut_subcommand(name, |subcommand| file.put_under(subcommand));
-    let matches = command.clone().try_get_matches_from(args).map_err(|error| with_origin(error, &command, args))?;
+    let matches = command.clone().try_get_matches_from(args).map_err(|error| wrong(error, &command))?;
     Ok(Parsed { matches, file: Some(file) })
 }
 
@@ -161,7 +164,24 @@ fn test(arg: &Arg, text: &str) -> Result<(), String> {
     let command = Command::new("setting").no_binary_name(true).disable_help_flag(true).arg(alone);
     match command.try_get_matches_from([format!("--{key}={text}")]) {
         Ok(_) => Ok(()),
-        Err(error) => Err(reason(&error)),
+        Err(error) => Err(reason(&without_password(error))),
+    }
+}
+
+/// The same error, in which a value is shown without its password. What is wrong with the address may be that very password.
+fn without_password(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let shown = shown(value);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    }
+    error
+}
+
+/// A value in which nobody reads the user and password of an address.
+fn shown(value: &str) -> String {
+    match (value.split_once("://"), value.rsplit_once('@')) {
+        (Some((scheme, rest)), Some((_, place))) if rest.contains('@') => format!("{scheme}://{MASKED}@{place}"),
+        _ => value.to_owned(),
     }
 }
 
@@ -182,7 +202,7 @@ fn with_origin(error: clap::Error, command: &Command, args: &[OsString]) -> clap
     if !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
         return error;
     }
-    let Some(clap::error::ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return error };
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return error };
     let Some(flag) = shown.split_whitespace().next().map(str::to_owned) else { return error };
     let is_given = args
         .iter()
@@ -213,9 +233,8 @@ fn setting(arg: &Arg, matches: &ArgMatches, file: Option<&ConfigFile>) -> Option
     let (id, key) = (arg.get_id().as_str(), arg.get_long()?);
     let raw = matches.try_get_raw(id).ok()?;
     let mut values: Vec<String> = raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned()).collect();
-    if arg.is_hide_env_values_set() {
-        values.iter_mut().for_each(|value| "********".clone_into(value));
-    }
+    let is_secret = arg.is_hide_env_values_set();
+    values.iter_mut().for_each(|value| *value = if is_secret { MASKED.to_owned() } else { shown(value) });
     let from_file = file.filter(|file| file.values.contains_key(key));
     let origin = match (matches.value_source(id), from_file) {
         (Some(ValueSource::CommandLine), _) => Origin::Flag,

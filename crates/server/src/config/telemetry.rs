@@ -75,6 +75,9 @@ fn endpoint(text: &str) -> Result<String, String> {
     // `host:port` is how SpiceDB has it.
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     match url.parse::<http::Uri>() {
+        Ok(uri) if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
+            Err("a user and a password would not be sent: leave them out".to_owned())
+        }
         Ok(uri) if matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() => Ok(url),
         _ => Err("expected a URL such as http://localhost:4317, or off".to_owned()),
     }
