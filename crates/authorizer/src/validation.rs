@@ -23,6 +23,9 @@ pub use coverage::Coverage;
 use crate::check::CheckRequest;
 use crate::{Authorizer, Call, Effort, Error, Given, Options};
 
+/// Brackets that may be open at a time.
+const NESTING_MAX: usize = 1_000;
+
 /// A validation file, read but not run.
 #[derive(Debug, Clone)]
 pub struct ValidationFile {
@@ -147,6 +150,9 @@ impl ValidationPart {
         text: &str,
         schema_file: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<ValidationPart, ValidationError> {
+        if !nests_within(text, NESTING_MAX) {
+            return Err(ValidationError::Form(format!("more than {NESTING_MAX} brackets are open at a time")));
+        }
         let document: Document =
             serde_norway::from_str(text).map_err(|error| ValidationError::Form(error.to_string()))?;
         let schema = match (document.schema, document.schema_file) {
@@ -368,6 +374,19 @@ fn describe(membership: &Membership) -> String {
             format!("the subject has the permission under conditions; missing: {}", missing.join(", "))
         }
     }
+}
+
+/// Whether no more brackets are open at any place. The parser of YAML needs time that grows with their square.
+fn nests_within(text: &str, max: usize) -> bool {
+    let mut open = 0_usize;
+    text.bytes().all(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open <= max
+    })
 }
 
 /// Reads one relationship per line; empty lines and those that begin with `//` are skipped.

@@ -274,4 +274,52 @@ mod tests {
         assert!(take_long(&mut &[0x80; 11][..]).is_err());
         assert!(take_long(&mut &[0x80][..]).is_err());
     }
+
+    /// Sizes that promise much and files that grow much when they are read take no more memory than a block may have.
+    #[test]
+    fn what_promises_too_much_is_refused_by_its_size() {
+        let marker = [7; MARKER_BYTES];
+        let file = |data: &[u8]| {
+            let mut file = Vec::new();
+            write_header(&mut file, &[], &marker).unwrap();
+            put_long(&mut file, 1);
+            put_bytes(&mut file, data);
+            file.extend_from_slice(&marker);
+            file
+        };
+        let read = |file: &[u8]| Blocks::open(file).and_then(|mut blocks| blocks.next());
+        let refused = |file: &[u8]| read(file).unwrap_err().to_string();
+        // A few bytes that say they become four gigabytes; then as many as are allowed, which they do not.
+        for (length, why) in
+            [(u32::MAX, "too large"), (BLOCK_BYTES_MAX as u32 + 1, "too large"), (1 << 28, "decompressed")]
+        {
+            let mut stored = Vec::new();
+            let mut rest = length;
+            while rest >= 0x80 {
+                stored.push((rest & 0x7f) as u8 | 0x80);
+                rest >>= 7;
+            }
+            stored.push(rest as u8);
+            stored.extend([0; 16]);
+            assert!(refused(&file(&stored)).contains(why), "{length}: {}", refused(&file(&stored)));
+        }
+        // A block, and a header, that say they are larger than anything.
+        let mut long = Vec::new();
+        write_header(&mut long, &[], &marker).unwrap();
+        put_long(&mut long, 1);
+        for size in [i64::MAX, BLOCK_BYTES_MAX as i64 + 1] {
+            let mut file = long.clone();
+            put_long(&mut file, size);
+            assert!(refused(&file).contains("too large"));
+        }
+        let mut entries = MAGIC.to_vec();
+        put_long(&mut entries, i64::MIN);
+        put_long(&mut entries, 0);
+        for _ in 0..METADATA_ENTRIES_MAX + 1 {
+            let name = entries.len().to_string();
+            put_bytes(&mut entries, name.as_bytes());
+            put_bytes(&mut entries, b"");
+        }
+        assert!(refused(&entries).contains("too many entries"));
+    }
 }
