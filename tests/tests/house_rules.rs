@@ -119,6 +119,47 @@ fn every_error_reason_has_a_page_with_cause_and_remedy() {
     }
 }
 
+/// The tables of docs/security.md: the last cell names files, each followed by functions in it that are tests.
+#[test]
+fn every_test_that_the_page_about_security_names_exists() {
+    let text = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let (mut named, mut wrong) = (0, Vec::new());
+    for row in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")) {
+        let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
+        let cell = cells[cells.len() - 1];
+        if cell == "test" {
+            continue;
+        }
+        let mut source = None;
+        for name in cell.split('`').skip(1).step_by(2) {
+            named += 1;
+            if name.contains('/') {
+                source = std::fs::read_to_string(root().join(name)).ok();
+                if source.is_none() {
+                    wrong.push(format!("no file {name}"));
+                }
+            } else if !source.as_deref().is_some_and(|source| has_test(source, name)) {
+                wrong.push(format!("no test {name}: {}", cells[0]));
+            }
+        }
+        if source.is_none() && !cells.iter().any(|cell| cell.contains("not there yet")) {
+            wrong.push(format!("neither a test nor the word that there is none: {row}"));
+        }
+    }
+    assert!(named > 100, "the tables were not found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whether a function is a test, or one of the suite that every data store passes.
+fn has_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let declared = lines.iter().position(|line| line.contains(&format!("fn {name}(")));
+    declared.is_some_and(|at| {
+        let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        lines[at].contains("(make: Make<") || attributes.into_iter().any(|line| line.contains("test"))
+    })
+}
+
 #[test]
 fn lockfiles_name_no_registry() {
     for file in files(&root(), "json").into_iter().filter(|file| file.ends_with("package-lock.json")) {
