@@ -193,9 +193,14 @@ impl Authorizer {
         })
     }
 
-    /// As [`Authorizer::judge`], for a lookup in a world whose schema may be an earlier one, which listed more.
-    pub(crate) fn judge_lookup(&self, call: &Call, world: &World, act: Act<'_>) -> Result<(), Error> {
-        let Act::Lookup { resource_type, permission } = act else { return self.judge(call, act) };
+    /// Asks the gate once more about a lookup, in a world whose schema may be an earlier one, which listed more.
+    pub(crate) fn judge_lookup(
+        &self,
+        call: &Call,
+        world: &World,
+        resource_type: &str,
+        permission: &str,
+    ) -> Result<(), Error> {
         let lister =
             |plan: &Plan| plan.schema().definition(resource_type).and_then(|it| it.lister(permission).cloned());
         let now = lister(&*self.plan_now(call.store)?);

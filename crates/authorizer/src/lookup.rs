@@ -87,13 +87,12 @@ impl Authorizer {
         visit: &mut dyn FnMut(FoundResource, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
         let (resource_type, permission) = (request.resource_type.as_str(), request.permission.as_str());
-        let act = Act::Lookup { resource_type, permission };
-        let _permit = self.admit(call, Weight::Heavy, &[act])?;
+        let _permit = self.admit(call, Weight::Heavy, &[Act::Lookup { resource_type, permission }])?;
         self.refuse_large_lookup(&request.context, request.limit)?;
         refuse_wildcard(&request.subject, "subject_id")?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some());
-        self.judge_lookup(call, &world, act)?;
+        self.judge_lookup(call, &world, resource_type, permission)?;
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
         let found = stonetown_graph::listed_resources(
             &evaluation,
@@ -145,8 +144,7 @@ impl Authorizer {
         visit: &mut dyn FnMut(FoundSubject, Cursor<Position>) -> ControlFlow<()>,
     ) -> Result<ZedToken, Error> {
         let (resource_type, permission) = (request.resource.object_type.as_str(), request.permission.as_str());
-        let act = Act::Lookup { resource_type, permission };
-        let _permit = self.admit(call, Weight::Heavy, &[act])?;
+        let _permit = self.admit(call, Weight::Heavy, &[Act::Lookup { resource_type, permission }])?;
         let subjects = self.plan_now(call.store)?;
         if subjects.schema().definition(request.subject_type.as_str()).is_some_and(Definition::is_guarded) {
             // They are seen as what they are related to, which nothing lists.
@@ -155,7 +153,7 @@ impl Authorizer {
         self.refuse_large_lookup(&request.context, request.limit)?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some());
-        self.judge_lookup(call, &world, act)?;
+        self.judge_lookup(call, &world, resource_type, permission)?;
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
         let found = stonetown_graph::listed_subjects(
             &evaluation,
@@ -200,7 +198,7 @@ impl Authorizer {
         Ok(of_type.map(|object| object.object_id.as_str().into()).collect())
     }
 
-    fn refuse_large_lookup(&self, context: &CaveatContext, limit: Option<u64>) -> Result<(), Error> {
+    pub(crate) fn refuse_large_lookup(&self, context: &CaveatContext, limit: Option<u64>) -> Result<(), Error> {
         self.refuse_large_context(context)?;
         let max = self.options.limits.lookup_limit_max;
         above(RequestLimit::Results, to_usize(limit.unwrap_or(0)), to_usize(max))

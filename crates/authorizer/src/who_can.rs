@@ -11,8 +11,7 @@ use stonetown_tuple::{
 };
 
 use crate::admission::Weight;
-use crate::check::{above, refuse_wildcard};
-use crate::error::RequestLimit;
+use crate::check::refuse_wildcard;
 use crate::explain::{Written, written};
 use crate::gate::{Act, CutOff, names};
 use crate::moment::Freshness;
@@ -158,7 +157,7 @@ impl Authorizer {
     ) -> Result<ZedToken, Error> {
         let acts = [Act::Enumerate(Some(request.resource.object_type.as_ref()))];
         let _permit = self.admit(call, Weight::Heavy, &acts)?;
-        self.refuse_large_list(&request.context, request.limit)?;
+        self.refuse_large_lookup(&request.context, request.limit)?;
         let world = self.world_of_page(call, request.freshness, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some() || matches!(request.freshness, Freshness::At(_)));
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
@@ -246,7 +245,7 @@ impl Authorizer {
     ) -> Result<ZedToken, Error> {
         let acts = [Act::Enumerate(request.resource_type.as_ref().map(AsRef::as_ref))];
         let _permit = self.admit(call, Weight::Heavy, &acts)?;
-        self.refuse_large_list(&request.context, request.limit)?;
+        self.refuse_large_lookup(&request.context, request.limit)?;
         refuse_wildcard(&request.subject, "subject.id")?;
         let world = self.world_of_page(call, request.freshness, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some() || matches!(request.freshness, Freshness::At(_)));
@@ -290,11 +289,6 @@ impl Authorizer {
             })?;
         }
         Ok(world.token)
-    }
-
-    fn refuse_large_list(&self, context: &CaveatContext, limit: Option<u64>) -> Result<(), Error> {
-        self.refuse_large_context(context)?;
-        above(RequestLimit::Results, to_usize(limit.unwrap_or(0)), to_usize(self.options.limits.lookup_limit_max))
     }
 
     fn way(
