@@ -292,6 +292,72 @@ async fn a_certificate_is_its_principal_unless_a_token_says_otherwise() {
     assert_eq!((answer.code, &who["principal"]["id"]), (200, &json!("build")), "{who}");
 }
 
+/// A token that its issuer bound to a certificate (RFC 8705) lets in who shows that certificate, and is worth nothing to whoever has
+/// copied it.
+#[tokio::test]
+async fn a_token_that_is_bound_counts_with_its_certificate_alone() {
+    let (home, signer) = (Home::new(), Signer::new("only"));
+    let file = home.write("keys.json", &signer.published());
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let made = |names: Vec<SanType>| {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names;
+        let key = KeyPair::generate().unwrap();
+        let made = params.signed_by(&key, &authority).unwrap();
+        let sha256 = ring::digest::digest(&ring::digest::SHA256, made.der());
+        (made.pem(), key.serialize_pem(), URL_SAFE_NO_PAD.encode(sha256))
+    };
+    let own = made(vec![SanType::DnsName("localhost".try_into().unwrap())]);
+    let [ca, cert, key] =
+        [("ca", authority.pem()), ("cert", own.0), ("key", own.1)].map(|(name, text)| home.write(name, &text));
+    let (issuer, keys) = (format!("{ISSUER}=stonetown"), format!("{ISSUER}={file}"));
+    let common = ["--datastore-engine", "memory", "--oidc-issuer", &issuer, "--oidc-keys", &keys];
+    let tls = ["--grpc-tls-client-ca-path", &ca, "--grpc-tls-cert-path", &cert, "--grpc-tls-key-path", &key];
+    let server = Operated::start(&[&common[..], &tls[..]].concat()).await.unwrap();
+
+    let token = |confirmation: Option<Value>| {
+        let mut claims = claims(ISSUER, "repo:acme", "stonetown");
+        if let Some(confirmation) = confirmation {
+            claims["cnf"] = confirmation;
+        }
+        signer.signed("ES256", &claims)
+    };
+    let (agent, thief) = (made(Vec::new()), made(Vec::new()));
+    let authority = authority.pem();
+    let call = async |shown: &(String, String, String), token: &str, path: &str, body: &str| {
+        let bearer = format!("Bearer {token}");
+        let shown = Some((shown.0.as_str(), shown.1.as_str()));
+        let headers = [("authorization", bearer.as_str())];
+        let answer = ask_with_certificate(&server.grpc, &authority, shown, "POST", path, &headers, body).await.unwrap();
+        (answer.code, answer.body)
+    };
+    let name = json!({ "oidc": { "issuer": ISSUER, "subject": "repo:acme" } });
+    let build = json!({ "id": "build", "kind": "PRINCIPAL_KIND_HUMAN", "externalIds": [name] });
+    let create = json!({ "principal": build, "why": { "reason": "test" } }).to_string();
+    let answer = call(&agent, KEY, "/stonetown/v1/principal/create-principal", &create).await;
+    assert_eq!(answer.0, 200, "{answer:?}");
+
+    let whoami = async |shown, token: &str| call(shown, token, "/stonetown/v1/principal/who-am-i", "{}").await;
+    let bound = token(Some(json!({ "x5t#S256": agent.2 })));
+    let answer = whoami(&agent, &bound).await;
+    assert!(answer.0 == 200 && answer.1.contains("build"), "{answer:?}");
+    // It was proved before, and is still worth nothing to another.
+    let answer = whoami(&thief, &bound).await;
+    assert!(answer.0 == 401 && answer.1.contains("bound to a key"), "{answer:?}");
+    assert_eq!(whoami(&agent, &token(Some(json!({ "jkt": agent.2 })))).await.0, 401, "a key that nobody proves");
+    assert_eq!(whoami(&thief, &token(None)).await.0, 200, "what is not bound is a bearer's");
+    assert_eq!(server.metric("stonetown_log_ins_refused_total{reason=\"token_bound\"}").await.unwrap(), 2.0);
+    drop(server);
+
+    // Where no connection has a certificate, nobody shows one.
+    let server = Operated::start(&common).await.unwrap();
+    make_build(&home, &server, &["--oidc", &format!("{ISSUER}#repo:acme")]).await;
+    assert!(said(&home, &server, &bound, &["whoami"]).await.unwrap_err().contains("bound to a key"));
+    assert!(said(&home, &server, &token(None), &["whoami"]).await.is_ok());
+}
+
 #[tokio::test]
 async fn secrets_in_settings_are_told_to_nobody() {
     const CANARY: &str = "canary-5d1f0a";

@@ -49,7 +49,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every [`Refusal::reason`].
-    pub const REASONS: [&str; 10] = [
+    pub const REASONS: [&str; 11] = [
         "unknown",
         "expired",
         "revoked",
@@ -58,6 +58,7 @@ impl Refusal {
         "token_unknown",
         "token_unknown_key",
         "token_expired",
+        "token_bound",
         "issuer_without_keys",
         "unavailable",
     ];
@@ -74,6 +75,7 @@ impl Refusal {
             Refusal::Jwt(JwtError::Unknown) => "token_unknown",
             Refusal::Jwt(JwtError::UnknownKey) => "token_unknown_key",
             Refusal::Jwt(JwtError::Expired) => "token_expired",
+            Refusal::Jwt(JwtError::Bound) => "token_bound",
             Refusal::Jwt(JwtError::NoKeys) => "issuer_without_keys",
             Refusal::Unavailable(_) => "unavailable",
         }
@@ -89,6 +91,8 @@ pub struct CertificateNames {
     pub dns: Vec<String>,
     /// When it ends, exclusively.
     pub expires_at: Timestamp,
+    /// The SHA-256 of all of it: what tokens are bound to it by.
+    pub thumbprint: [u8; 32],
 }
 
 /// A credential as it is looked up by its id.
@@ -144,14 +148,21 @@ impl Identity {
         Ok(Caller::proved(&name, proof))
     }
 
-    /// Who shows a token of an issuer.
+    /// Who shows a token of an issuer, over a connection with this certificate. A token that is bound to one counts with that
+    /// alone, and no longer than it lasts.
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn by_jwt(&self, text: &str) -> Result<Caller, Refusal> {
+    pub fn by_jwt(&self, text: &str, certificate: Option<&CertificateNames>) -> Result<Caller, Refusal> {
         let claimed = jwt::claimed_issuer(text).ok_or(Refusal::Unknown)?;
         let issuer = self.issuers.iter().find(|issuer| issuer.name() == claimed).ok_or(Refusal::Unknown)?;
         let verified = issuer.verify(text, self.system().now())?;
+        let mut expires_at = verified.expires_at;
+        if let Some(bound_to) = verified.certificate {
+            let shown = certificate.filter(|shown| shown.thumbprint == bound_to).ok_or(JwtError::Bound)?;
+            self.not_over(Some(shown.expires_at))?;
+            expires_at = expires_at.min(shown.expires_at);
+        }
         let mut parties = vec![External::Oidc { issuer: claimed.clone(), subject: verified.subject.clone() }];
         parties.extend(actors(&claimed, &verified.claims)?);
         let mut names = Vec::new();
@@ -162,7 +173,7 @@ impl Identity {
         }
         // Who is current is who calls: the powers are its own, whomever it acts for.
         let name = names.pop().ok_or(Refusal::Unknown)?;
-        let (expires_at, claims) = (Some(verified.expires_at), Some(verified.claims.clone()));
+        let (expires_at, claims) = (Some(expires_at), Some(verified.claims.clone()));
         let proof = Proof { credential: JWT.into(), expires_at, claims, acting_for: names, ..Proof::default() };
         Ok(Caller::proved(&name, proof))
     }

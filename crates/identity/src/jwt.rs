@@ -4,6 +4,7 @@
 //! `jsonwebtoken` takes tokens apart and proves them; what has to be true of one beyond that is here. Time is judged here, too,
 //! by the clock of the engine: that of the machine can be set back.
 
+mod binding;
 mod keys;
 mod signatures;
 
@@ -48,6 +49,9 @@ pub struct Verified {
     pub subject: String,
     /// When it ends, exclusively.
     pub expires_at: Timestamp,
+    /// The SHA-256 of the one certificate that its holder has to show (RFC 8705, 3.1): whoever asked for it to be proved has
+    /// to look at it.
+    pub certificate: Option<[u8; 32]>,
     /// All of it.
     pub claims: Map<String, Value>,
 }
@@ -67,6 +71,9 @@ pub enum JwtError {
     /// It has ended.
     #[error("the token has expired")]
     Expired,
+    /// It is its issuer's, and bound to a key that its holder does not prove to have here.
+    #[error("the token is bound to a key that this connection does not prove")]
+    Bound,
 }
 
 /// The claims that decide.
@@ -175,7 +182,8 @@ impl Issuer {
             return Err(JwtError::Unknown);
         }
         let expires_at = moment(claims.exp)?.checked_add(LEEWAY).map_err(|_| JwtError::Unknown)?;
-        Ok(Verified { subject: claims.sub, expires_at, claims: all })
+        let certificate = all.get("cnf").map(binding::certificate).transpose()?;
+        Ok(Verified { subject: claims.sub, expires_at, certificate, claims: all })
     }
 }
 

@@ -245,6 +245,35 @@ fn claims_that_are_not_for_this_server_now_are_refused() {
     assert_eq!(issuer.verify(&huge, at(NOW)).unwrap_err(), JwtError::Unknown);
 }
 
+/// A token that says to which key it is bound (RFC 7800, RFC 8705) proves nothing without that key, and what cannot be proved here
+/// is not passed over.
+#[test]
+fn what_a_token_is_bound_to_is_never_passed_over() {
+    let keys = Keys::new();
+    let issuer = keys.issuer();
+    assert_eq!(issuer.verify(&keys.token(&claims()), at(NOW)).unwrap().certificate, None);
+    let bound = |confirmation: Value| issuer.verify(&keys.token(&but("cnf", Some(confirmation))), at(NOW));
+    let thumbprint = text([7; 32]);
+    assert_eq!(bound(json!({ "x5t#S256": thumbprint })).unwrap().certificate, Some([7; 32]));
+    for other in [
+        json!({ "jkt": thumbprint }),
+        json!({ "jwk": keys.published()["keys"][1] }),
+        json!({ "kid": "curve" }),
+        json!({ "x5t#S256": thumbprint, "jkt": thumbprint }),
+        json!({ "x5t": thumbprint }),
+        json!({ "x5t#S256": text([7; 20]) }),
+        json!({ "x5t#S256": STANDARD.encode([7; 32]) }),
+        json!({ "x5t#S256": [7] }),
+        json!({ "x5t#S256": null }),
+        json!({}),
+        json!([]),
+        json!(thumbprint),
+        Value::Null,
+    ] {
+        assert_eq!(bound(other.clone()).unwrap_err(), JwtError::Bound, "{other}");
+    }
+}
+
 #[test]
 fn a_token_ends_when_it_says_with_half_a_minute_for_clocks_that_differ() {
     let keys = Keys::new();

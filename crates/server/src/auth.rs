@@ -114,7 +114,7 @@ impl Authentication {
             (Some(number), Some(identity)) => identity.by_key(number),
             (None, Some(identity)) => match std::str::from_utf8(token) {
                 Ok(text) if text.starts_with(credential::PREFIX) => identity.by_token(text),
-                Ok(text) => identity.by_jwt(text),
+                Ok(text) => identity.by_jwt(text, certificate),
                 Err(_) => Err(Refusal::Unknown),
             },
             (None, None) => Err(Refusal::Unknown),
@@ -188,7 +188,9 @@ impl Authentication {
 fn refused(refusal: &Refusal) -> Status {
     match refusal {
         Refusal::Unknown => Status::permission_denied("invalid preshared key: unknown token"),
-        Refusal::Expired | Refusal::Revoked | Refusal::Jwt(JwtError::Expired | JwtError::UnknownKey) => {
+        Refusal::Expired
+        | Refusal::Revoked
+        | Refusal::Jwt(JwtError::Expired | JwtError::UnknownKey | JwtError::Bound) => {
             Status::unauthenticated(refusal.to_string())
         }
         Refusal::Jwt(JwtError::Unknown) => Status::permission_denied(refusal.to_string()),

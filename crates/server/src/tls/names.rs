@@ -1,9 +1,10 @@
 //! What a client's certificate says of its holder.
 
+use ring::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
 use stonetown_identity::CertificateNames;
 use stonetown_tuple::Timestamp;
-use x509_cert::Certificate;
+use x509_cert::certificate::{Certificate, TbsCertificate};
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
@@ -13,7 +14,9 @@ const NAMES_MAX: usize = 32;
 
 /// The names in a certificate that the authority of clients vouches for. One that cannot be read has none, and has ended.
 pub(crate) fn names(certificate: &CertificateDer<'_>) -> CertificateNames {
-    read(certificate).unwrap_or_default()
+    let mut thumbprint = [0; 32];
+    thumbprint.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    CertificateNames { thumbprint, ..read(certificate).unwrap_or_default() }
 }
 
 fn read(certificate: &CertificateDer<'_>) -> Option<CertificateNames> {
@@ -21,6 +24,12 @@ fn read(certificate: &CertificateDer<'_>) -> Option<CertificateNames> {
     let ends = i64::try_from(certificate.validity.not_after.to_unix_duration().as_secs()).ok()?;
     // The last second is still its own.
     let expires_at = Timestamp::from_second(ends.checked_add(1)?).ok()?;
+    let (spiffe, dns) = alternatives(&certificate).unwrap_or_default();
+    Some(CertificateNames { spiffe, dns, expires_at, ..CertificateNames::default() })
+}
+
+/// SPIFFE ids and DNS names.
+fn alternatives(certificate: &TbsCertificate) -> Option<(Vec<String>, Vec<String>)> {
     let (_, names) = certificate.get::<SubjectAltName>().ok()??;
     let (mut uris, mut dns) = (Vec::new(), Vec::new());
     for name in names.0 {
@@ -34,7 +43,7 @@ fn read(certificate: &CertificateDer<'_>) -> Option<CertificateNames> {
         return None;
     }
     let is_spiffe = uris.iter().any(|uri| uri.starts_with("spiffe://"));
-    Some(CertificateNames { spiffe: if is_spiffe { uris } else { Vec::new() }, dns, expires_at })
+    Some((if is_spiffe { uris } else { Vec::new() }, dns))
 }
 
 #[cfg(test)]
@@ -78,10 +87,19 @@ mod tests {
 
     #[test]
     fn what_has_no_names_too_many_or_no_form_names_nobody() {
-        assert_eq!(names_of(Vec::new()), CertificateNames::default());
+        let nobody = |found: &CertificateNames| found.spiffe.is_empty() && found.dns.is_empty();
+        assert!(nobody(&names_of(Vec::new())));
         let many: Vec<_> = (0..=NAMES_MAX).map(|number| dns(&format!("{number}.example.org"))).collect();
         assert_eq!(names_of(many[1..].to_vec()).dns.len(), NAMES_MAX);
-        assert_eq!(names_of(many), CertificateNames::default());
-        assert_eq!(names(&CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])), CertificateNames::default());
+        assert!(nobody(&names_of(many)));
+        let unreadable = names(&CertificateDer::from(vec![0x30, 0x03, 1, 2, 3]));
+        assert_eq!((nobody(&unreadable), unreadable.expires_at), (true, Timestamp::default()));
+    }
+
+    #[test]
+    fn a_certificate_has_its_end_and_its_thumbprint_also_without_names() {
+        let (one, other) = (names_of(Vec::new()), names_of(Vec::new()));
+        assert_eq!(one.expires_at, "2040-01-01T00:00:01Z".parse().unwrap());
+        assert_ne!(one.thumbprint, other.thumbprint);
     }
 }
