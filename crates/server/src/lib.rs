@@ -22,6 +22,7 @@ mod oidc;
 mod outbound;
 mod peer;
 mod run;
+mod sent;
 mod testing;
 mod tls;
 mod traces;

@@ -1,4 +1,5 @@
-//! The accept loop: one port for gRPC over HTTP/2, and gRPC-web and HTTP/JSON over either version, with or without TLS.
+//! The accept loop: one port for gRPC over HTTP/2, and gRPC-web and HTTP/JSON over either version, with or without TLS. That of the
+//! metrics is served by it, too.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -23,6 +24,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use crate::peer::Proxies;
+use crate::sent::Sent;
 use crate::tls::{self, Tls};
 
 /// Connections at a time; a further one waits in the listener's queue.
@@ -40,7 +42,7 @@ const HEADER_BYTES_MAX: u32 = 64 << 10;
 const FLUSH_TIME: Duration = Duration::from_millis(500);
 
 /// How connections are treated.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Connections {
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) proxies: Proxies,
@@ -129,7 +131,7 @@ async fn serve_connection<I, S>(
     let proxies = connections.proxies.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut service = service.clone();
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|sent| Body::new(Sent(sent)));
         if let Some(client) = proxies.client(peer, request.headers()) {
             request.extensions_mut().insert(PeerIp(client));
         }

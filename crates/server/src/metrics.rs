@@ -6,12 +6,12 @@ mod state;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use http::Response;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -23,8 +23,11 @@ use stonetown_authorizer::{Notes, Work};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::Code;
+use tonic::body::Body;
+use tower::ServiceBuilder;
 
 use crate::auth;
+use crate::listen::{Connections, accept};
 
 pub(crate) use state::{Page, Sources};
 
@@ -220,8 +223,8 @@ impl Engine {
     }
 }
 
-/// Serves `/metrics` until `stop` turns true.
-pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, mut stop: watch::Receiver<bool>) {
+/// Serves `/metrics` until `stop` turns true, with the same bounds on connections as the calls have.
+pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, stop: watch::Receiver<bool>) {
     let scrape = move || {
         let metrics = metrics.clone();
         async move {
@@ -235,13 +238,8 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Metrics, mut stop: wat
         }
     };
     let app = Router::new().route("/metrics", get(scrape)).route("/healthz", get(|| async { "ok\n" }));
-    let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    let served = axum::serve(listener, app).with_graceful_shutdown(async move {
-        let _ = stop.wait_for(|stop| *stop).await;
-    });
-    if let Err(error) = served.await {
-        tracing::error!(%error, %address, "the metrics port failed");
-    }
+    let service = ServiceBuilder::new().map_response(|answer: Response<_>| answer.map(Body::new)).service(app);
+    accept(listener, service, Connections::default(), stop).await;
 }
 
 fn seconds_histogram() -> Histogram {

@@ -253,7 +253,72 @@ async fn frames_without_sense_keep_nobody_out() {
     until_back_at(Held { memory_mib: before.memory_mib + 192, ..before }, &server).await;
 }
 
-/// Connections that do not say what they want, or begin and stop, are ended; with TLS and without.
+/// A call that its client takes back before it has said all of it, as every gRPC library does when a caller gives up, is no whole one
+/// and no fault of the server's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_takes_back_is_not_taken_for_whole() {
+    let server = Operated::start(&[]).await.unwrap();
+    let mut client = Client::connect(&server.grpc).await.unwrap();
+    client.write_schema(SCHEMA).await.unwrap();
+    for round in 0..20 {
+        let mut client = Client::connect(&server.grpc).await.unwrap();
+        let rows =
+            (0..100).map(|number| relationship(("document", &format!("d{round}-{number}")), "viewer", ("agent", "x")));
+        let batch = wire::ImportBulkRelationshipsRequest { relationships: rows.collect() };
+        let messages = futures::StreamExt::chain(futures::stream::iter([batch]), futures::stream::pending());
+        let call = tokio::spawn(async move { client.permissions.import_bulk_relationships(messages).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    let path = b"/authzed.api.v1.PermissionsService/CheckPermission";
+    let key = b"Bearer test-key";
+    let length = |text: &[u8]| u8::try_from(text.len()).unwrap();
+    let head = [
+        &[0x83, 0x86, 0x04, length(path)][..],
+        path,
+        &[0x01, 1, b'x', 0x0f, 0x08, length(key)],
+        key,
+        &[0x0f, 0x10, 16],
+        b"application/grpc",
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(&server.grpc).await.unwrap();
+    let hello = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat();
+    stream.write_all(&hello).await.unwrap();
+    for round in 0..10 {
+        let call = frame(HEADERS, END_HEADERS, round * 2 + 1, &head);
+        stream.write_all(&call).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(&frame(RESET, 0, round * 2 + 1, &8u32.to_be_bytes())).await.unwrap();
+    }
+    let calls = |page: &str, method: &str| -> Vec<String> {
+        let lines =
+            page.lines().filter(|line| line.starts_with("stonetown_grpc_calls_total{") && line.contains(method));
+        lines.map(str::to_owned).collect()
+    };
+    let ended = |lines: &[String]| {
+        lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    let begun = Instant::now();
+    let page = loop {
+        let page = server.scrape().await.unwrap();
+        let both = ended(&calls(&page, "ImportBulkRelationships")) + ended(&calls(&page, "CheckPermission"));
+        if both >= 30 || begun.elapsed() > Duration::from_secs(30) {
+            break page;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let filter = wire::RelationshipFilter { resource_type: "document".to_owned(), ..Default::default() };
+    assert_eq!(client.delete(filter).await.unwrap(), 0, "a part of an import was taken for all of it");
+    for (method, number) in [("ImportBulkRelationships", 20), ("CheckPermission", 10)] {
+        let lines = calls(&page, method);
+        assert_eq!(ended(&lines), number, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("CANCELLED")), "{lines:?}");
+    }
+}
+
+/// Connections that do not say what they want, or begin and stop, are ended; with TLS and without, and on the port of metrics.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_say_nothing_are_ended() {
     let pair = localhost().unwrap();
@@ -265,10 +330,12 @@ async fn connections_that_say_nothing_are_ended() {
         let server = Operated::start(flags).await.unwrap();
         let before = Held::of(&server);
         let mut silent = Vec::new();
-        for beginning in beginnings.iter().cycle().take(60) {
-            let mut stream = TcpStream::connect(&server.grpc).await.unwrap();
-            stream.write_all(beginning).await.unwrap();
-            silent.push((beginning, stream));
+        for address in [&server.grpc, &server.metrics] {
+            for beginning in beginnings.iter().cycle().take(60) {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.write_all(beginning).await.unwrap();
+                silent.push((beginning, stream));
+            }
         }
         if is_tls {
             let answer = ask_over_tls(&server.grpc, &pair.cert.pem(), "GET", "/healthz", &[], "").await.unwrap();
