@@ -128,6 +128,8 @@ struct World {
     server: Option<Operated>,
     bot: String,
     rita: String,
+    /// How long the log is kept, where it is not as long as by default.
+    log_window: Option<&'static str>,
 }
 
 impl World {
@@ -142,6 +144,7 @@ impl World {
             server: None,
             bot: String::new(),
             rita: String::new(),
+            log_window: None,
         };
         world.start().await;
         let (schema, template) = (world.home.write("schema.zed", SCHEMA), world.home.write("scale.yaml", TEMPLATE));
@@ -159,6 +162,7 @@ impl World {
         let url = self.receiver.url();
         let mut flags = vec!["--grant-webhook", &url, "--grant-webhook-secret-file", &self.secret];
         flags.push("--grant-webhook-allow-private-addresses");
+        flags.extend(self.log_window.into_iter().flat_map(|window| ["--log-window", window]));
         flags.extend(data_dir(self.data.as_ref()));
         self.server = Some(Operated::start_in(&[("SSL_CERT_FILE", &self.trusted)], &flags).await.unwrap());
     }
@@ -240,6 +244,26 @@ async fn what_becomes_of_grants_is_told_in_order_and_again_until_it_is_taken() {
     assert_eq!(world.server().metric("stonetown_grant_webhook_given_up_total").await.unwrap(), 0.0);
     let page = world.server().scrape().await.unwrap();
     assert!(!page.contains("of=test") && !page.contains("localhost"), "URLs are for nobody's dashboard");
+    world.end("TERM").await;
+}
+
+/// Who never takes a message holds back what follows for as long as the log is kept, and no longer.
+#[tokio::test]
+async fn a_message_as_old_as_the_log_is_given_up_and_the_next_one_told() {
+    let mut world = World::new().await;
+    world.end("TERM").await;
+    world.log_window = Some("3s");
+    world.start().await;
+    world.receiver.will_answer(std::iter::repeat_n(503, 1_000));
+    world.request("30m", "never taken").await;
+    let given_up = "stonetown_grant_webhook_given_up_total";
+    world.receiver.until("attempts", |receiver| receiver.told().len() >= 2).await;
+    assert_eq!(world.server().metric(given_up).await.unwrap(), 0.0, "not before its time");
+    world.server().until(given_up, |given_up| given_up >= 1.0).await.unwrap();
+    assert!(world.server().log().unwrap().contains("as old as the log is kept"), "{}", world.server().log().unwrap());
+    world.receiver.will_answer([]);
+    world.request("30m", "the next").await;
+    world.receiver.until("the next", |receiver| receiver.taken() == told(&[("requested", "the next")])).await;
     world.end("TERM").await;
 }
 

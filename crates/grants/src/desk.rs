@@ -356,7 +356,7 @@ impl Desk {
             && self.may_vote(grant, &grant.stage, &call.caller.name)?)
     }
 
-    /// Writes down what time has done: requests whose stage is over, access that has ended, and what need not be kept any
+    /// Writes down what time has done: requests whose stage is over, access that has begun or ended, and what need not be kept any
     /// longer is deleted. Access does not wait for it.
     ///
     /// # Errors
@@ -364,13 +364,15 @@ impl Desk {
     pub fn tick(&self) -> Result<u64, Error> {
         let mut written = 0;
         let now = self.system.now();
-        let due = |grant: &&Grant| grant.state_at(now) != grant.state;
+        let due = |grant: &&Grant| grant.state_at(now) != grant.state || grant.is_to_activate(now);
         let ids: Vec<String> = self.books.lock().open.values().filter(due).map(|grant| grant.id.clone()).collect();
         for id in ids {
             let change = self.system.change();
             let Some(grant) = self.books.lock().open.get(&id).cloned() else { continue };
-            let grant = shown(grant, self.system.now());
-            if grant.state.is_final() {
+            let now = self.system.now();
+            let activates = grant.is_to_activate(now);
+            let grant = Grant { activated: grant.activated || activates, ..shown(grant, now) };
+            if grant.state.is_final() || activates {
                 self.keep(change, &Caller::internal(), grant, now)?;
                 written += 1;
             }

@@ -95,6 +95,9 @@ pub struct Grant {
     pub votes: Vec<Vote>,
     /// From when the access holds.
     pub begins: Option<Moment>,
+    /// Whether it was written down that a start which lay ahead has come. Access does not wait for that.
+    #[serde(default)]
+    pub activated: bool,
     /// Until when.
     pub ends: Option<Moment>,
     /// The source of its relationships.
@@ -146,6 +149,13 @@ impl Grant {
         self.state_at(now) == State::Approved && self.begins.is_some_and(|begins| begins.0 <= now)
     }
 
+    /// Whether its start, which lay ahead when it was approved, has come by `now` and nobody has written that down.
+    #[must_use]
+    pub fn is_to_activate(&self, now: Timestamp) -> bool {
+        let lay_ahead = self.starts_at.is_some() && self.starts_at == self.begins;
+        lay_ahead && !self.activated && self.is_active(now)
+    }
+
     /// Whether a principal has voted in the stage that votes are awaited in.
     #[must_use]
     pub fn has_voted(&self, who: &str) -> bool {
@@ -158,8 +168,8 @@ impl Grant {
         self.emergency && self.begins.is_some() && self.review.is_none()
     }
 
-    /// What its last change was, in a word: `requested`, `voted` where more votes are awaited, `reviewed`, or the name of the
-    /// state that it came to.
+    /// What its last change was, in a word: `requested`, `voted` where more votes are awaited, `activated` where a start that lay
+    /// ahead has come, `reviewed`, or the name of the state that it came to.
     #[must_use]
     pub fn last_change(&self) -> &'static str {
         // What has ended and is reviewed was reviewed after its end.
@@ -168,6 +178,7 @@ impl Grant {
             State::Pending if self.version == 1 => "requested",
             State::Pending => "voted",
             _ if self.review.as_ref().is_some_and(is_last) => "reviewed",
+            State::Approved if self.activated => "activated",
             state => state.name(),
         }
     }

@@ -541,6 +541,45 @@ fn what_becomes_of_grants_is_followed_in_order_and_from_any_place() {
     assert!(followed(&world, world.authorizer().head()).is_empty());
 }
 
+/// What was approved to begin later is told of twice: when it is approved, and when it begins.
+#[test]
+fn that_a_grant_begins_by_the_passing_of_time_is_told_once() {
+    let world = with(&scale());
+    let begun = world.authorizer().head();
+    let ahead = |seconds| Some(world.now().checked_add(std::time::Duration::from_secs(seconds)).unwrap());
+    let ask_for = |starts_at| {
+        let grant = world.desk.request(&call("bot"), &Ask { starts_at, ..ask("a") }).unwrap();
+        world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap()
+    };
+    let (ahead_of_all, taken_back, at_once) = (ask_for(ahead(100)), ask_for(ahead(100)), ask_for(None));
+    world.desk.revoke(&call("sam"), &taken_back.id, "not needed").unwrap();
+    let told = |id: &str| -> Vec<_> {
+        let all = followed(&world, begun).into_iter().filter(|one| one.grant.id == id);
+        all.map(|one| (one.grant.last_change(), one.grant.state)).collect()
+    };
+    world.desk.tick().unwrap();
+    let approved = [("requested", State::Pending), ("approved", State::Approved)];
+    assert_eq!(told(&ahead_of_all.id), approved, "not yet");
+    wait(100);
+    for _ in 0..3 {
+        world.desk.tick().unwrap();
+    }
+    let activated = [&approved[..], &[("activated", State::Approved)]].concat();
+    assert_eq!(told(&ahead_of_all.id), activated);
+    assert!(world.may("a", "bot"), "and nothing else has changed");
+    wait(60);
+    world.desk.tick().unwrap();
+    assert_eq!(told(&ahead_of_all.id), [&activated[..], &[("expired", State::Expired)]].concat());
+    assert_eq!(told(&taken_back.id), [&approved[..], &[("revoked", State::Revoked)]].concat());
+    assert_eq!(told(&at_once.id), [&approved[..], &[("expired", State::Expired)]].concat());
+
+    // Nobody looked from its start to its end: that it is over is all there is to tell.
+    let unseen = ask_for(ahead(100));
+    wait(300);
+    world.desk.tick().unwrap();
+    assert_eq!(told(&unseen.id), [&approved[..], &[("expired", State::Expired)]].concat());
+}
+
 #[test]
 fn a_relation_that_demands_to_be_told_why_gets_the_reason_of_the_grant() {
     let world = with(&scale());

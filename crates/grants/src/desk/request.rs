@@ -171,6 +171,7 @@ impl Desk {
             stage_ends: None,
             votes: Vec::new(),
             begins: None,
+            activated: false,
             ends: None,
             source: rand::random_range(1..=u64::MAX),
             edges,
