@@ -44,6 +44,7 @@ pub mod watch;
 pub mod who_can;
 pub mod world;
 pub mod write;
+pub mod yaml;
 
 mod places;
 mod question;

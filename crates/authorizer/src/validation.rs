@@ -21,10 +21,7 @@ use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, RelationName, Relat
 pub use coverage::Coverage;
 
 use crate::check::CheckRequest;
-use crate::{Authorizer, Call, Effort, Error, Given, Options};
-
-/// Brackets that may be open at a time.
-const NESTING_MAX: usize = 1_000;
+use crate::{Authorizer, Call, Effort, Error, Given, Options, yaml};
 
 /// A validation file, read but not run.
 #[derive(Debug, Clone)]
@@ -150,11 +147,7 @@ impl ValidationPart {
         text: &str,
         schema_file: &dyn Fn(&str) -> Result<String, String>,
     ) -> Result<ValidationPart, ValidationError> {
-        if !nests_within(text, NESTING_MAX) {
-            return Err(ValidationError::Form(format!("more than {NESTING_MAX} brackets are open at a time")));
-        }
-        let document: Document =
-            serde_norway::from_str(text).map_err(|error| ValidationError::Form(error.to_string()))?;
+        let document: Document = yaml::parse(text).map_err(|error| ValidationError::Form(error.to_string()))?;
         let schema = match (document.schema, document.schema_file) {
             (Some(_), Some(_)) => {
                 return Err(ValidationError::Form("both `schema` and `schemaFile` are given".to_owned()));
@@ -374,19 +367,6 @@ fn describe(membership: &Membership) -> String {
             format!("the subject has the permission under conditions; missing: {}", missing.join(", "))
         }
     }
-}
-
-/// Whether no more brackets are open at any place. The parser of YAML needs time that grows with their square.
-fn nests_within(text: &str, max: usize) -> bool {
-    let mut open = 0_usize;
-    text.bytes().all(|byte| {
-        match byte {
-            b'[' | b'{' => open += 1,
-            b']' | b'}' => open = open.saturating_sub(1),
-            _ => {}
-        }
-        open <= max
-    })
 }
 
 /// Reads one relationship per line; empty lines and those that begin with `//` are skipped.

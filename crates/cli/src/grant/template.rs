@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stonetown_api::proto::stonetown::v1 as pb;
+use stonetown_authorizer::yaml;
 
 use super::duration;
 use crate::Outcome;
@@ -112,7 +113,7 @@ pub(super) async fn run(mut client: Client, command: Command, output: Output) ->
         Command::Put { file, reason } => {
             let text =
                 std::io::read_to_string(open(&file)?).with_context(|| format!("reading `{}`", file.display()))?;
-            let parsed: File = serde_norway::from_str(&text).with_context(|| format!("`{}`", file.display()))?;
+            let parsed: File = yaml::parse(&text).with_context(|| format!("`{}`", file.display()))?;
             let request = pb::PutTemplateRequest { template: Some(parsed.into_wire()?), reason };
             let made = grants.put_template(request).await?.into_inner().template.unwrap_or_default();
             let (name, version) = (made.name, made.version);

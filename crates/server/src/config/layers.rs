@@ -12,6 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use serde_norway::Value;
+use stonetown_authorizer::yaml;
 
 use super::Config;
 use super::spicedb::{environment, theirs};
@@ -110,7 +111,7 @@ impl ConfigFile {
 
 /// The values of a file, each tested by itself, so that what is wrong with one is said under its name.
 fn values(text: &str, known: &[Arg]) -> Result<BTreeMap<String, Vec<String>>, String> {
-    let document: Value = serde_norway::from_str(text).map_err(|error| error.to_string())?;
+    let document: Value = yaml::parse(text).map_err(|error| error.to_string())?;
     let entries = match document {
         Value::Null => return Ok(BTreeMap::new()),
         Value::Mapping(entries) => entries,

@@ -63,6 +63,14 @@ fn what_is_wrong_in_a_file_is_said_with_the_key_and_the_file() {
 }
 
 #[test]
+fn brackets_without_an_end_are_refused_soon() {
+    let begun = std::time::Instant::now();
+    let refused = parsed(&[], &format!("grpc-addr: {}", "[".repeat(200_000))).unwrap_err();
+    assert!(refused.contains("brackets are open"), "{refused}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let args = ["stonetown", "serve", "--config", "/nowhere/stonetown.yaml"].map(OsString::from);
     let error = parse(&command(), &args).unwrap_err().to_string();
