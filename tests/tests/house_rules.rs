@@ -160,6 +160,15 @@ fn has_test(source: &str, name: &str) -> bool {
     })
 }
 
+/// What is tested is what is released: arithmetic that overflows is found in tests, and would go on with another number elsewhere.
+#[test]
+fn arithmetic_is_checked_in_releases() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, release) = manifest.split_once("\n[profile.release]\n").unwrap();
+    let own = release.split("\n[").next().unwrap();
+    assert!(own.lines().any(|line| line == "overflow-checks = true"), "{own}");
+}
+
 #[test]
 fn lockfiles_name_no_registry() {
     for file in files(&root(), "json").into_iter().filter(|file| file.ends_with("package-lock.json")) {
