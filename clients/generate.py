@@ -23,7 +23,7 @@ PROTO = HERE.parent / "proto"
 PACKAGE = PROTO / "stonetown" / "v1"
 
 # Calls that change nothing begin with one of these words; they are the ones that are repeated.
-READS = re.compile(r"^(Check|Explain|Find|Get|List|What|Who)(?![a-z])")
+READS = re.compile(r"^(Check|Explain|Find|Get|List|Prove|Search|What|Who)(?![a-z])")
 # Repeated as well: the same again has the same effect.
 REPEATABLE = {("GrantService", "CompleteTask")}
 RETRY = {

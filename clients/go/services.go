@@ -14,6 +14,9 @@ type Services struct {
 	Admin v1.AdminServiceClient
 	// Attributes of objects: values that caveats trust, because no request and no relationship can give them.
 	Attributes v1.AttributesServiceClient
+	// The logs of decisions and of changes of a store: their records, and proofs that nobody has altered them. All calls take
+	// the power to read the audit of the store that they are in.
+	Audit v1.AuditServiceClient
 	// Who may do what, and why.
 	Decision v1.DecisionServiceClient
 	// Access just in time: what can be asked for, requests and votes, and what comes of them.
@@ -32,6 +35,7 @@ func servicesOn(connection grpc.ClientConnInterface) Services {
 	return Services{
 		Admin:         v1.NewAdminServiceClient(connection),
 		Attributes:    v1.NewAttributesServiceClient(connection),
+		Audit:         v1.NewAuditServiceClient(connection),
 		Decision:      v1.NewDecisionServiceClient(connection),
 		Grant:         v1.NewGrantServiceClient(connection),
 		Principal:     v1.NewPrincipalServiceClient(connection),
@@ -41,4 +45,4 @@ func servicesOn(connection grpc.ClientConnInterface) Services {
 }
 
 // Which calls are repeated when the server is away, and how: only those that may be.
-const serviceConfig = `{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.DecisionService","method":"Explain"},{"service":"stonetown.v1.DecisionService","method":"WhoCan"},{"service":"stonetown.v1.DecisionService","method":"WhatCan"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","method":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
+const serviceConfig = `{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.AuditService","method":"SearchRecords"},{"service":"stonetown.v1.AuditService","method":"GetCheckpoint"},{"service":"stonetown.v1.AuditService","method":"ProveRecord"},{"service":"stonetown.v1.AuditService","method":"ProveGrowth"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.DecisionService","method":"Explain"},{"service":"stonetown.v1.DecisionService","method":"WhoCan"},{"service":"stonetown.v1.DecisionService","method":"WhatCan"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","method":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`

@@ -199,3 +199,96 @@ async fn two_stores_with_equal_names_never_answer_for_each_other() {
         assert_eq!(seen.len(), WORKERS * ROUNDS / 2 + 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_of_a_store_is_its_own_for_who_may_read_it() {
+    let home = Home::new();
+    let data = home.path("data");
+    let server = Server::start(&binary().unwrap(), Store::RocksDb(&data), &[], &[]).await.unwrap();
+    let good = async |args: &[&str]| out(&home.at(&server, args).await);
+    let schema = home.write("schema.zed", "definition agent {} definition doc { relation viewer: agent }");
+    good(&["schema", "write", &schema]).await;
+    for store in ["shop", "blog"] {
+        good(&["store", "create", store, "--holder", "group:preshared"]).await;
+        good(&["--store", store, "schema", "write", &schema]).await;
+        good(&["--store", store, "relationship", "create", "doc:a", "viewer", &format!("agent:{store}")]).await;
+        good(&["--store", store, "permission", "check", "doc:a", "viewer", &format!("agent:{store}")]).await;
+    }
+    good(&["permission", "check", "doc:a", "viewer", "agent:default"]).await;
+    for (name, power) in [("ada", "auditor"), ("bob", "admin"), ("eve", "operator")] {
+        good(&["principal", "create", name, "--kind", "human"]).await;
+        let over = if power == "operator" { "server" } else { "store:shop" };
+        good(&["principal", "give", name, power, over]).await;
+    }
+    let tokens = [
+        good(&["credential", "issue", "ada"]).await,
+        good(&["credential", "issue", "bob"]).await,
+        good(&["credential", "issue", "eve"]).await,
+    ];
+    let [ada, bob, eve] = tokens.each_ref().map(|token| token.trim());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+
+    // Whose the records are, and who is asked: nobody has them for administering.
+    let subjects = async |token: &str, store: &str, log: &str| -> Result<BTreeSet<String>, String> {
+        let args = ["--token", token, "--store", store, "--json", "audit", "search", "--log", log];
+        let found = home.at(&server, &args).await;
+        if !found.status.success() {
+            return Err(err(&found));
+        }
+        let text = out(&found);
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != ':');
+        Ok(words.filter(|word| word.starts_with("agent:")).map(str::to_owned).collect())
+    };
+    let only = |subject: &str| Ok(BTreeSet::from([format!("agent:{subject}")]));
+    assert_eq!(subjects(ada, "shop", "decisions").await, only("shop"));
+    assert_eq!(subjects(ada, "shop", "changes").await, only("shop"));
+    assert_eq!(subjects(KEY, "blog", "decisions").await, only("blog"));
+    assert_eq!(subjects(KEY, "default", "decisions").await, only("default"));
+    for (token, store) in
+        [(ada, "blog"), (ada, "default"), (ada, "nothing"), (bob, "shop"), (eve, "shop"), (eve, "default")]
+    {
+        let refused = subjects(token, store, "decisions").await.unwrap_err();
+        assert!(refused.contains("may not read the audit logs"), "{store}: {refused}");
+    }
+
+    // What ada has in her hands proves what she was shown, and later that nothing of it was altered.
+    let as_ada = async |args: &[&str]| home.at(&server, &[&["--token", ada, "--store", "shop"], args].concat()).await;
+    let found = out(&as_ada(&["--json", "audit", "search", "--call", "check", "--limit", "1"]).await);
+    let index = found.split("\"index\":").nth(1).unwrap().split([',', '}']).next().unwrap();
+    let proof = out(&as_ada(&["audit", "prove", index]).await);
+    assert!(proof.starts_with("c2sp.org/tlog-proof@v1\n") && proof.contains("/stores/2/decisions\n"), "{proof}");
+    let checkpoint = home.path("checkpoint");
+    out(&as_ada(&["audit", "checkpoint", "--output", checkpoint.to_str().unwrap()]).await);
+    assert!(out(&as_ada(&["audit", "key"]).await).lines().all(|line| line.contains("/stores/2/")));
+    assert!(out(&as_ada(&["audit", "consistency", "1", "--log", "changes"]).await).contains("/stores/2/changes\n"));
+    assert!(err(&as_ada(&["audit", "prove", "1000000"]).await).contains("not signed for yet"));
+    assert!(err(&as_ada(&["audit", "consistency", "0"]).await).contains("a size from 1"));
+    assert!(out(&as_ada(&["audit", "export"]).await).lines().count() > 3);
+
+    // She cannot take herself out of it: that takes the store's operator as well.
+    let erase = ["audit", "erase", "--object", "agent:shop", "--reason", "asked"];
+    assert!(err(&as_ada(&erase).await).contains("may not operate the store"));
+    let erased = good(&[&["--store", "shop"], &erase[..]].concat()).await;
+    assert!(erased.contains("erased 1 field(s) of decisions and 1 of changes"), "{erased}");
+    // `agent:[erased]`.
+    assert_eq!(subjects(ada, "shop", "decisions").await, only(""));
+    assert_eq!(subjects(KEY, "blog", "decisions").await, only("blog"));
+
+    server.terminate().await.unwrap();
+    let data = data.to_str().unwrap();
+    let mut server = server;
+    while !server.has_ended().unwrap() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let verified = out(&home.run(&["audit", "verify", "--checkpoint", checkpoint.to_str().unwrap(), data]).await);
+    assert_eq!(verified.matches(": whole").count(), 6, "{verified}");
+    assert!(verified.contains("agrees with 1 given checkpoint"), "{verified}");
+    let shop = format!("{data}/audit/stores/2");
+    assert_eq!(out(&home.run(&["audit", "verify", &shop]).await).matches(": whole").count(), 2);
+    assert!(out(&home.run(&["audit", "search", "--data-dir", &shop]).await).contains("[erased]"));
+    // One store's logs that are gone are missed.
+    std::fs::remove_dir_all(&shop).unwrap();
+    let gone = home.run(&["audit", "verify", data]).await;
+    let text = String::from_utf8_lossy(&gone.stdout).into_owned();
+    assert!(!gone.status.success() && text.contains("stores/2/decisions` is gone"), "{text}");
+}

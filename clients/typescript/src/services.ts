@@ -5,7 +5,7 @@ import * as v1 from "./gen/v1.js";
 
 /** Which calls are repeated when the server is away, and how: only those that may be. */
 export const SERVICE_CONFIG =
-  '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.DecisionService","method":"Explain"},{"service":"stonetown.v1.DecisionService","method":"WhoCan"},{"service":"stonetown.v1.DecisionService","method":"WhatCan"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","method":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}';
+  '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.AttributesService","method":"List"},{"service":"stonetown.v1.AuditService","method":"SearchRecords"},{"service":"stonetown.v1.AuditService","method":"GetCheckpoint"},{"service":"stonetown.v1.AuditService","method":"ProveRecord"},{"service":"stonetown.v1.AuditService","method":"ProveGrowth"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"stonetown.v1.DecisionService","method":"Explain"},{"service":"stonetown.v1.DecisionService","method":"WhoCan"},{"service":"stonetown.v1.DecisionService","method":"WhatCan"},{"service":"stonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","method":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}';
 
 /** One property for each service of stonetown.v1. */
 export class Services {
@@ -17,6 +17,11 @@ export class Services {
    * Attributes of objects: values that caveats trust, because no request and no relationship can give them.
    */
   readonly attributes: Service<typeof v1.AttributesService>;
+  /**
+   * The logs of decisions and of changes of a store: their records, and proofs that nobody has altered them. All calls take
+   * the power to read the audit of the store that they are in.
+   */
+  readonly audit: Service<typeof v1.AuditService>;
   /**
    * Who may do what, and why.
    */
@@ -43,6 +48,7 @@ export class Services {
   constructor(calls: Calls) {
     this.admin = calls.service(v1.AdminService);
     this.attributes = calls.service(v1.AttributesService);
+    this.audit = calls.service(v1.AuditService);
     this.decision = calls.service(v1.DecisionService);
     this.grant = calls.service(v1.GrantService);
     this.principal = calls.service(v1.PrincipalService);

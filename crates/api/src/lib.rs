@@ -58,6 +58,7 @@ use crate::proto::authzed::api::v1::schema_service_server::SchemaServiceServer;
 use crate::proto::authzed::api::v1::watch_service_server::WatchServiceServer;
 use crate::proto::stonetown::v1::admin_service_server::AdminServiceServer;
 use crate::proto::stonetown::v1::attributes_service_server::AttributesServiceServer;
+use crate::proto::stonetown::v1::audit_service_server::AuditServiceServer;
 use crate::proto::stonetown::v1::decision_service_server::DecisionServiceServer;
 use crate::proto::stonetown::v1::grant_service_server::GrantServiceServer;
 use crate::proto::stonetown::v1::principal_service_server::PrincipalServiceServer;
@@ -92,6 +93,7 @@ pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
         .add_service(service!(ExperimentalServiceServer))
         .add_service(service!(AdminServiceServer))
         .add_service(service!(AttributesServiceServer))
+        .add_service(service!(AuditServiceServer))
         .add_service(service!(StonetownRelationshipsServer))
         .add_service(service!(DecisionServiceServer))
         .add_service(service!(GrantServiceServer))

@@ -4,6 +4,7 @@
 
 mod admin;
 mod attributes;
+mod audit;
 mod core;
 mod decision;
 mod grant;

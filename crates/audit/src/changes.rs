@@ -1,17 +1,22 @@
-//! The change log, derived from the transaction log: it follows that log from the last revision that it has itself. So a crash
-//! between a commit and its record loses nothing, and a commit needs not wait for the record.
+//! The change logs, derived from the transaction log: they follow that log from the last revision that they have all recorded. So a
+//! crash between a commit and its record loses nothing, and a commit needs not wait for the record.
 
+mod position;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stonetown_storage::{
     Change as EdgeChange, Datastore, Edge, Effect, LogPiece, Snapshot, SnapshotError, StorageError, Table, read,
 };
-use stonetown_tuple::{Revision, Source, Timestamp};
+use stonetown_tuple::{Revision, Source, StoreId, Timestamp};
 
-use crate::log::{Found, Log, LogError};
+use crate::layout::log_of;
+use crate::log::LogError;
 use crate::merkle::sha256;
 use crate::record::{Body, Change, Gap};
+use crate::recorder::shelf::Shelf;
 
 /// The reason of a gap when the datastore is older than its log of changes: it was restored from a copy.
 pub(crate) const HISTORY_WENT_BACK: &str = "history_went_back";
@@ -32,6 +37,14 @@ pub(crate) enum ChangesError {
     Storage(#[from] StorageError),
 }
 
+/// Transactions that the logs lack.
+struct Missing {
+    reason: &'static str,
+    from: Revision,
+    until: Revision,
+    count: u64,
+}
+
 /// What came of recording a transaction.
 enum Recorded {
     Whole,
@@ -43,18 +56,33 @@ enum Recorded {
     },
 }
 
-/// The change log and how far it has come.
+/// The change logs and how far they have come: that of each store has the transactions of the store.
 pub(crate) struct Changes {
-    pub(crate) log: Log,
+    logs: Shelf,
     datastore: Arc<dyn Datastore>,
     position: Revision,
     /// The position that is not only in memory.
     written: Revision,
+    /// Where the position is kept up to which all logs are synced, and what is there.
+    file: PathBuf,
+    kept: Revision,
 }
 
 impl Changes {
-    pub(crate) fn new(log: Log, datastore: Arc<dyn Datastore>, found: &Found) -> Changes {
-        Changes { log, datastore, position: found.position, written: found.position }
+    /// Goes on where the process before ended; `main` is the last revision that the default store's log has.
+    ///
+    /// # Errors
+    /// When the position cannot be read.
+    pub(crate) fn new(
+        logs: Shelf,
+        datastore: Arc<dyn Datastore>,
+        file: PathBuf,
+        main: Revision,
+    ) -> Result<Changes, LogError> {
+        // Data of a version with one log for all stores has no such file.
+        let kept = position::read(&file, datastore.instance())?;
+        let position = kept.unwrap_or(main);
+        Ok(Changes { logs, datastore, position, written: position, file, kept: kept.unwrap_or_default() })
     }
 
     /// The last revision whose record is not only in memory.
@@ -62,50 +90,86 @@ impl Changes {
         self.written
     }
 
-    /// Records what has been committed since, until about `patience` is over. What fails, and what is left, is tried at the next
-    /// call.
-    pub(crate) fn follow(&mut self, patience: Duration) -> Result<(), ChangesError> {
-        let followed = self.follow_to_head(patience);
-        if followed.is_err() {
-            self.position = self.written;
-        }
-        followed
+    /// Its logs.
+    pub(crate) fn logs(&mut self) -> &mut Shelf {
+        &mut self.logs
     }
 
-    fn follow_to_head(&mut self, patience: Duration) -> Result<(), ChangesError> {
+    /// Records what has been committed since, until about `patience` is over; returns how many records. What fails, and what is
+    /// left, is tried at the next call.
+    pub(crate) fn follow(&mut self, patience: Duration) -> (u64, Result<(), ChangesError>) {
+        let mut count = 0;
+        let followed = self.follow_to_head(patience, &mut count);
+        if followed.is_err() {
+            self.position = self.written;
+            // What could not be written is no longer in memory either.
+            self.logs.each().for_each(|(_, kept)| kept.position = kept.written);
+        }
+        (count, followed)
+    }
+
+    fn follow_to_head(&mut self, patience: Duration, count: &mut u64) -> Result<(), ChangesError> {
         let begun = Instant::now();
         let head = self.datastore.head();
         if self.position > head {
-            self.gap(HISTORY_WENT_BACK, head, self.position, 0)?;
+            self.gap(&Missing { reason: HISTORY_WENT_BACK, from: head, until: self.position, count: 0 })?;
             self.position = head;
         }
+        let mut unwritten = 0;
         while self.position < self.datastore.head() && begun.elapsed() < patience {
             let revision = self.position.next();
-            match self.record(revision)? {
+            let before = *count;
+            match self.record(revision, count)? {
                 Recorded::Whole => self.position = revision,
                 Recorded::NotYet => break,
                 Recorded::Cut { floor } => {
-                    self.gap(LOG_CUT, revision, floor, floor.0 - self.position.0)?;
+                    let count = floor.0 - self.position.0;
+                    self.gap(&Missing { reason: LOG_CUT, from: revision, until: floor, count })?;
                     self.position = floor;
                 }
             }
-            if self.log.unwritten() >= RECORDS_AT_ONCE {
-                self.log.write()?;
-                self.written = self.position;
+            unwritten += *count - before;
+            if unwritten >= RECORDS_AT_ONCE {
+                self.write()?;
+                unwritten = 0;
             }
         }
-        self.log.write()?;
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), ChangesError> {
+        for (_, kept) in self.logs.each() {
+            kept.log.write()?;
+            kept.written = kept.position;
+        }
         self.written = self.position;
         Ok(())
     }
 
-    fn gap(&mut self, reason: &str, from: Revision, until: Revision, count: u64) -> Result<(), LogError> {
+    /// Says in each log that lacks them which transactions are missing.
+    fn gap(&mut self, missing: &Missing) -> Result<(), LogError> {
+        let Missing { reason, from, until, count } = *missing;
         tracing::warn!(reason, %from, %until, "the log of changes has a gap");
-        self.log.add(&Body::Gap(Gap { time: Timestamp::now(), reason, count, from: from.0, until: until.0 }))
+        for of in self.logs.stores()? {
+            let kept = self.logs.get(of)?;
+            let went_back = reason == HISTORY_WENT_BACK;
+            let lacks = if went_back { kept.position > from } else { kept.position < until };
+            if lacks || of == StoreId::DEFAULT {
+                kept.log.add(&Body::Gap(Gap {
+                    time: Timestamp::now(),
+                    reason,
+                    count,
+                    from: from.0,
+                    until: until.0,
+                }))?;
+                kept.position = if went_back { from } else { until };
+            }
+        }
+        Ok(())
     }
 
     /// Records a transaction, a bounded piece of it at a time.
-    fn record(&mut self, revision: Revision) -> Result<Recorded, ChangesError> {
+    fn record(&mut self, revision: Revision, records: &mut u64) -> Result<Recorded, ChangesError> {
         let (mut part, mut count) = (0, 0);
         for number in 0.. {
             let piece = match self.datastore.log_piece(revision, number) {
@@ -114,29 +178,41 @@ impl Changes {
                 Err(SnapshotError::Expired { floor, .. }) => return Ok(Recorded::Cut { floor }),
                 Err(SnapshotError::Storage(error)) => return Err(error.into()),
             };
-            self.record_piece(&piece, &mut part, &mut count)?;
+            let of = log_of(piece.store);
+            // Its log can be ahead of where a process before came to say that all are.
+            if self.logs.get(of)?.position < revision {
+                *records += self.record_piece(of, &piece, &mut part, &mut count)?;
+            }
             if piece.last {
                 break;
             }
             // Its first parts are there twice, should the rest fail: those that end in one that is the last count.
-            self.log.write()?;
+            self.logs.get(of)?.log.write()?;
         }
         Ok(Recorded::Whole)
     }
 
-    fn record_piece(&mut self, piece: &LogPiece, part: &mut u64, count: &mut u64) -> Result<(), ChangesError> {
+    fn record_piece(
+        &mut self,
+        of: StoreId,
+        piece: &LogPiece,
+        part: &mut u64,
+        count: &mut u64,
+    ) -> Result<u64, ChangesError> {
         let snapshot = self.snapshot(piece)?;
         let schema = match snapshot.schema()? {
             Some(schema) if piece.schema_changed && schema.revision == piece.revision => Some(sha256(&schema.bytes)),
             _ => None,
         };
+        let kept = self.logs.get(of)?;
+        let mut records = 0;
         let mut chunks = piece.changes.chunks(UPDATES_MAX).peekable();
         loop {
             let chunk = chunks.next().unwrap_or_default();
             let texts = chunk.iter().map(|change| text(&*snapshot, change)).collect::<Result<Vec<_>, _>>()?;
             *count += chunk.len() as u64;
             let is_end = chunks.peek().is_none();
-            self.log.add(&Body::Change(Change {
+            kept.log.add(&Body::Change(Change {
                 time: piece.provenance.time,
                 revision: piece.revision,
                 store: piece.store,
@@ -149,10 +225,42 @@ impl Changes {
                 updates: texts.iter().map(String::as_str).collect(),
             }))?;
             *part += 1;
+            records += 1;
             if is_end {
-                return Ok(());
+                if piece.last {
+                    kept.position = piece.revision;
+                }
+                return Ok(records);
             }
         }
+    }
+
+    /// Syncs and signs what is written, and keeps how far that goes.
+    ///
+    /// # Errors
+    /// When a log, or the position, cannot be synced.
+    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+        let until = self.written;
+        for (_, kept) in self.logs.each() {
+            kept.log.publish()?;
+        }
+        if self.kept != until {
+            position::write(&self.file, self.datastore.instance(), until)?;
+            self.kept = until;
+        }
+        Ok(())
+    }
+
+    /// Adds a record of something else to the log of a store, synced and signed for when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub(crate) fn add_now(&mut self, of: StoreId, body: &Body<'_>) -> Result<(), LogError> {
+        let kept = self.logs.get(of)?;
+        kept.log.add(body)?;
+        kept.log.publish()?;
+        kept.written = kept.position;
+        Ok(())
     }
 
     /// A snapshot that knows the names in a piece: that of its own revision, or the oldest there is. Names stay for as long as

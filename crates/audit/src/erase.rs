@@ -8,13 +8,14 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use stonetown_tuple::Timestamp;
+use stonetown_tuple::{StoreId, Timestamp};
 
 use crate::keys::Keys;
+use crate::layout::{CHANGES, DECISIONS, store_folder};
 use crate::log::{Log, LogError, Setup};
 use crate::reader::{LogReader, ReadError};
 use crate::record::{Body, Entry, Erased};
-use crate::recorder::{CHANGES, DECISIONS, lock_idle};
+use crate::recorder::lock_idle;
 use crate::sealed::{self, Field};
 use crate::search::{is_object, parts_of_update};
 use crate::segment::{self, Frame, Next, SegmentReader};
@@ -123,22 +124,34 @@ impl Erasure {
     }
 }
 
-/// Erases from the logs in a folder that no server writes. The keys are those of the server.
+/// Erases from the logs of a store, in a folder of logs that no server writes. The keys are those of the server.
 ///
 /// # Errors
 /// See [`EraseError`].
 pub fn erase_offline(
     folder: &Path,
+    store: StoreId,
     keys: &Keys,
     erasure: &Erasure,
     actor: &str,
     why: &str,
 ) -> Result<Fields, EraseError> {
     let _alone = lock_idle(folder)?;
-    erase_recorded(folder, erasure, |fields| {
-        let directory = folder.join(CHANGES);
-        let origin = LogReader::open(&directory)?.origin().to_owned();
-        let (mut log, found) = Log::open(Setup::new(directory, origin), keys)?;
+    let own = store_folder(folder, store);
+    erase_recorded(&own, erasure, |fields| {
+        let directory = own.join(CHANGES);
+        let origin = match LogReader::open(&directory) {
+            Ok(log) => log.origin().to_owned(),
+            Err(ReadError::NoLog(_)) => {
+                let decisions = LogReader::open(&own.join(DECISIONS))?;
+                format!("{}{CHANGES}", decisions.origin().trim_end_matches(DECISIONS))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (mut log, mut found) = Log::open(Setup::new(directory, origin), keys)?;
+        if found.position.is_none() {
+            found.position = Some(log.earlier_position()?);
+        }
         log.add_start("", "stonetown audit erase", &found)?;
         log.add(&entry(fields, actor, why))?;
         log.add(&Body::Stop(Timestamp::now()))?;
@@ -147,7 +160,7 @@ pub fn erase_offline(
     })
 }
 
-/// Erases from both logs of a folder, after `record` has made the record of that last. What is recorded meanwhile is left alone.
+/// Erases from both logs of a store's folder, after `record` has made the record of that last. What is recorded meanwhile is left alone.
 pub(crate) fn erase_recorded(
     folder: &Path,
     erasure: &Erasure,
@@ -175,7 +188,12 @@ pub(crate) fn entry<'a>(fields: Fields, actor: &'a str, why: &'a str) -> Body<'a
 /// How many fields of a log are chosen, and before which record they are.
 fn count(directory: &Path, erasure: &Erasure) -> Result<(u64, u64), ReadError> {
     let (mut count, mut until) = (0, 0);
-    for first in LogReader::open(directory)?.segments() {
+    let log = match LogReader::open(directory) {
+        // A store that was only asked about has no changes.
+        Err(ReadError::NoLog(_)) => return Ok((0, 0)),
+        log => log?,
+    };
+    for first in log.segments() {
         until = each_chosen(directory, *first, u64::MAX, erasure, &mut |_, _, _, chosen| {
             count += chosen.iter().filter(|chosen| **chosen).count() as u64;
             Ok(())
@@ -187,6 +205,9 @@ fn count(directory: &Path, erasure: &Erasure) -> Result<(u64, u64), ReadError> {
 /// Erases in the records before `until`, and makes the indexes anew that knew of it. Returns how many fields are gone.
 fn erase(directory: &Path, erasure: &Erasure, until: u64) -> Result<u64, ReadError> {
     let mut erased = 0;
+    if until == 0 {
+        return Ok(0);
+    }
     for first in LogReader::open(directory)?.segments().iter().filter(|first| **first < until) {
         let path = segment::path(directory, *first);
         let io = |source| ReadError::Io { path: path.clone(), source };

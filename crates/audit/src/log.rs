@@ -53,6 +53,9 @@ pub enum LogError {
         /// What is wrong.
         why: String,
     },
+    /// It could not be opened a moment ago.
+    #[error("`{}` could not be opened a moment ago", .0.display())]
+    Shut(PathBuf),
     /// A record too long for its log, or no random numbers for its salts.
     #[error("a record cannot be written")]
     Unwritable,
@@ -90,7 +93,8 @@ pub(crate) struct Setup {
 pub(crate) struct Log {
     setup: Setup,
     key: Arc<SigningKey>,
-    sink: Box<dyn Sink>,
+    /// The file of the last segment, unless the log rests.
+    sink: Option<Box<dyn Sink>>,
     /// The index of the last segment's first record.
     first: u64,
     /// The tree over everything, what is still in the buffer as well.
@@ -119,8 +123,8 @@ pub(crate) struct Found {
     pub(crate) clean: bool,
     /// Bytes of a torn record that were cut off.
     pub(crate) bytes_cut: u64,
-    /// The last revision that is recorded whole.
-    pub(crate) position: Revision,
+    /// The last revision that the last segment says is recorded whole.
+    pub(crate) position: Option<Revision>,
     /// Records that it had.
     pub(crate) size: u64,
     /// Records that the process before had only in its queue.
@@ -154,19 +158,13 @@ impl Log {
                 return Err(missing(&directory, published, 0));
             }
             let log = Log::begin(setup, keys.signing(), &keys.signing().public(), Frontier::default())?;
-            return Ok((log, Found { clean: true, bytes_cut: 0, position: Revision(0), size: 0, recovered: 0 }));
+            let found = Found { clean: true, bytes_cut: 0, position: Some(Revision(0)), size: 0, recovered: 0 };
+            return Ok((log, found));
         };
         let path = segment::path(&directory, *last);
         let replayed = replay(&path, &setup.origin)?;
         if replayed.frontier.size() < published {
             return Err(missing(&directory, published, replayed.frontier.size()));
-        }
-        let mut position = replayed.position;
-        for first in segments.iter().rev().skip(1) {
-            if position.is_some() {
-                break;
-            }
-            position = replay(&segment::path(&directory, *first), &setup.origin)?.position;
         }
         let file = File::options().write(true).open(&path).map_err(setup.io(&path))?;
         let length = file.metadata().map_err(setup.io(&path))?.len();
@@ -176,12 +174,12 @@ impl Log {
         let found = Found {
             clean: replayed.clean && length == replayed.length,
             bytes_cut: length - replayed.length,
-            position: position.unwrap_or_default(),
+            position: replayed.position,
             size: replayed.frontier.size(),
             recovered: 0,
         };
         let mut log = Log {
-            sink: (setup.sink)(file),
+            sink: Some((setup.sink)(file)),
             key: Arc::clone(keys.signing()),
             first: *last,
             written: (replayed.frontier.clone(), replayed.length),
@@ -206,7 +204,7 @@ impl Log {
     fn begin(setup: Setup, key: &Arc<SigningKey>, in_force: &PublicKey, frontier: Frontier) -> Result<Log, LogError> {
         let (sink, length) = make_segment(&setup, in_force, &frontier)?;
         Ok(Log {
-            sink,
+            sink: Some(sink),
             key: Arc::clone(key),
             first: frontier.size(),
             written: (frontier.clone(), length),
@@ -244,6 +242,41 @@ impl Log {
         self.add(&Body::KeyChange(KeyChange { time: Timestamp::now(), old: *old, new, endorsement }))
     }
 
+    /// The last revision that is recorded whole, as the segments before the last one say.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] when one of them cannot be read.
+    pub(crate) fn earlier_position(&self) -> Result<Revision, LogError> {
+        let directory = &self.setup.directory;
+        let segments = segment::list(directory).map_err(self.setup.io(directory))?;
+        for first in segments.iter().rev().skip(1) {
+            if let Some(position) = replay(&segment::path(directory, *first), &self.setup.origin)?.position {
+                return Ok(position);
+            }
+        }
+        Ok(Revision(0))
+    }
+
+    /// Gives the file back to the system, after syncing, until it is needed again.
+    ///
+    /// # Errors
+    /// As [`Log::publish`].
+    pub(crate) fn rest(&mut self) -> Result<(), LogError> {
+        self.publish()?;
+        self.sink = None;
+        Ok(())
+    }
+
+    /// Whether everything is signed for in the file with the newest checkpoint.
+    pub(crate) fn is_published(&self) -> bool {
+        self.published == self.frontier.size()
+    }
+
+    /// Whether it has a file open.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.sink.is_some()
+    }
+
     /// The log's name.
     pub(crate) fn origin(&self) -> &str {
         &self.setup.origin
@@ -277,7 +310,7 @@ impl Log {
         self.make_room()?;
         let mut draft = std::mem::take(&mut self.draft);
         draft.set(body);
-        let added = self.append(&draft.bytes);
+        let added = self.append(&draft.bytes, 0);
         self.draft = draft;
         added
     }
@@ -292,7 +325,7 @@ impl Log {
             key: self.key.public(),
             clean: found.clean,
             bytes_cut: found.bytes_cut,
-            position: found.position,
+            position: found.position.unwrap_or_default(),
             recovered: found.recovered,
         }))?;
         Ok(index)
@@ -306,12 +339,12 @@ impl Log {
         if self.frontier.size() == self.first + (1 << self.setup.bits) { self.roll() } else { Ok(()) }
     }
 
-    /// Appends a draft, in memory, to a log that has room.
+    /// Appends a draft, in memory, to a log that has room; `start` is the record of the start of the process that decided.
     ///
     /// # Errors
     /// When there are no random numbers for its salts.
-    pub(crate) fn append(&mut self, draft: &[u8]) -> Result<(), LogError> {
-        record::settle(draft, self.frontier.size(), &mut self.entry, &mut self.beside, &mut self.salts)
+    pub(crate) fn append(&mut self, draft: &[u8], start: u64) -> Result<(), LogError> {
+        record::settle(draft, self.frontier.size(), start, &mut self.entry, &mut self.beside, &mut self.salts)
             .ok_or(LogError::Unwritable)?;
         let leaf = leaf_hash(&self.entry);
         segment::put_record(&mut self.buffer, &self.entry, &self.beside, &leaf);
@@ -322,7 +355,7 @@ impl Log {
     fn roll(&mut self) -> Result<(), LogError> {
         self.sync()?;
         let (sink, length) = make_segment(&self.setup, &self.key.public(), &self.frontier)?;
-        self.sink = sink;
+        self.sink = Some(sink);
         self.first = self.frontier.size();
         self.written = (self.frontier.clone(), length);
         Ok(())
@@ -337,13 +370,16 @@ impl Log {
             return Ok(());
         }
         let length = self.written.1;
-        let written =
-            if self.broken { Err(io::Error::other(BROKEN)) } else { self.sink.write_at(&self.buffer, length) };
+        let written = if self.broken {
+            Err(io::Error::other(BROKEN))
+        } else {
+            awake(&mut self.sink, &self.setup, self.first).and_then(|sink| sink.write_at(&self.buffer, length))
+        };
         if let Err(source) = written {
             self.buffer.clear();
             self.frontier = self.written.0.clone();
             // Should this fail as well: what is written next begins at the same place.
-            let _tidied_at_next_start = self.sink.cut(length);
+            let _tidied_at_next_start = self.sink.as_mut().map(|sink| sink.cut(length));
             return Err(LogError::Io { path: self.segment_path(), source });
         }
         self.written = (self.frontier.clone(), length + self.buffer.len() as u64);
@@ -363,7 +399,8 @@ impl Log {
             if self.broken {
                 return Err(io(io::Error::other(BROKEN)));
             }
-            self.sink.sync().map_err(|error| {
+            let sink = awake(&mut self.sink, &self.setup, self.first).map_err(io)?;
+            sink.sync().map_err(|error| {
                 self.broken = true;
                 io(error)
             })?;
@@ -372,8 +409,9 @@ impl Log {
         if self.checkpointed < size {
             let frame = segment::checkpoint_frame(&self.checkpoint().sign(&self.key));
             let length = self.written.1;
-            if let Err(source) = self.sink.write_at(&frame, length) {
-                let _tidied_at_next_start = self.sink.cut(length);
+            let sink = awake(&mut self.sink, &self.setup, self.first).map_err(io)?;
+            if let Err(source) = sink.write_at(&frame, length) {
+                let _tidied_at_next_start = sink.cut(length);
                 return Err(io(source));
             }
             self.written.1 += frame.len() as u64;
@@ -410,6 +448,17 @@ impl Log {
     fn segment_path(&self) -> PathBuf {
         segment::path(&self.setup.directory, self.first)
     }
+}
+
+/// The file of a log's last segment, opened again where the log rests.
+fn awake<'s>(sink: &'s mut Option<Box<dyn Sink>>, setup: &Setup, first: u64) -> io::Result<&'s mut Box<dyn Sink>> {
+    Ok(match sink {
+        Some(sink) => sink,
+        resting => {
+            let file = File::options().write(true).open(segment::path(&setup.directory, first))?;
+            resting.insert((setup.sink)(file))
+        }
+    })
 }
 
 fn make_segment(setup: &Setup, in_force: &PublicKey, frontier: &Frontier) -> Result<(Box<dyn Sink>, u64), LogError> {

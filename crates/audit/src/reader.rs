@@ -56,7 +56,9 @@ pub struct RawRecord<'a> {
     pub record: Entry<'a>,
     /// The bytes that the tree commits to.
     pub entry: &'a [u8],
-    /// Their hash.
+    /// What lies beside them: the personal fields.
+    pub beside: &'a [u8],
+    /// The hash of the entry.
     pub leaf: Hash,
 }
 
@@ -161,7 +163,7 @@ impl LogReader {
                     if index >= from {
                         let record = Entry::read(entry, beside).filter(|record| record.index == index);
                         let record = record.ok_or_else(|| ReadError::Damaged(path.clone()))?;
-                        if visit(&RawRecord { record, entry, leaf }).is_break() {
+                        if visit(&RawRecord { record, entry, beside, leaf }).is_break() {
                             return Ok(ControlFlow::Break(()));
                         }
                     }
@@ -191,7 +193,7 @@ impl LogReader {
             if index == wanted {
                 let record = Entry::read(entry, beside).filter(|record| record.index == wanted);
                 let record = record.ok_or_else(|| ReadError::Damaged(path.clone()))?;
-                visit(&RawRecord { record, entry, leaf });
+                visit(&RawRecord { record, entry, beside, leaf });
                 return Ok(());
             }
             index += 1;

@@ -42,7 +42,7 @@ pub enum Outcome {
 pub struct Decision<'a> {
     /// The clock of the call.
     pub time: Timestamp,
-    /// The record of the start of the process that decided: it names node and build.
+    /// The record of the start of the process that decided: it names node and build. Filled in where the record gets its place.
     pub start: u64,
     /// Which call, such as `check`.
     pub call: &'a str,
@@ -194,6 +194,8 @@ pub enum Body<'a> {
     Pruned(Timestamp, u64),
     /// Personal fields are about to be erased.
     Erased(Erased<'a>),
+    /// In a log of the default store: the log of this kind of another store begins.
+    Begun(Timestamp, StoreId),
 }
 
 /// An entry with its personal fields.
@@ -215,6 +217,7 @@ const GAP: u8 = 5;
 const KEY_CHANGE: u8 = 6;
 const PRUNED: u8 = 7;
 const ERASED: u8 = 8;
+const BEGUN: u8 = 9;
 
 /// A record that has no place in the log yet: its public part and its personal fields in clear, as they wait in the queue.
 #[derive(Debug, Default)]
@@ -266,6 +269,10 @@ impl Draft {
                 self.begin(PRUNED, *time);
                 put_number(&mut self.bytes, *before);
             }
+            Body::Begun(time, store) => {
+                self.begin(BEGUN, *time);
+                put_number(&mut self.bytes, u64::from(store.0));
+            }
             Body::Erased(erased) => {
                 self.begin(ERASED, erased.time);
                 [erased.decisions, erased.changes].into_iter().for_each(|number| put_number(&mut self.bytes, number));
@@ -283,7 +290,6 @@ impl Draft {
     fn decision(&mut self, decision: &Decision<'_>) {
         self.begin(DECISION, decision.time);
         let bytes = &mut self.bytes;
-        put_number(bytes, decision.start);
         bytes.push(decision.outcome as u8);
         put_text(bytes, decision.call);
         put_text(bytes, decision.reason);
@@ -342,11 +348,29 @@ impl<'a> Iterator for DraftFields<'a> {
     }
 }
 
-/// Makes a draft the entry at `index`, with what lies beside it. `None` when it is too long, or the system gives no random
-/// numbers.
+/// What the head of a draft begins with: its kind and its time.
+const DRAFT_HEAD_BYTES: usize = 1 + 8;
+
+/// When a draft was made, in microseconds since 1970.
+pub(crate) fn micros_of_draft(draft: &[u8]) -> Option<i64> {
+    Reader(draft.get(4 + 1..)?).u64().map(u64::cast_signed)
+}
+
+/// The store of a draft, if it is a decision.
+pub(crate) fn store_of_draft(draft: &[u8]) -> Option<StoreId> {
+    let head = draft.get(4..)?;
+    let mut reader = Reader(head.get(DRAFT_HEAD_BYTES..).filter(|_| head.first() == Some(&DECISION))?);
+    let _outcome = reader.byte()?;
+    let (_call, _reason) = (reader.text()?, reader.text()?);
+    u32::try_from(reader.number()?).ok().map(StoreId)
+}
+
+/// Makes a draft the entry at `index`, with what lies beside it; a decision is one of the process that began with record `start`.
+/// `None` when it is too long, or the system gives no random numbers.
 pub(crate) fn settle(
     draft: &[u8],
     index: u64,
+    start: u64,
     entry: &mut Vec<u8>,
     beside: &mut Vec<u8>,
     salts: &mut Salts,
@@ -358,7 +382,12 @@ pub(crate) fn settle(
     let head = draft.take(head)?;
     entry.push(VERSION);
     entry.extend_from_slice(&index.to_be_bytes());
-    entry.extend_from_slice(head);
+    let (common, rest) = head.split_at_checked(DRAFT_HEAD_BYTES)?;
+    entry.extend_from_slice(common);
+    if common.first() == Some(&DECISION) {
+        put_number(entry, start);
+    }
+    entry.extend_from_slice(rest);
     sealed::seal(entry, beside, DraftFields(draft), salts)?;
     (entry.len() <= ENTRY_BYTES_MAX).then_some(())
 }
@@ -404,7 +433,7 @@ impl<'a> Entry<'a> {
             Body::Gap(gap) => gap.time,
             Body::KeyChange(change) => change.time,
             Body::Erased(erased) => erased.time,
-            Body::Stop(time) | Body::Pruned(time, _) => *time,
+            Body::Stop(time) | Body::Pruned(time, _) | Body::Begun(time, _) => *time,
         }
     }
 }
@@ -449,6 +478,7 @@ fn read_head<'a>(kind: u8, time: Timestamp, reader: &mut Reader<'a>) -> Option<B
             endorsement: if read_flag(reader)? { Some(reader.array()?) } else { None },
         }),
         PRUNED => Body::Pruned(time, reader.number()?),
+        BEGUN => Body::Begun(time, StoreId(u32::try_from(reader.number()?).ok()?)),
         ERASED => {
             Body::Erased(Erased { time, decisions: reader.number()?, changes: reader.number()?, actor: "", why: "" })
         }

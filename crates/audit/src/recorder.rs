@@ -8,11 +8,13 @@
 mod indexer;
 mod mapped;
 mod queue;
+pub(crate) mod shelf;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,23 +30,21 @@ use stonetown_tuple::{CaveatContext, InstanceId, Revision, StoreId, Timestamp};
 use crate::changes::Changes;
 use crate::erase::{self, EraseError, Erasure, Fields};
 use crate::keys::Keys;
-use crate::log::{Found, Log, LogError, Setup};
+use crate::layout::{CHANGES, DECISIONS, LOGS_MAX, log_directory, log_of, store_folder};
+use crate::log::{Log, LogError, Setup};
 use crate::reader::{LogReader, ReadError};
 use crate::record::{Body, Decision, Draft, Outcome};
 use crate::strict::Strict;
 use indexer::Indexer;
-use mapped::{Half, Mapped, Omitted, Tally};
+use mapped::{Half, Mapped, Omitted, Table, Tally};
 use queue::{Batch, Queue};
+use shelf::{Maker, Shelf};
 use worker::Worker;
 
-/// The folder of the logs in a data directory.
-pub const FOLDER: &str = "audit";
-/// The log of decisions in that folder, and at the end of its name.
-pub const DECISIONS: &str = "decisions";
-/// What waits to be written to the log of decisions, in that folder. Whoever has it locked writes the logs.
+/// What waits to be written to the logs of decisions, in the folder of the logs. Whoever has it locked writes the logs.
 const QUEUE: &str = "queue";
-/// The log of changes in that folder, and at the end of its name.
-pub const CHANGES: &str = "changes";
+/// Up to where the logs of changes are whole, in that folder.
+const POSITION: &str = "position";
 
 /// Refused log-ins of one second that are recorded one by one.
 const LOG_INS_PER_SECOND: u32 = 10;
@@ -79,7 +79,7 @@ pub struct Options {
     pub strict_wait_max: Duration,
     /// Bytes that may wait to be written.
     pub queue_bytes_max: usize,
-    /// Bytes that the log of decisions may have on disk; beyond, its oldest segments go. 0 for no bound.
+    /// Bytes that the log of decisions of each store may have on disk; beyond, its oldest segments go. 0 for no bound.
     pub decisions_bytes_max: u64,
 }
 
@@ -128,9 +128,9 @@ pub enum Unrecorded {
 /// What happened so far, for metrics.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Records written to the log of decisions.
+    /// Records written to logs of decisions.
     pub decisions: AtomicU64,
-    /// Records written to the log of changes.
+    /// Records written to logs of changes.
     pub changes: AtomicU64,
     /// Decisions that were lost; the log says so in a gap.
     pub lost: AtomicU64,
@@ -142,15 +142,15 @@ pub struct Counters {
     pub strict_waiting: AtomicU64,
     /// Strict calls that were refused because their record could not be synced.
     pub refused: AtomicU64,
-    /// Syncs of the log of decisions.
+    /// Syncs of logs of decisions.
     pub syncs: AtomicU64,
     /// Microseconds that they took together.
     pub sync_micros: AtomicU64,
-    /// 1 while the logs cannot be written.
+    /// 1 while a log cannot be written.
     pub failing: AtomicU64,
-    /// Decisions in the log that are not synced.
+    /// Decisions in logs that are not synced.
     pub unsynced: AtomicU64,
-    /// The last revision in the log of changes.
+    /// The last revision in the logs of changes.
     pub position: AtomicU64,
 }
 
@@ -158,8 +158,6 @@ pub struct Counters {
 pub struct Recorder {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// The record of this process's start in the log of decisions.
-    start: u64,
     strict: Strict,
     strict_wait_max: Duration,
     masked: Vec<String>,
@@ -180,6 +178,8 @@ struct Shared {
 
 /// An erasure that is to be recorded before it is done.
 struct PendingErasure {
+    /// Whose logs.
+    of: StoreId,
     fields: Fields,
     actor: String,
     why: String,
@@ -196,35 +196,28 @@ thread_local! {
 }
 
 impl Recorder {
-    /// Opens both logs, made if they are not there, and begins to record: what was committed without being recorded first.
+    /// Opens the logs of the default store, made if they are not there, and begins to record: what was committed without being
+    /// recorded first. Those of other stores are opened at their first record.
     ///
     /// # Errors
     /// See [`LogError`].
     pub fn open(options: Options, datastore: Arc<dyn Datastore>) -> Result<Recorder, LogError> {
-        Recorder::open_with(options, datastore, &Setup::new)
+        Recorder::open_with(options, datastore, Setup::new)
     }
 
     fn open_with(
         options: Options,
         datastore: Arc<dyn Datastore>,
-        setup: &dyn Fn(PathBuf, String) -> Setup,
+        setup: fn(PathBuf, String) -> Setup,
     ) -> Result<Recorder, LogError> {
         let Options { folder, keys, instance, node, build, .. } = options;
         let mut mapped = open_queue(&folder, instance, options.queue_bytes_max)?;
-        let open = |name: &str, halves: &mut [Half]| -> Result<_, LogError> {
-            let (mut log, mut found) = Log::open(setup(folder.join(name), origin(instance, name)), &keys)?;
-            found.recovered = recover(&mut log, found.size, halves)?;
-            let Found { bytes_cut, recovered, .. } = found;
-            if bytes_cut > 0 || !found.clean {
-                tracing::warn!(log = name, bytes_cut, recovered, "the log was not closed properly");
-            }
-            let start = log.add_start(&node, &build, &found)?;
-            log.sync()?;
-            log.publish()?;
-            Ok((log, found, start))
-        };
-        let (decisions, _, start) = open(DECISIONS, &mut mapped.halves)?;
-        let (changes, found, _) = open(CHANGES, &mut [])?;
+        let maker = Maker { folder: folder.clone(), kind: DECISIONS, instance, keys, node, build, setup };
+        let mut decisions = Shelf::new(maker.clone());
+        recover_all(&mut decisions, &mut mapped)?;
+        let mut changes = Shelf::new(Maker { kind: CHANGES, ..maker });
+        let main = changes.get(StoreId::DEFAULT)?.position;
+        let changes = Changes::new(changes, datastore, folder.join(POSITION), main)?;
         let (queue, half) = Queue::new(mapped, options.queue_bytes_max);
         let shared = Arc::new(Shared {
             queue,
@@ -232,16 +225,14 @@ impl Recorder {
             busy_since: Mutex::default(),
             erasures: Mutex::default(),
         });
-        shared.counters.position.store(found.position.0, Ordering::Relaxed);
-        let changes = Changes::new(changes, datastore, &found);
-        let indexer = Indexer::start(vec![folder.join(DECISIONS), folder.join(CHANGES)]);
+        shared.counters.position.store(changes.recorded().0, Ordering::Relaxed);
+        let indexer = Indexer::start(folder.clone());
         let worker = Worker::new(Arc::clone(&shared), half, decisions, changes, options.decisions_bytes_max, indexer);
         let thread = std::thread::Builder::new().name("audit-write".to_owned()).spawn(move || worker.run());
         let thread = thread.map_err(|source| LogError::Io { path: folder.clone(), source })?;
         Ok(Recorder {
             shared,
             thread: Mutex::new(Some(thread)),
-            start,
             strict: options.strict,
             strict_wait_max: options.strict_wait_max,
             masked: options.masked,
@@ -275,20 +266,19 @@ impl Recorder {
         serde_json::to_string(&masked).unwrap_or_default()
     }
 
-    /// Records a decision; [`Decision::start`] is filled in here. Never blocks. When it is `strict`, the answer must not be
+    /// Records a decision in the log of its store. Never blocks. When it is `strict`, the answer must not be
     /// given before [`Recorder::wait`].
     ///
     /// # Errors
     /// [`Unrecorded`] for a strict one that finds no room, or a disk that has stalled. Any other that finds no room is counted.
-    pub fn record(&self, mut decision: Decision<'_>, strict: bool) -> Result<Receipt, Unrecorded> {
+    pub fn record(&self, decision: Decision<'_>, strict: bool) -> Result<Receipt, Unrecorded> {
         if strict && self.has_stalled() {
             return Err(self.refused(Unrecorded::Stalled));
         }
-        decision.start = self.start;
-        let time = decision.time;
+        let (time, of) = (decision.time, log_of(decision.store));
         let pushed = DRAFT.with_borrow_mut(|draft| {
             draft.set(&Body::Decision(decision));
-            self.shared.queue.push(&draft.bytes, time.as_microsecond(), strict)
+            self.shared.queue.push(of, &draft.bytes, time.as_microsecond(), strict)
         });
         match pushed {
             Ok(batch) => {
@@ -315,7 +305,7 @@ impl Recorder {
         };
         if in_this_second > LOG_INS_PER_SECOND {
             let micros = time.as_microsecond();
-            self.shared.queue.omit(Omitted::LogIns, Tally { count: 1, from: micros, until: micros });
+            self.shared.queue.omit(StoreId::DEFAULT, Omitted::LogIns, Tally { count: 1, from: micros, until: micros });
             return;
         }
         let _counted_if_lost = self.record(
@@ -347,16 +337,17 @@ impl Recorder {
         );
     }
 
-    /// Erases personal fields from both logs, after the erasure itself, by `actor` and for the reason `why`, is recorded in the
-    /// log of changes. Proofs stay valid. Reads both logs; blocks until it is done.
+    /// Erases personal fields from both logs of a store, after the erasure itself, by `actor` and for the reason `why`, is recorded
+    /// in the log of changes. Proofs stay valid. Reads both logs; blocks until it is done.
     ///
     /// # Errors
     /// See [`EraseError`].
-    pub fn erase(&self, erasure: &Erasure, actor: &str, why: &str) -> Result<Fields, EraseError> {
+    pub fn erase(&self, store: StoreId, erasure: &Erasure, actor: &str, why: &str) -> Result<Fields, EraseError> {
         let _alone = self.erasing.lock();
-        erase::erase_recorded(&self.folder, erasure, |fields| {
+        let of = log_of(store);
+        erase::erase_recorded(&store_folder(&self.folder, of), erasure, |fields| {
             let (recorded, is_recorded) = sync_channel(1);
-            let pending = PendingErasure { fields, actor: actor.to_owned(), why: why.to_owned(), recorded };
+            let pending = PendingErasure { of, fields, actor: actor.to_owned(), why: why.to_owned(), recorded };
             self.shared.erasures.lock().push(pending);
             match is_recorded.recv_timeout(ERASURE_WAIT_MAX) {
                 Ok(true) => Ok(()),
@@ -396,12 +387,20 @@ impl Recorder {
         why
     }
 
-    /// The log of decisions as it is on disk, which has a decision some 50 ms after its answer.
+    /// A store's log of decisions as it is on disk, which has a decision some 50 ms after its answer.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn decisions(&self) -> Result<LogReader, ReadError> {
-        LogReader::open(&self.folder.join(DECISIONS))
+    pub fn decisions(&self, store: StoreId) -> Result<LogReader, ReadError> {
+        LogReader::open(&log_directory(&self.folder, store, DECISIONS))
+    }
+
+    /// A store's log of changes as it is on disk, which has a transaction some 50 ms after its commit.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn changes(&self, store: StoreId) -> Result<LogReader, ReadError> {
+        LogReader::open(&log_directory(&self.folder, store, CHANGES))
     }
 
     /// What happened so far.
@@ -416,7 +415,7 @@ impl Recorder {
         self.shared.queue.bytes()
     }
 
-    /// The last revision that is in the log of changes: the transaction log is still needed behind it.
+    /// The last revision that is in the logs of changes: the transaction log is still needed behind it.
     #[must_use]
     pub fn position(&self) -> Revision {
         Revision(self.shared.counters.position.load(Ordering::Relaxed))
@@ -446,23 +445,58 @@ pub(crate) fn lock_idle(folder: &Path) -> Result<Option<File>, ReadError> {
     mapped::lock_idle(&path).map_err(|source| ReadError::Io { path, source })
 }
 
-/// Writes what a process that was killed had answered and not written; `size` is how many records the log had when it was
-/// opened. Returns how many.
-fn recover(log: &mut Log, size: u64, halves: &mut [Half]) -> Result<u64, LogError> {
-    let mut recovered = 0;
+/// Writes to the logs what a process that was killed had answered and not written, and leaves both halves empty. A store's log that
+/// cannot be opened lacks what was for it, which is counted; without that of the default store there is no recording.
+fn recover_all(logs: &mut Shelf, mapped: &mut Mapped) -> Result<(), LogError> {
+    let Mapped { table, halves, .. } = mapped;
+    let drafted = halves.iter().flat_map(|half| worker::drafts(half.bytes())).map(worker::log_of_draft);
+    let mut drafted: BTreeSet<StoreId> = drafted.collect();
+    drafted.insert(StoreId::DEFAULT);
+    for of in drafted {
+        let opened = logs.open(of, |log, size| recover(log, of, size, halves, table)).map(drop);
+        match opened {
+            Err(error) if of != StoreId::DEFAULT => {
+                tracing::error!(%error, "a log of decisions cannot be opened: what a killed process left for it is lost");
+                omit_left(of, halves, table);
+            }
+            opened => opened?,
+        }
+    }
+    halves.iter_mut().for_each(Half::clear);
+    (0..LOGS_MAX).for_each(|number| table.set_start(StoreId(number), None));
+    Ok(())
+}
+
+/// Writes to a log what waits for it; `size` is how many records it had when it was opened. Returns how many.
+fn recover(log: &mut Log, of: StoreId, size: u64, halves: &mut [Half], table: &Table) -> Result<u64, LogError> {
+    let drafts = |half: &Half| worker::drafts(half.bytes()).filter(|draft| worker::log_of_draft(draft) == of).count();
+    let in_log = |half: &Half| half.begins(of).map_or(0, |begins| size.saturating_sub(begins));
+    let waiting = |half: &Half| (drafts(half) as u64).saturating_sub(in_log(half));
+    let recovered = halves.iter().map(waiting).sum();
+    // Who was killed before the record of the start was written has none: that of the process that follows stands after these.
+    let start = table.start(of).unwrap_or(log.size() + recovered);
     for half in halves.iter_mut() {
-        let in_log = half.begins().map_or(0, |begins| size.saturating_sub(begins));
-        let begins = log.size().saturating_sub(in_log);
-        half.begin_at(begins);
-        for draft in worker::drafts(half.bytes()).skip(usize::try_from(in_log).unwrap_or(usize::MAX)) {
+        let in_log = in_log(half);
+        half.begin_at(of, log.size().saturating_sub(in_log));
+        let drafts = worker::drafts(half.bytes()).filter(|draft| worker::log_of_draft(draft) == of);
+        for draft in drafts.skip(usize::try_from(in_log).unwrap_or(usize::MAX)) {
             log.make_room()?;
-            log.append(draft)?;
-            recovered += 1;
+            log.append(draft, start)?;
         }
     }
     log.write()?;
-    halves.iter_mut().for_each(Half::clear);
     Ok(recovered)
+}
+
+/// Counts what waits for a log.
+fn omit_left(of: StoreId, halves: &[Half], table: &mut Table) {
+    let mut tally = table.tally(of, Omitted::Unwritten);
+    for draft in halves.iter().flat_map(|half| worker::drafts(half.bytes())) {
+        if worker::log_of_draft(draft) == of {
+            tally.add(worker::micros(draft));
+        }
+    }
+    table.set_tally(of, Omitted::Unwritten, tally);
 }
 
 impl Drop for Recorder {
@@ -484,20 +518,8 @@ impl Receipt {
     }
 }
 
-/// The name of a log.
-#[must_use]
-pub fn origin(instance: InstanceId, log: &str) -> String {
-    format!("stonetown/{instance}/{log}")
-}
-
-/// The directory of a log in a data directory.
-#[must_use]
-pub fn log_directory(data: &Path, log: &str) -> PathBuf {
-    data.join(FOLDER).join(log)
-}
-
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder").field("start", &self.start).finish_non_exhaustive()
+        f.debug_struct("Recorder").field("folder", &self.folder).finish_non_exhaustive()
     }
 }

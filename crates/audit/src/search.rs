@@ -35,23 +35,25 @@ pub struct Query {
     pub from: u64,
 }
 
-/// Hands the records that fit to `visit`, in order. Returns how many records were read for it.
+/// Hands the records that fit to `visit`, in order. Each record that is read for it is told to `reading` first, by its index;
+/// when that breaks, the search ends.
 ///
 /// # Errors
 /// See [`ReadError`].
 pub fn search(
     log: &LogReader,
     query: &Query,
+    reading: &mut dyn FnMut(u64) -> ControlFlow<()>,
     visit: &mut dyn FnMut(&RawRecord<'_>) -> ControlFlow<()>,
-) -> Result<u64, ReadError> {
-    let (mut read, terms) = (0, query.terms());
+) -> Result<(), ReadError> {
+    let terms = query.terms();
     for first in log.segments_from(query.from) {
         let index = Index::open(log.directory(), first).filter(|_| !terms.is_empty() || query.has_times());
         let ended = match index {
             Some(index) if !index.covers(query.since, query.until) => ControlFlow::Continue(()),
-            Some(index) if !terms.is_empty() => search_indexed(log, first, &index, &terms, query, &mut read, visit)?,
+            Some(index) if !terms.is_empty() => search_indexed(log, first, &index, &terms, query, reading, visit)?,
             _ => log.records_of(first, query.from, &mut |raw| {
-                read += 1;
+                reading(raw.record.index)?;
                 if query.fits(&raw.record) { visit(raw) } else { ControlFlow::Continue(()) }
             })?,
         };
@@ -59,7 +61,7 @@ pub fn search(
             break;
         }
     }
-    Ok(read)
+    Ok(())
 }
 
 fn search_indexed(
@@ -68,7 +70,7 @@ fn search_indexed(
     index: &Index,
     terms: &[Term],
     query: &Query,
-    read: &mut u64,
+    reading: &mut dyn FnMut(u64) -> ControlFlow<()>,
     visit: &mut dyn FnMut(&RawRecord<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, ReadError> {
     let io = |source| ReadError::Io { path: crate::index::path(log.directory(), first), source };
@@ -78,8 +80,10 @@ fn search_indexed(
             continue;
         }
         let place = index.place(number).map_err(io)?;
-        *read += 1;
-        let mut ended = ControlFlow::Continue(());
+        let mut ended = reading(wanted);
+        if ended.is_break() {
+            return Ok(ended);
+        }
         log.record_after(first, place, wanted, &mut |raw| {
             if query.fits(&raw.record) {
                 ended = visit(raw);

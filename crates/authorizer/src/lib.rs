@@ -30,6 +30,7 @@ pub mod import;
 pub mod justification;
 pub mod limits;
 pub mod list;
+pub mod logs;
 pub mod lookup;
 pub mod materialize;
 pub mod moment;

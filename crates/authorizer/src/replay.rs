@@ -10,7 +10,7 @@ pub use stonetown_audit::Outcome;
 use stonetown_audit::record::{Body, Entry};
 use stonetown_audit::recorder::MASKED;
 use stonetown_audit::sealed::Field;
-use stonetown_audit::{Decision, Recorder};
+use stonetown_audit::{Decision, ReadError, Recorder};
 use stonetown_tuple::{
     CaveatContext, ObjectId, ObjectRef, ObjectType, RelationName, StoreId, SubjectId, SubjectRef, Timestamp, ZedToken,
 };
@@ -18,6 +18,7 @@ use stonetown_tuple::{
 use crate::admission::Weight;
 use crate::explain::{Asked, Explained, Recorded};
 use crate::gate::Act;
+use crate::logs::unreadable;
 use crate::recording;
 use crate::{Authorizer, Call, Chain, Error, Membership};
 
@@ -92,8 +93,7 @@ impl Authorizer {
         self.recorded(call, recording::Asked::of("explain_decision"), |recording| {
             let permit = self.admit(call, Weight::Heavy, &[Act::Audit])?;
             recording.explain(&format!("decision {number}"));
-            let recorder =
-                self.recorder.as_deref().ok_or_else(|| Error::Refused("decisions are not recorded".to_owned()))?;
+            let recorder = self.logs()?;
             let (decision, recorded) = self.logged(recorder, call.store, number)?;
             // The question itself is admitted by itself.
             drop(permit);
@@ -116,8 +116,11 @@ impl Authorizer {
         store: StoreId,
         number: u64,
     ) -> Result<(Logged, Result<Recorded, Obstacle>), Error> {
-        let unreadable = |error: stonetown_audit::ReadError| Error::Internal(error.to_string());
-        let log = recorder.decisions().map_err(unreadable)?;
+        let none = || Error::NoSuch(format!("decision {number} of this store in the log, not yet or no longer"));
+        let log = match recorder.decisions(store) {
+            Err(ReadError::NoLog(_)) => return Err(none()),
+            log => log.map_err(unreadable)?,
+        };
         let mut found = None;
         let mut start = 0;
         log.record(number, &mut |raw| {
@@ -129,9 +132,7 @@ impl Authorizer {
         })
         .map_err(unreadable)?;
         let (mut decision, made_by, recorded) =
-            found.filter(|(decision, ..)| decision.store == store).ok_or_else(|| {
-                Error::NoSuch(format!("decision {number} of this store in the log, not yet or no longer"))
-            })?;
+            found.filter(|(decision, ..)| decision.store == store).ok_or_else(none)?;
         let overlaid = made_by == recording::CHECK_WITH;
         if !overlaid && !CALLS.contains(&made_by.as_str()) {
             let why = format!("record {number} is of `{made_by}`: only answers of yes or no can be explained");

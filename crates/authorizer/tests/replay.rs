@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use stonetown_audit::Options as AuditOptions;
+use stonetown_audit::layout::DECISIONS;
 use stonetown_audit::record::Body;
-use stonetown_audit::recorder::{DECISIONS, Options as AuditOptions};
 use stonetown_audit::{Erasure, Keys, LogReader, Recorder};
 use stonetown_authorizer::bulk::{BulkCheckItem, BulkCheckRequest};
 use stonetown_authorizer::check::CheckRequest;
@@ -197,7 +198,7 @@ fn what_the_log_does_not_have_is_never_guessed() {
     // Erased.
     let recorder = door.authorizer.recorder().unwrap();
     let erasure = Erasure { object: Some("user:bob".to_owned()), caller: None };
-    recorder.erase(&erasure, "operator", "she asked").unwrap();
+    recorder.erase(StoreId::DEFAULT, &erasure, "operator", "she asked").unwrap();
     let replay = door.explain(open);
     assert_eq!(obstacle(&replay), &Obstacle::Erased);
     assert_eq!(replay.decision.question, "document:plan#view@user:[erased]");

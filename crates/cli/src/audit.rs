@@ -1,29 +1,24 @@
-//! `stonetown audit`: the logs of decisions and changes in a data directory, also while a server writes them. Reads only, but
-//! for `rotate-key` and `erase`.
+//! `stonetown audit`: the logs of decisions and changes, of a running server or in a data directory, also while a server writes
+//! them. Reads only, but for `rotate-key` and `erase`.
 
+mod directory;
+mod online;
 mod print;
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use stonetown_audit::merkle::{self, Hash};
+use stonetown_audit::layout::{CHANGES, DECISIONS, log_directory, place, store_folder, stores};
 use stonetown_audit::note::{Checkpoint, Note, PublicKey};
-use stonetown_audit::reader::RawRecord;
-use stonetown_audit::recorder::{CHANGES, DECISIONS, FOLDER, log_directory};
-use stonetown_audit::search::{Query, search};
-use stonetown_audit::{
-    Against, EraseError, Erasure, Fields, Keys, LogReader, ReadError, erase_offline, untold_erasures, verify,
-};
-use stonetown_tuple::Timestamp;
+use stonetown_audit::search::Query;
+use stonetown_audit::{Against, Keys, untold_erasures, verify};
+use stonetown_tuple::{StoreId, Timestamp};
 
 use crate::Outcome;
+use crate::client::{self, Connection};
 use crate::output::Output;
 
 #[derive(Subcommand)]
@@ -68,7 +63,7 @@ pub(crate) enum Command {
         data: DataArgs,
     },
     /// Erase what the logs say of somebody: the values go, the records and their proofs stay. Writes a record of the erasure to the
-    /// log of changes first. No server may be running on the data.
+    /// log of changes first. Given a data directory, no server may be running on it.
     Erase(Erase),
     /// Make a new key, which signs from the next start of the server on, endorsed by the one before.
     RotateKey {
@@ -81,9 +76,9 @@ pub(crate) enum Command {
 /// Where the data is.
 #[derive(Args)]
 pub(crate) struct DataArgs {
-    /// The server's data directory.
-    #[arg(long, env = "STONETOWN_DATA_DIR", default_value = "data", value_name = "DIR")]
-    data_dir: PathBuf,
+    /// A server's data directory, or the folder of a store's logs in it. Without it the server is asked.
+    #[arg(long, env = "STONETOWN_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -105,7 +100,7 @@ pub(crate) enum Log {
 
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// The server's data directory, or that of one log.
+    /// The server's data directory, for the logs of all stores; or the folder of a store's logs in it, or that of one log.
     #[arg(env = "STONETOWN_DATA_DIR", default_value = "data", value_name = "DIR")]
     directory: PathBuf,
     /// A checkpoint that was exported before. Repeat the flag for several.
@@ -121,7 +116,8 @@ pub(crate) struct Verify {
 pub(crate) struct Erase {
     #[command(flatten)]
     data: DataArgs,
-    /// Directory of the keys that sign the logs, as the server has it; the data directory's name with `.keys` by default.
+    /// With --data-dir: directory of the keys that sign the logs, as the server has it; the data directory's name with `.keys` by
+    /// default.
     #[arg(long, env = "STONETOWN_KEY_DIR", value_name = "DIR")]
     key_dir: Option<PathBuf>,
     /// An object: its id wherever it was a subject or a resource, and what mentions it.
@@ -130,7 +126,7 @@ pub(crate) struct Erase {
     /// Who called or wrote.
     #[arg(long)]
     caller: Option<String>,
-    /// Who erases, for the record of it.
+    /// With --data-dir: who erases, for the record of it. A server knows.
     #[arg(long = "as", value_name = "NAME", default_value = "operator")]
     actor: String,
     /// Why, for the record of it. Not whose data it is: that would still be there.
@@ -174,31 +170,54 @@ pub(crate) struct Search {
     limit: u64,
 }
 
-pub(crate) fn run(command: Command, output: Output) -> anyhow::Result<Outcome> {
+pub(crate) fn run(connection: Connection, command: Command, output: Output) -> anyhow::Result<Outcome> {
     match command {
-        Command::Verify(args) => return verify_all(&args, output),
-        Command::Checkpoint { log, output: file } => checkpoint(&log.open()?, file.as_deref(), output)?,
-        Command::Prove { index, log } => prove(&log.open()?, index, output)?,
-        Command::Consistency { size, log } => consistency(&log.open()?, size, output)?,
-        Command::Search(args) => find(*args, output)?,
-        Command::Export { log, from } => export(&log.open()?, from)?,
-        Command::Key { data } => keys(&data.data_dir, output)?,
-        Command::Erase(args) => erase(args, output)?,
+        Command::Verify(args) => verify_all(&args, output),
         Command::RotateKey { key_dir } => {
             let key = Keys::rotate(&key_dir)?.fingerprint();
             output.result(format_args!("made key {key}: it signs from the next start on"), || json!({ "key": key }));
+            Ok(Outcome::Done)
         }
+        command => match command.data_dir() {
+            Some(data_dir) => directory::run(&data_dir, command, output),
+            None => client::run(connection, |client| online::run(client, command, output)),
+        },
     }
-    Ok(Outcome::Done)
 }
 
-impl LogArgs {
-    fn open(&self) -> anyhow::Result<LogReader> {
-        let name = match self.log {
-            Log::Decisions => DECISIONS,
-            Log::Changes => CHANGES,
+impl Command {
+    /// Where the logs are to be read, if not from a server.
+    fn data_dir(&self) -> Option<PathBuf> {
+        let data = match self {
+            Command::Checkpoint { log, .. }
+            | Command::Prove { log, .. }
+            | Command::Consistency { log, .. }
+            | Command::Export { log, .. } => &log.data,
+            Command::Search(args) => &args.log.data,
+            Command::Key { data } => data,
+            Command::Erase(args) => &args.data,
+            Command::Verify(_) | Command::RotateKey { .. } => return None,
         };
-        Ok(LogReader::open(&log_directory(&self.data.data_dir, name))?)
+        data.data_dir.clone()
+    }
+}
+
+impl Search {
+    /// What is looked for, and how many records at most.
+    fn query(&self) -> (Query, u64) {
+        let Search { subject, resource, permission, outcome, call, caller, since, until, from, limit, .. } = self;
+        let query = Query {
+            subject: subject.clone(),
+            resource: resource.clone(),
+            permission: permission.clone(),
+            outcome: outcome.clone(),
+            call: call.clone(),
+            caller: caller.clone(),
+            since: *since,
+            until: *until,
+            from: *from,
+        };
+        (query, if *limit == 0 { u64::MAX } else { *limit })
     }
 }
 
@@ -209,19 +228,30 @@ fn verify_all(args: &Verify, output: Output) -> anyhow::Result<Outcome> {
     };
     let mut origins = BTreeSet::new();
     let mut whole = true;
-    let mut reports = Vec::new();
-    for directory in logs(&args.directory)? {
-        let report = verify(&directory, &against)?;
-        whole &= report.problems.is_empty();
-        print::report(&report, &against, output);
-        origins.insert(report.origin.clone());
-        reports.push(report);
-    }
-    if let [decisions, changes] = &reports[..]
-        && let Some(what) = untold_erasures(decisions, changes)
-    {
-        whole = false;
-        output.result(format_args!("problem: {what}"), || json!({ "problem": what }));
+    for logs in logs(&args.directory)? {
+        let mut reports = Vec::new();
+        for directory in logs {
+            let report = verify(&directory, &against)?;
+            whole &= report.problems.is_empty();
+            print::report(&report, &against, output);
+            origins.insert(report.origin.clone());
+            for store in &report.begun {
+                // What the default store's log says of one has to be there.
+                let own = directory.file_name().map(|log| store_folder(&place(&args.directory).0, *store).join(log));
+                if let Some(own) = own.filter(|own| !own.is_dir()) {
+                    whole = false;
+                    let what = format!("`{}` is gone: the log of store {} has begun", own.display(), store.0);
+                    output.result(format_args!("problem: {what}"), || json!({ "problem": what }));
+                }
+            }
+            reports.push(report);
+        }
+        if let [decisions, changes] = &reports[..]
+            && let Some(what) = untold_erasures(decisions, changes)
+        {
+            whole = false;
+            output.result(format_args!("problem: {what}"), || json!({ "problem": what }));
+        }
     }
     // A checkpoint of no log that is here would otherwise have been compared with nothing.
     for (file, note) in args.checkpoint.iter().zip(&against.checkpoints) {
@@ -235,17 +265,22 @@ fn verify_all(args: &Verify, output: Output) -> anyhow::Result<Outcome> {
     Ok(if whole { Outcome::Done } else { Outcome::Invalid })
 }
 
-/// The logs of a data directory, or the one that a directory is.
-fn logs(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let own = [DECISIONS, CHANGES].map(|name| log_directory(directory, name));
-    let found: Vec<_> = own.into_iter().filter(|log| log.is_dir()).collect();
+/// The logs of each store of a data directory, or those that a directory is.
+fn logs(directory: &Path) -> anyhow::Result<Vec<Vec<PathBuf>>> {
+    let (folder, store) = place(directory);
+    let stores = if store == StoreId::DEFAULT { stores(&folder)? } else { vec![store] };
+    let of_store = |store| {
+        let logs = [DECISIONS, CHANGES].map(|name| log_directory(&folder, store, name));
+        logs.into_iter().filter(|log| log.is_dir()).collect::<Vec<_>>()
+    };
+    let found: Vec<_> = stores.into_iter().map(of_store).filter(|logs| !logs.is_empty()).collect();
     if !found.is_empty() {
         return Ok(found);
     }
     if stonetown_audit::segment::list(directory)?.is_empty() {
         bail!("`{}` is no data directory with logs: there is no folder `audit`", directory.display());
     }
-    Ok(vec![directory.to_owned()])
+    Ok(vec![vec![directory.to_owned()]])
 }
 
 fn public_key(text: &str) -> anyhow::Result<PublicKey> {
@@ -256,138 +291,4 @@ fn public_key(text: &str) -> anyhow::Result<PublicKey> {
 
 fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("`{}`", file.display()))
-}
-
-fn newest(log: &LogReader) -> anyhow::Result<(String, Checkpoint)> {
-    log.newest_checkpoint()?.context("the log has no checkpoint yet: there is one within a second of its first record")
-}
-
-fn checkpoint(log: &LogReader, file: Option<&Path>, output: Output) -> anyhow::Result<()> {
-    let (note, checkpoint) = newest(log)?;
-    let value = || json!({ "origin": checkpoint.origin, "size": checkpoint.size, "root": BASE64.encode(checkpoint.root), "note": note });
-    match file {
-        None => output.result(note.trim_end_matches('\n'), value),
-        Some(file) => {
-            std::fs::write(file, &note).with_context(|| format!("`{}`", file.display()))?;
-            output.result(format_args!("{} records of {}", checkpoint.size, checkpoint.origin), value);
-        }
-    }
-    Ok(())
-}
-
-fn prove(log: &LogReader, index: u64, output: Output) -> anyhow::Result<()> {
-    let (note, checkpoint) = newest(log)?;
-    if index >= checkpoint.size {
-        bail!("record {index} is not signed for yet: the newest checkpoint has {} records", checkpoint.size);
-    }
-    let proof = merkle::inclusion(&mut log.subtrees(checkpoint.size), index, checkpoint.size)?;
-    let mut found = None;
-    log.records(index, &mut |raw| {
-        found = Some((BASE64.encode(raw.entry), raw.leaf, raw.record.to_json()));
-        ControlFlow::Break(())
-    })?;
-    let (entry, leaf, record) = found.context("the record is gone")?;
-    if !merkle::is_included(&leaf, index, checkpoint.size, &proof, &checkpoint.root) {
-        bail!("record {index} is not the one that was signed for: run `stonetown audit verify`");
-    }
-    let text = format!("c2sp.org/tlog-proof@v1\nindex {index}\n{}\n{}", lines(&proof), note.trim_end_matches('\n'));
-    output.result(text, || {
-        json!({
-            "origin": checkpoint.origin,
-            "index": index,
-            "size": checkpoint.size,
-            "root": BASE64.encode(checkpoint.root),
-            "leaf_hash": BASE64.encode(leaf),
-            "entry": entry,
-            "proof": proof.iter().map(|hash| BASE64.encode(hash)).collect::<Vec<_>>(),
-            "checkpoint": note,
-            "record": record,
-        })
-    });
-    Ok(())
-}
-
-fn consistency(log: &LogReader, size: u64, output: Output) -> anyhow::Result<()> {
-    let (note, checkpoint) = newest(log)?;
-    if size == 0 || size > checkpoint.size {
-        bail!("a size from 1 to {} is expected", checkpoint.size);
-    }
-    let mut subtrees = log.subtrees(checkpoint.size);
-    let proof = merkle::consistency(&mut subtrees, size, checkpoint.size)?;
-    let old_root = merkle::root(&mut subtrees, size)?;
-    if !merkle::is_consistent(size, checkpoint.size, &old_root, &checkpoint.root, &proof) {
-        bail!("the log is not the one that was signed for: run `stonetown audit verify`");
-    }
-    output.result(format!("{}\n{}", lines(&proof), note.trim_end_matches('\n')), || {
-        json!({
-            "origin": checkpoint.origin,
-            "old_size": size,
-            "old_root": BASE64.encode(old_root),
-            "size": checkpoint.size,
-            "root": BASE64.encode(checkpoint.root),
-            "proof": proof.iter().map(|hash| BASE64.encode(hash)).collect::<Vec<_>>(),
-            "checkpoint": note,
-        })
-    });
-    Ok(())
-}
-
-fn lines(hashes: &[Hash]) -> String {
-    hashes.iter().map(|hash| BASE64.encode(hash) + "\n").collect()
-}
-
-fn find(args: Search, output: Output) -> anyhow::Result<()> {
-    let log = args.log.open()?;
-    let Search { subject, resource, permission, outcome, call, caller, since, until, from, limit, .. } = args;
-    let query = Query { subject, resource, permission, outcome, call, caller, since, until, from };
-    let mut left = if limit == 0 { u64::MAX } else { limit };
-    search(&log, &query, &mut |raw| {
-        print::record(&raw.record, output);
-        left -= 1;
-        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(())
-}
-
-fn erase(args: Erase, output: Output) -> anyhow::Result<()> {
-    let data = args.data.data_dir;
-    let key_dir = args.key_dir.unwrap_or_else(|| stonetown_server::keys::beside(&data));
-    let keys = Keys::open(&key_dir)?;
-    let erasure = Erasure { object: args.object, caller: args.caller };
-    let folder = data.join(FOLDER);
-    let Fields { decisions, changes } =
-        erase_offline(&folder, &keys, &erasure, &args.actor, &args.reason).map_err(|error| match error {
-            EraseError::Read(ReadError::Io { source, .. }) if source.kind() == ErrorKind::ResourceBusy => {
-                anyhow::anyhow!("a server has these logs, or was killed and not started since: start and stop it first")
-            }
-            error => error.into(),
-        })?;
-    output.result(
-        format_args!("erased {decisions} field(s) of decisions and {changes} of changes"),
-        || json!({ "decisions": decisions, "changes": changes }),
-    );
-    Ok(())
-}
-
-fn export(log: &LogReader, from: u64) -> anyhow::Result<()> {
-    let mut line = |raw: &RawRecord<'_>| {
-        let (entry, leaf) = (BASE64.encode(raw.entry), BASE64.encode(raw.leaf));
-        println!("{}", json!({ "record": raw.record.to_json(), "entry": entry, "leaf_hash": leaf }));
-        ControlFlow::Continue(())
-    };
-    Ok(log.records(from, &mut line)?)
-}
-
-fn keys(data: &Path, output: Output) -> anyhow::Result<()> {
-    for directory in logs(data)? {
-        let log = LogReader::open(&directory)?;
-        for key in log.keys()? {
-            let (verifier, fingerprint) = (key.verifier(log.origin()), key.fingerprint());
-            output.result(
-                format_args!("{verifier} {fingerprint}"),
-                || json!({ "origin": log.origin(), "key": verifier, "fingerprint": fingerprint }),
-            );
-        }
-    }
-    Ok(())
 }

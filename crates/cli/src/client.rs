@@ -14,6 +14,7 @@ use stonetown_api::proto::authzed::api::v1::{Consistency, ReadSchemaRequest, Zed
 use stonetown_api::proto::stonetown::v1 as own;
 use stonetown_api::proto::stonetown::v1::admin_service_client::AdminServiceClient;
 use stonetown_api::proto::stonetown::v1::attributes_service_client::AttributesServiceClient;
+use stonetown_api::proto::stonetown::v1::audit_service_client::AuditServiceClient;
 use stonetown_api::proto::stonetown::v1::decision_service_client::DecisionServiceClient;
 use stonetown_api::proto::stonetown::v1::grant_service_client::GrantServiceClient;
 use stonetown_api::proto::stonetown::v1::principal_service_client::PrincipalServiceClient;
@@ -169,6 +170,7 @@ pub(crate) struct Client {
     pub(crate) admin: AdminServiceClient<Transport>,
     pub(crate) grants: GrantServiceClient<Transport>,
     pub(crate) attributes: AttributesServiceClient<Transport>,
+    pub(crate) audit: AuditServiceClient<Transport>,
     pub(crate) decisions: DecisionServiceClient<Transport>,
     pub(crate) permissions: PermissionsServiceClient<Transport>,
     pub(crate) principals: PrincipalServiceClient<Transport>,
@@ -379,6 +381,7 @@ pub(crate) async fn connect(connection: Connection) -> anyhow::Result<Client> {
         admin: service!(AdminServiceClient),
         grants: service!(GrantServiceClient),
         attributes: service!(AttributesServiceClient),
+        audit: service!(AuditServiceClient),
         decisions: service!(DecisionServiceClient),
         permissions: service!(PermissionsServiceClient),
         principals: service!(PrincipalServiceClient),

@@ -108,7 +108,7 @@ enum Command {
     Restore(restore::Args),
     /// Prove that everything stored agrees with itself.
     Scrub(scrub::Args),
-    /// Verify, search and prove the logs of decisions and changes in a data directory.
+    /// Verify, search and prove the logs of decisions and changes, of a server or in a data directory.
     #[command(subcommand)]
     Audit(audit::Command),
     /// Write schema and relationships of a validation file to a server.
@@ -183,7 +183,7 @@ fn main() -> ExitCode {
         Command::Man(args) => shell::man(&args, command()),
         Command::Restore(args) => restore::run(&args, output),
         Command::Scrub(args) => scrub::run(cli.connection, &args, output),
-        Command::Audit(command) => audit::run(command, output),
+        Command::Audit(command) => audit::run(cli.connection, command, output),
         Command::Schema(command) => schema::run(cli.connection, command, output),
         Command::Relationship(command) => {
             client::run(cli.connection, |client| relationship::run(client, command, output))

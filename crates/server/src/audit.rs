@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use stonetown_audit::recorder::FOLDER;
+use stonetown_audit::layout::FOLDER;
 use stonetown_audit::{Keys, LogError, Options, Recorder};
 use stonetown_storage::Datastore;
 
 use crate::config::{Config, Engine};
 use crate::keys::{self, KeysError};
+
+// Every store has logs of its own: numbers begin after those of the built-in stores.
+const _: () = assert!(stonetown_identity::manage::STORES_MAX + 2 <= stonetown_audit::layout::LOGS_MAX as usize);
 
 /// Why the logs cannot be opened.
 #[derive(Debug, thiserror::Error)]

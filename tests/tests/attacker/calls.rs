@@ -20,6 +20,7 @@ const REVOKE: Opened = By(&["writer@relation", "revoker@relation", "writer", "re
 const READ_SCHEMA: Opened = By(&["reader", "author", "checker", "lister", "admin", "operator"]);
 const WRITE_SCHEMA: Opened = By(&["author", "admin", "operator"]);
 const ADMIN: Opened = By(&["admin", "operator"]);
+const AUDIT: Opened = By(&["auditor"]);
 const SERVER: Opened = By(&["operator"]);
 /// By more than one power, or by what a caller is to the very thing.
 const NOBODY: Opened = By(&[]);
@@ -290,6 +291,16 @@ pub(crate) const CALLS: &[Row] = &[
             "relation":"$relation","subject":{"type":"agent","id":"$subject"}}}]}"#,
     ),
     ("stonetown.v1.RelationshipsService/List", LIST, "list_relationships", r#"{"resourceType":"$type"}"#),
+    ("stonetown.v1.AuditService/SearchRecords", AUDIT, "search_records", r#"{"subject":"agent:$subject"}"#),
+    ("stonetown.v1.AuditService/GetCheckpoint", AUDIT, "get_checkpoint", "{}"),
+    ("stonetown.v1.AuditService/ProveRecord", AUDIT, "prove_record", r#"{"index":"0"}"#),
+    ("stonetown.v1.AuditService/ProveGrowth", AUDIT, "prove_growth", r#"{"size":"1","log":"LOG_KIND_CHANGES"}"#),
+    (
+        "stonetown.v1.AuditService/EraseFields",
+        NOBODY,
+        "erase_fields",
+        r#"{"object":"agent:$subject","why":{"reason":"asked"}}"#,
+    ),
     ("stonetown.v1.AdminService/GetInfo", Own, "get_info", "{}"),
     ("stonetown.v1.AdminService/Checkpoint", SERVER, "checkpoint", r#"{"name":"$checkpoint"}"#),
     ("stonetown.v1.AdminService/Scrub", SERVER, "scrub", "{}"),

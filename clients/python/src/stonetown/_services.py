@@ -10,19 +10,21 @@ from stonetown._calls import Calls
 # Which calls are repeated when the server is away, and how: only those that may be.
 SERVICE_CONFIG = (
     '{"methodConfig":[{"name":[{"service":"stonetown.v1.AdminService","method":"GetInfo"},{"service":"stonetown.v1.'
-    'AttributesService","method":"List"},{"service":"stonetown.v1.DecisionService","method":"Check"},{"service":"st'
-    'onetown.v1.DecisionService","method":"Explain"},{"service":"stonetown.v1.DecisionService","method":"WhoCan"},{'
-    '"service":"stonetown.v1.DecisionService","method":"WhatCan"},{"service":"stonetown.v1.GrantService","method":"'
-    'ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGrant"},{"service":"stonetown.v1.Grant'
-    'Service","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","method":"GetGrant"},{"service":"ston'
-    'etown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.GrantService","method":"FindTemplates"}'
-    ',{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"service":"stonetown.v1.PrincipalService'
-    '","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","method":"ListCredentials"},{"service"'
-    ':"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonetown.v1.PrincipalService","method":"L'
-    'istDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoAmI"},{"service":"stonetown.v1.Relati'
-    'onshipsService","method":"List"},{"service":"stonetown.v1.StoreService","method":"ListStores"}],"retryPolicy":'
-    '{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultiplier":2,"retryableStatusCodes":["UNAV'
-    'AILABLE"]}}]}'
+    'AttributesService","method":"List"},{"service":"stonetown.v1.AuditService","method":"SearchRecords"},{"service'
+    '":"stonetown.v1.AuditService","method":"GetCheckpoint"},{"service":"stonetown.v1.AuditService","method":"Prove'
+    'Record"},{"service":"stonetown.v1.AuditService","method":"ProveGrowth"},{"service":"stonetown.v1.DecisionServi'
+    'ce","method":"Check"},{"service":"stonetown.v1.DecisionService","method":"Explain"},{"service":"stonetown.v1.D'
+    'ecisionService","method":"WhoCan"},{"service":"stonetown.v1.DecisionService","method":"WhatCan"},{"service":"s'
+    'tonetown.v1.GrantService","method":"ListTemplates"},{"service":"stonetown.v1.GrantService","method":"RequestGr'
+    'ant"},{"service":"stonetown.v1.GrantService","method":"CompleteTask"},{"service":"stonetown.v1.GrantService","'
+    'method":"GetGrant"},{"service":"stonetown.v1.GrantService","method":"ListGrants"},{"service":"stonetown.v1.Gra'
+    'ntService","method":"FindTemplates"},{"service":"stonetown.v1.PrincipalService","method":"GetPrincipal"},{"ser'
+    'vice":"stonetown.v1.PrincipalService","method":"ListPrincipals"},{"service":"stonetown.v1.PrincipalService","m'
+    'ethod":"ListCredentials"},{"service":"stonetown.v1.PrincipalService","method":"ListPowers"},{"service":"stonet'
+    'own.v1.PrincipalService","method":"ListDelegations"},{"service":"stonetown.v1.PrincipalService","method":"WhoA'
+    'mI"},{"service":"stonetown.v1.RelationshipsService","method":"List"},{"service":"stonetown.v1.StoreService","m'
+    'ethod":"ListStores"}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.1s","maxBackoff":"2s","backoffMultipl'
+    'ier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}'
 )
 
 
@@ -65,6 +67,36 @@ class AttributesService:
     def list(self, request: v1.ListAttributesRequest, *, timeout: float | None = None) -> Iterator[v1.ListAttributesResponse]:
         """Lists attributes that have not expired, in a stable order."""
         return self._calls.stream("/stonetown.v1.AttributesService/List", request, v1.ListAttributesResponse, timeout)
+
+
+class AuditService:
+    """The logs of decisions and of changes of a store: their records, and proofs that nobody has altered them. All
+    calls take the power to read the audit of the store that they are in."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def search_records(self, request: v1.SearchRecordsRequest, *, timeout: float | None = None) -> Iterator[v1.SearchRecordsResponse]:
+        """The records that fit, oldest first."""
+        return self._calls.stream("/stonetown.v1.AuditService/SearchRecords", request, v1.SearchRecordsResponse, timeout)
+
+    def get_checkpoint(self, request: v1.GetCheckpointRequest, *, timeout: float | None = None) -> v1.GetCheckpointResponse:
+        """The newest signed checkpoint (C2SP tlog-checkpoint), and the keys that have signed. Keep it where nobody of
+        this server can alter it."""
+        return self._calls.unary("/stonetown.v1.AuditService/GetCheckpoint", request, v1.GetCheckpointResponse, timeout)
+
+    def prove_record(self, request: v1.ProveRecordRequest, *, timeout: float | None = None) -> v1.ProveRecordResponse:
+        """Proof that a record is in the log (RFC 6962 section 2.1.1)."""
+        return self._calls.unary("/stonetown.v1.AuditService/ProveRecord", request, v1.ProveRecordResponse, timeout)
+
+    def prove_growth(self, request: v1.ProveGrowthRequest, *, timeout: float | None = None) -> v1.ProveGrowthResponse:
+        """Proof that the log begins with the log of an earlier checkpoint (RFC 6962 section 2.1.2)."""
+        return self._calls.unary("/stonetown.v1.AuditService/ProveGrowth", request, v1.ProveGrowthResponse, timeout)
+
+    def erase_fields(self, request: v1.EraseFieldsRequest, *, timeout: float | None = None) -> v1.EraseFieldsResponse:
+        """Takes personal fields out of both logs; the records and their proofs stay. What is erased is counted in a
+        record of the log of changes, with who and why. Takes the power to operate the store as well."""
+        return self._calls.unary("/stonetown.v1.AuditService/EraseFields", request, v1.EraseFieldsResponse, timeout)
 
 
 class DecisionService:
@@ -281,6 +313,7 @@ class Services:
     def __init__(self, calls: Calls) -> None:
         self.admin = AdminService(calls)
         self.attributes = AttributesService(calls)
+        self.audit = AuditService(calls)
         self.decision = DecisionService(calls)
         self.grant = GrantService(calls)
         self.principal = PrincipalService(calls)

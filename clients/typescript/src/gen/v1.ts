@@ -2,6 +2,7 @@
 
 export * from "./stonetown/v1/admin_pb.js";
 export * from "./stonetown/v1/attributes_pb.js";
+export * from "./stonetown/v1/audit_pb.js";
 export * from "./stonetown/v1/core_pb.js";
 export * from "./stonetown/v1/decision_pb.js";
 export * from "./stonetown/v1/grant_pb.js";

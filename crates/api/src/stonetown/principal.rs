@@ -4,7 +4,7 @@ pub(super) mod convert;
 
 use std::sync::Arc;
 
-use stonetown_authorizer::{Caller, Error};
+use stonetown_authorizer::{Call, Caller, Error};
 use stonetown_identity::Identity;
 use stonetown_identity::manage::{LIST_MAX, Mandate, Terms};
 use stonetown_tuple::StoreId;
@@ -35,7 +35,8 @@ impl Calls {
         let asked = parse(message)?;
         incoming.cost.add(1, 0);
         let answer = self.run(Pool::Light, move |authorizer| {
-            let call = &incoming.call;
+            // It is about the server, and so in its log, whichever store the call names.
+            let call = &Call { store: StoreId::SYSTEM, ..incoming.call };
             authorizer.record_call(call, name, why_refused, || work(&identity, &call.caller, asked))
         });
         answer.await.map(Response::new)

@@ -96,6 +96,10 @@ impl Entry<'_> {
                 put("kind", json!("pruned"));
                 put("before", json!(before));
             }
+            Body::Begun(_, store) => {
+                put("kind", json!("begun"));
+                put("store", json!(store.0));
+            }
             Body::Erased(erased) => {
                 put("kind", json!("erased"));
                 put("decisions", json!(erased.decisions));

@@ -68,6 +68,7 @@ fn bodies() -> Vec<Body<'static>> {
             endorsement: Some([3; 64]),
         }),
         Body::Pruned(time(), 65_536),
+        Body::Begun(time(), StoreId(7)),
         Body::Stop(time()),
     ]
 }
@@ -76,7 +77,7 @@ fn settled(body: &Body<'_>, index: u64) -> (Vec<u8>, Vec<u8>) {
     let mut draft = Draft::default();
     draft.set(body);
     let (mut entry, mut beside) = (Vec::new(), Vec::new());
-    settle(&draft.bytes, index, &mut entry, &mut beside, &mut Salts::new()).unwrap();
+    settle(&draft.bytes, index, 3, &mut entry, &mut beside, &mut Salts::new()).unwrap();
     (entry, beside)
 }
 
@@ -145,5 +146,5 @@ fn a_record_that_is_too_long_is_no_entry() {
     let mut draft = Draft::default();
     draft.set(&Body::Decision(Decision { subject_relation: &relation, ..decision() }));
     let (mut entry, mut beside) = (Vec::new(), Vec::new());
-    assert_eq!(settle(&draft.bytes, 0, &mut entry, &mut beside, &mut Salts::new()), None);
+    assert_eq!(settle(&draft.bytes, 0, 3, &mut entry, &mut beside, &mut Salts::new()), None);
 }

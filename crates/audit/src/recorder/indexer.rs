@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use crate::layout::{CHANGES, DECISIONS, log_directory, stores};
 use crate::{index, segment};
 
 /// Ends the thread when dropped.
@@ -13,13 +14,13 @@ pub(super) struct Indexer {
 }
 
 impl Indexer {
-    /// Begins with what is missing in the directories of some logs. Where no thread can be had there are no indexes, and searches
+    /// Begins with what is missing in the logs of a folder. Where no thread can be had there are no indexes, and searches
     /// read more.
-    pub(super) fn start(directories: Vec<PathBuf>) -> Indexer {
+    pub(super) fn start(folder: PathBuf) -> Indexer {
         let (wake, woken) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("audit-index".to_owned())
-            .spawn(move || run(&directories, &woken))
+            .spawn(move || run(&folder, &woken))
             .map_err(|error| tracing::warn!(%error, "full segments of the audit logs are not indexed"));
         Indexer { wake: Some(wake), thread: thread.ok() }
     }
@@ -41,9 +42,11 @@ impl Drop for Indexer {
     }
 }
 
-fn run(directories: &[PathBuf], woken: &Receiver<()>) {
+fn run(folder: &Path, woken: &Receiver<()>) {
     loop {
-        directories.iter().for_each(|directory| make_missing(directory));
+        for store in stores(folder).unwrap_or_default() {
+            [DECISIONS, CHANGES].iter().for_each(|log| make_missing(&log_directory(folder, store, log)));
+        }
         if woken.recv().is_err() {
             return;
         }

@@ -1,8 +1,8 @@
 //! Records on their way to the log, in a file that is mapped into memory. What a process has put there outlives it: if it is
 //! killed, the next one finds it. Putting something there is no system call, and nothing is allocated.
 //!
-//! The file has a page with what is to be told of records that were left out, and two halves: one is filled by those who answer
-//! calls while the other is written to the log. It lasts as long as the machine runs: after a restart of that the disk may have
+//! The file has a page that says what it is, a table with a line for each log, and two halves: one is filled by those who answer
+//! calls while the other is written to the logs. It lasts as long as the machine runs: after a restart of that the disk may have
 //! any older state of it, so what is found is dropped.
 
 use std::fs::File;
@@ -12,18 +12,24 @@ use std::path::Path;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use memmap2::{MmapMut, MmapOptions};
-use stonetown_tuple::InstanceId;
+use stonetown_tuple::{InstanceId, StoreId};
 
-const MAGIC: &[u8; 24] = b"stonetown audit queue 1\n";
+use super::worker::{drafts, micros};
+use crate::layout::LOGS_MAX;
+
+const MAGIC: &[u8; 24] = b"stonetown audit queue 2\n";
 const PAGE_BYTES: usize = 4096;
 /// Where the page says for which run of the machine, which history and which size the file is.
 const FOR_AT: usize = MAGIC.len();
 const FOR_BYTES: usize = 16 + 8 + 8;
-/// Where the tallies are.
-const TALLIES_AT: usize = 64;
 const TALLY_BYTES: usize = 24;
-/// Bytes before the drafts of a half: its number, the bytes in use, and one more than the index of its first record.
-const HALF_HEAD_BYTES: usize = 24;
+/// Bytes of a line of the table: what was left out of the log, and the record of the start of the process that writes it.
+const LINE_BYTES: usize = Omitted::ALL.len() * TALLY_BYTES + 8;
+const START_AT: usize = LINE_BYTES - 8;
+const TABLE_BYTES: usize = (LOGS_MAX as usize * LINE_BYTES).next_multiple_of(PAGE_BYTES);
+/// Bytes before the drafts of a half: its number, the bytes in use, and for each log one more than the index there of the first
+/// record of this half.
+const HALF_HEAD_BYTES: usize = BEGINS_AT + LOGS_MAX as usize * 8;
 const NUMBER_AT: usize = 0;
 const USED_AT: usize = 8;
 const BEGINS_AT: usize = 16;
@@ -84,8 +90,8 @@ impl Omitted {
     }
 }
 
-/// What was left out and is not told yet.
-pub(crate) struct Tallies(MmapMut);
+/// A line for each log: what was left out and is not told yet, and since which record it is written by whom.
+pub(crate) struct Table(MmapMut);
 
 /// One of the two places for drafts, each draft after its length.
 pub(crate) struct Half {
@@ -96,7 +102,7 @@ pub(crate) struct Half {
 /// The file, mapped. Held by one process at a time.
 pub(crate) struct Mapped {
     pub(crate) file: File,
-    pub(crate) tallies: Tallies,
+    pub(crate) table: Table,
     /// In the order in which they were filled.
     pub(crate) halves: [Half; 2],
 }
@@ -109,13 +115,14 @@ impl Mapped {
     /// When it cannot be made, or another process has it: [`io::ErrorKind::ResourceBusy`].
     pub(crate) fn open(path: &Path, instance: InstanceId, drafts_bytes_max: usize) -> io::Result<Mapped> {
         let half = (drafts_bytes_max / 2 + HALF_HEAD_BYTES).next_multiple_of(PAGE_BYTES);
-        let length = PAGE_BYTES + 2 * half;
+        let length = PAGE_BYTES + TABLE_BYTES + 2 * half;
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock().map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
         let known = known_by(instance, half);
         let mut page = Vec::new();
         (&mut file).take(PAGE_BYTES as u64).read_to_end(&mut page)?;
         let is_ours = known.is_some_and(|known| page.starts_with(&known));
+        let left = left_by_older(&file, &page, instance, drafts_bytes_max)?;
         let metadata = file.metadata()?;
         // Pages without blocks would have to be found room for when they are written: then there may be none.
         let is_whole = metadata.len() == length as u64 && metadata.blocks() * BLOCK_BYTES >= length as u64;
@@ -130,13 +137,16 @@ impl Mapped {
             file.write_all_at(&known.unwrap_or([0; FOR_AT + FOR_BYTES]), 0)?;
         }
         let capacity = drafts_bytes_max / 2;
-        let open = |number: usize| Half::open(map(&file, PAGE_BYTES + number * half, half)?, capacity);
+        let open = |number: usize| Half::open(map(&file, PAGE_BYTES + TABLE_BYTES + number * half, half)?, capacity);
         let mut halves = [open(0)?, open(1)?];
         if halves[0].number() > halves[1].number() {
             halves.swap(0, 1);
         }
-        let tallies = Tallies(map(&file, 0, PAGE_BYTES)?);
-        Ok(Mapped { file, tallies, halves })
+        let mut table = Table(map(&file, PAGE_BYTES, TABLE_BYTES)?);
+        if left.count > 0 {
+            table.set_tally(StoreId::DEFAULT, Omitted::Unwritten, left);
+        }
+        Ok(Mapped { file, table, halves })
     }
 }
 
@@ -154,12 +164,34 @@ pub(crate) fn lock_idle(path: &Path) -> io::Result<Option<File>> {
         let mut bytes = [0; 8];
         file.read_exact_at(&mut bytes, at).map(|()| u64::from_be_bytes(bytes))
     };
-    let (page, used_at) = (PAGE_BYTES as u64, USED_AT as u64);
+    let first_used = (PAGE_BYTES + TABLE_BYTES + USED_AT) as u64;
     let half = number((FOR_AT + 24) as u64)?;
-    if number(page + used_at)? > 0 || number(page + half + used_at)? > 0 {
+    if number(first_used)? > 0 || number(first_used + half)? > 0 {
         return Err(io::Error::from(io::ErrorKind::ResourceBusy));
     }
     Ok(Some(file))
+}
+
+/// What a killed process of the version with one log for all stores left, which had a page and two halves with shorter heads: it
+/// cannot be told apart by store, and is counted.
+fn left_by_older(file: &File, page: &[u8], instance: InstanceId, drafts_bytes_max: usize) -> io::Result<Tally> {
+    const OLDER: &[u8; 24] = b"stonetown audit queue 1\n";
+    const HEAD_BYTES: usize = 24;
+    let half_bytes = (drafts_bytes_max / 2 + HEAD_BYTES).next_multiple_of(PAGE_BYTES);
+    let known = known_by(instance, half_bytes);
+    let mut tally = Tally::default();
+    if !known.is_some_and(|known| page.starts_with(OLDER) && page.get(FOR_AT..known.len()) == Some(&known[FOR_AT..])) {
+        return Ok(tally);
+    }
+    let mut half = vec![0; half_bytes];
+    for number in 0..2 {
+        file.read_exact_at(&mut half, (PAGE_BYTES + number * half_bytes) as u64)?;
+        let used = half[USED_AT..USED_AT + 8].try_into().map_or(0, u64::from_be_bytes);
+        let bytes = half.get(HEAD_BYTES..HEAD_BYTES + usize::try_from(used).unwrap_or(0)).unwrap_or_default();
+        // The time stands after the length of the head and the kind, as it does now.
+        drafts(bytes).for_each(|draft| tally.add(micros(draft)));
+    }
+    Ok(tally)
 }
 
 /// The beginning of a file that can be trusted; `None` where the system does not say when it was started.
@@ -190,19 +222,39 @@ fn put(map: &mut MmapMut, at: usize, number: u64) {
     map[at..at + 8].copy_from_slice(&number.to_be_bytes());
 }
 
-impl Tallies {
-    pub(crate) fn get(&self, omitted: Omitted) -> Tally {
-        let at = TALLIES_AT + omitted as usize * TALLY_BYTES;
+impl Table {
+    /// What was left out of a log and is not told.
+    pub(crate) fn tally(&self, of: StoreId, omitted: Omitted) -> Tally {
+        let at = tally_at(of, omitted);
         let read = |field: usize| get(&self.0, at + 8 * field);
         Tally { count: read(0), from: read(1).cast_signed(), until: read(2).cast_signed() }
     }
 
-    pub(crate) fn set(&mut self, omitted: Omitted, tally: Tally) {
-        let at = TALLIES_AT + omitted as usize * TALLY_BYTES;
+    pub(crate) fn set_tally(&mut self, of: StoreId, omitted: Omitted, tally: Tally) {
+        let at = tally_at(of, omitted);
         put(&mut self.0, at + 8, tally.from.cast_unsigned());
         put(&mut self.0, at + 16, tally.until.cast_unsigned());
         put(&mut self.0, at, tally.count);
     }
+
+    /// The logs of which something was left out that is not told.
+    pub(crate) fn untold(&self) -> impl Iterator<Item = StoreId> + '_ {
+        let all = (0..LOGS_MAX).map(StoreId);
+        all.filter(|of| Omitted::ALL.iter().any(|omitted| self.tally(*of, *omitted).count > 0))
+    }
+
+    /// The record of the start of the process that writes, or wrote, a log, where it has written one.
+    pub(crate) fn start(&self, of: StoreId) -> Option<u64> {
+        get(&self.0, of.0 as usize * LINE_BYTES + START_AT).checked_sub(1)
+    }
+
+    pub(crate) fn set_start(&mut self, of: StoreId, start: Option<u64>) {
+        put(&mut self.0, of.0 as usize * LINE_BYTES + START_AT, start.map_or(0, |start| start + 1));
+    }
+}
+
+fn tally_at(of: StoreId, omitted: Omitted) -> usize {
+    of.0 as usize * LINE_BYTES + omitted as usize * TALLY_BYTES
 }
 
 impl Half {
@@ -240,14 +292,14 @@ impl Half {
         get(&self.map, NUMBER_AT)
     }
 
-    /// Which index its first draft has in the log, where its drafts are being written.
-    pub(crate) fn begins(&self) -> Option<u64> {
-        get(&self.map, BEGINS_AT).checked_sub(1)
+    /// Which index the first of its drafts for a log has there, where they are being written.
+    pub(crate) fn begins(&self, of: StoreId) -> Option<u64> {
+        get(&self.map, BEGINS_AT + of.0 as usize * 8).checked_sub(1)
     }
 
-    /// Says that its drafts are being written, the first one at `index`.
-    pub(crate) fn begin_at(&mut self, index: u64) {
-        put(&mut self.map, BEGINS_AT, index + 1);
+    /// Says that its drafts for a log are being written, the first one at `index`.
+    pub(crate) fn begin_at(&mut self, of: StoreId, index: u64) {
+        put(&mut self.map, BEGINS_AT + of.0 as usize * 8, index + 1);
         compiler_fence(Ordering::SeqCst);
     }
 
@@ -256,8 +308,7 @@ impl Half {
         let end = HALF_HEAD_BYTES + std::mem::take(&mut self.used);
         put(&mut self.map, USED_AT, 0);
         compiler_fence(Ordering::SeqCst);
-        put(&mut self.map, BEGINS_AT, 0);
-        self.map[HALF_HEAD_BYTES..end].fill(0);
+        self.map[BEGINS_AT..end].fill(0);
     }
 
     /// Says that it is filled after `other`.

@@ -1,3 +1,5 @@
+mod stores;
+
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
@@ -32,9 +34,13 @@ impl Place {
         Recorder::open(options, Arc::clone(&self.datastore)).unwrap()
     }
 
-    /// The records of a log as JSON, after verifying it.
+    /// The records of a log of the default store as JSON, after verifying it.
     fn records(&self, log: &str) -> Vec<serde_json::Value> {
-        let directory = self.folder.path().join("audit").join(log);
+        self.records_of(StoreId::DEFAULT, log)
+    }
+
+    fn records_of(&self, store: StoreId, log: &str) -> Vec<serde_json::Value> {
+        let directory = log_directory(&self.folder.path().join("audit"), store, log);
         let report = verify(&directory, &Against::default()).unwrap();
         assert_eq!(report.problems, []);
         let mut records = Vec::new();
@@ -157,7 +163,7 @@ impl Sink for SmallDisk {
 fn on_a_full_disk_strict_calls_fail_and_the_rest_leaves_a_counted_gap() {
     let place = Place::new();
     let small = |directory, origin| Setup { sink: |file| Box::new(SmallDisk(file)), ..Setup::new(directory, origin) };
-    let recorder = Recorder::open_with(place.options(), Arc::clone(&place.datastore), &small).unwrap();
+    let recorder = Recorder::open_with(place.options(), Arc::clone(&place.datastore), small).unwrap();
     let strict = |subject| recorder.record(decision(subject), true).and_then(|receipt| recorder.wait(&receipt, None));
     strict("before").unwrap();
     FULL.store(true, Ordering::SeqCst);
@@ -203,7 +209,7 @@ fn a_stalled_disk_refuses_strict_calls_in_time_and_then_at_once_and_loses_none_o
         |directory, origin| Setup { sink: |file| Box::new(StallingDisk(file)), ..Setup::new(directory, origin) };
     let patience = Duration::from_millis(300);
     let options = Options { strict_wait_max: patience, queue_bytes_max: 8_000, ..place.options() };
-    let recorder = Recorder::open_with(options, Arc::clone(&place.datastore), &stalling).unwrap();
+    let recorder = Recorder::open_with(options, Arc::clone(&place.datastore), stalling).unwrap();
     let strict = |deadline| {
         let receipt = recorder.record(decision("strict"), true)?;
         recorder.wait(&receipt, deadline)
@@ -273,7 +279,11 @@ fn masked_parameters_are_named_and_not_told() {
 }
 
 fn commit(datastore: &dyn Datastore, update: &str, operation: Operation) {
-    let mut transaction = Transaction::new(StoreId::DEFAULT, Timestamp::now());
+    commit_in(datastore, StoreId::DEFAULT, update, operation);
+}
+
+fn commit_in(datastore: &dyn Datastore, store: StoreId, update: &str, operation: Operation) {
+    let mut transaction = Transaction::new(store, Timestamp::now());
     transaction.updates.push(StoredUpdate {
         operation,
         relationship: update.parse().unwrap(),
@@ -285,7 +295,11 @@ fn commit(datastore: &dyn Datastore, update: &str, operation: Operation) {
 }
 
 fn commit_schema(datastore: &dyn Datastore) {
-    let mut transaction = Transaction::new(StoreId::DEFAULT, Timestamp::now());
+    write_schema_in(datastore, StoreId::DEFAULT);
+}
+
+fn write_schema_in(datastore: &dyn Datastore, store: StoreId) {
+    let mut transaction = Transaction::new(store, Timestamp::now());
     let table = TableKey {
         resource_type: "document".to_owned(),
         relation: "viewer".to_owned(),
@@ -451,7 +465,7 @@ fn of_a_half_that_was_being_written_only_the_rest_is_recovered() {
     killed(&place, 3, &["written-1", "written-2", "stop", "new"], &[]);
     let options = place.options();
     let mut mapped = Mapped::open(&options.folder.join(QUEUE), options.instance, options.queue_bytes_max).unwrap();
-    mapped.halves[0].begin_at(2);
+    mapped.halves[0].begin_at(StoreId::DEFAULT, 2);
     drop(mapped);
     place.open(place.options()).close();
     assert_eq!(subjects(&place), ["written-0", "written-1", "written-2", "new"]);
@@ -500,10 +514,10 @@ fn erased_fields_are_gone_from_the_disk_and_the_log_stays_whole() {
     recorder.wait(&receipt, None).unwrap();
     let erasure = Erasure { object: Some("user:alice".to_owned()), caller: None };
     std::thread::sleep(Duration::from_millis(200));
-    let fields = recorder.erase(&erasure, "key-1", "ticket 7").unwrap();
+    let fields = recorder.erase(StoreId::DEFAULT, &erasure, "key-1", "ticket 7").unwrap();
     // Her id and her context, the detail that mentions her; her relationship and the metadata beside it.
     assert_eq!(fields, Fields { decisions: 3, changes: 2 });
-    assert_eq!(recorder.erase(&erasure, "key-1", "again").unwrap(), Fields::default());
+    assert_eq!(recorder.erase(StoreId::DEFAULT, &erasure, "key-1", "again").unwrap(), Fields::default());
     recorder.close();
     assert!(subjects(&place).contains(&"[erased]".to_owned()) && subjects(&place).contains(&"bob".to_owned()));
     let told = place.of_kind(CHANGES, "erased");
@@ -541,7 +555,7 @@ fn erasing_offline_is_recorded_and_refused_while_the_logs_are_in_use() {
     let recorder = place.open(place.options());
     recorder.record(Decision { caller: "key-9", ..decision("alice") }, false).unwrap();
     let erasure = Erasure { object: None, caller: Some("key-9".to_owned()) };
-    let erase = || crate::erase_offline(&folder, &keys, &erasure, "operator", "asked");
+    let erase = || crate::erase_offline(&folder, StoreId::DEFAULT, &keys, &erasure, "operator", "asked");
     assert!(matches!(erase(), Err(EraseError::Read(_))));
     recorder.close();
     drop(recorder);

@@ -1,22 +1,25 @@
 //! The thread that writes: takes what waits, appends, writes, syncs, signs; follows the transaction log; keeps the log of
 //! decisions within its bound.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use stonetown_tuple::Timestamp;
+use stonetown_tuple::{StoreId, Timestamp};
 
 use super::indexer::Indexer;
 use super::mapped::{Half, Omitted, Tally};
 use super::queue::Taken;
+use super::shelf::{Kept, Shelf};
 use super::{PendingErasure, Shared};
 use crate::bytes::Reader;
 use crate::changes::Changes;
 use crate::erase::entry;
+use crate::layout::log_of;
 use crate::log::{Log, LogError};
-use crate::record::{Body, Gap};
+use crate::record::{Body, Gap, micros_of_draft, store_of_draft};
 use crate::segment;
 
 /// How long a record waits at most before it is handed to the system.
@@ -25,23 +28,20 @@ const WRITE_EVERY: Duration = Duration::from_millis(50);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How long changes are taken from the transaction log before decisions have their turn again.
 const FOLLOW_MAX: Duration = Duration::from_millis(200);
+/// How long logs are synced and signed for, where nobody waits for that, before others have their turn again.
+const PUBLISH_MAX: Duration = Duration::from_millis(200);
 /// How often a failure that lasts is told.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    decisions: Log,
+    decisions: Shelf,
     changes: Changes,
     decisions_bytes_max: u64,
     /// The half of the queue that is not being filled.
     half: Half,
-    /// Decisions that are appended and not written.
-    in_flight: Tally,
-    published_at: Instant,
     changes_synced_at: Instant,
     told_at: Option<Instant>,
-    segment: u64,
-    changes_segment: u64,
     indexer: Indexer,
 }
 
@@ -55,11 +55,14 @@ impl Drop for CloseOnDrop<'_> {
     }
 }
 
+/// The logs that could not be written in one batch.
+type Failed = BTreeSet<StoreId>;
+
 impl Worker {
     pub(super) fn new(
         shared: Arc<Shared>,
         half: Half,
-        decisions: Log,
+        decisions: Shelf,
         changes: Changes,
         decisions_bytes_max: u64,
         indexer: Indexer,
@@ -70,12 +73,8 @@ impl Worker {
             changes,
             decisions_bytes_max,
             half,
-            in_flight: Tally::default(),
-            published_at: Instant::now(),
             changes_synced_at: Instant::now(),
             told_at: None,
-            segment: 0,
-            changes_segment: 0,
             indexer,
         }
     }
@@ -95,7 +94,7 @@ impl Worker {
             }));
             if worked.is_err() {
                 shared.counters.failing.store(1, Ordering::Relaxed);
-                taken.batch.iter().for_each(|batch| batch.settle_if_open(false));
+                taken.batches.values().for_each(|batch| batch.settle_if_open(false));
                 self.omit_rest();
             }
             if closed {
@@ -107,123 +106,188 @@ impl Worker {
         }
     }
 
-    /// Appends and writes a batch; syncs it when somebody waits for it, or it is time.
+    /// Appends and writes a batch; syncs the logs for which somebody waits, or whose time it is. What fails with one log leaves
+    /// the others alone.
     fn write(&mut self, taken: &Taken) {
-        let size_before = self.decisions.size();
-        let due = taken.closed || self.published_at.elapsed() >= SYNC_EVERY;
-        let written = self.append_all(due).and_then(|()| {
-            self.decisions.write()?;
-            self.settled();
-            self.half.clear();
-            if taken.batch.is_some() || (due && self.decisions.unsynced() > 0) {
-                self.sync()?;
-            }
-            if due {
-                self.published_at = Instant::now();
-                self.decisions.publish()?;
-            }
-            Ok(())
-        });
-        let counters = &self.shared.counters;
-        counters.decisions.fetch_add(self.decisions.size().saturating_sub(size_before), Ordering::Relaxed);
-        counters.unsynced.store(self.decisions.unsynced(), Ordering::Relaxed);
-        counters.failing.store(u64::from(written.is_err()), Ordering::Relaxed);
-        if let Some(batch) = &taken.batch {
-            batch.settle(written.is_ok());
-        }
-        if let Err(error) = &written {
-            self.failed(error);
+        let mut failed = Failed::new();
+        self.tell_untold(taken, &mut failed);
+        let begun = self.begin(&mut failed);
+        self.append_all(&mut failed);
+        for (of, size_before) in begun {
+            let written = self.decisions.get(of).and_then(|kept| {
+                kept.log.write()?;
+                kept.in_flight = Tally::default();
+                Ok(kept.log.size().saturating_sub(size_before))
+            });
+            let written = written.map(|count| self.shared.counters.decisions.fetch_add(count, Ordering::Relaxed));
+            self.note(of, written.map(drop), &mut failed);
         }
         self.half.clear();
+        for of in taken.batches.keys().filter(|of| !failed.contains(*of)).copied().collect::<Vec<_>>() {
+            let synced = self.sync(of);
+            self.note(of, synced, &mut failed);
+        }
+        self.count(&failed);
+        taken.batches.iter().for_each(|(of, batch)| batch.settle(!failed.contains(of)));
+        self.publish_due(taken.closed, &mut failed);
+        self.count(&failed);
     }
 
-    /// Appends what the log lacks, as far as it is not told, and then the drafts of the half.
-    fn append_all(&mut self, due: bool) -> Result<(), LogError> {
-        let told = Omitted::ALL.into_iter().filter(|omitted| due || *omitted != Omitted::LogIns);
-        let mut first_error = told.map(|omitted| self.tell_omitted(omitted)).find_map(Result::err);
-        self.half.begin_at(self.decisions.size());
-        let mut lost = Tally::default();
-        for draft in drafts(self.half.bytes()) {
-            // One failure is enough for a batch: the disk is not asked again for each of thousands.
-            if first_error.is_none() {
-                first_error = append(&mut self.decisions, &mut self.in_flight, draft).err();
-            }
-            if first_error.is_some() {
-                lost.add(micros(draft));
+    fn count(&self, failed: &Failed) {
+        let counters = &self.shared.counters;
+        counters.unsynced.store(self.decisions.unsynced(), Ordering::Relaxed);
+        counters.failing.store(u64::from(!failed.is_empty()), Ordering::Relaxed);
+    }
+
+    /// Says in each log what it lacks, as far as it is time.
+    fn tell_untold(&mut self, taken: &Taken, failed: &mut Failed) {
+        for of in &taken.untold {
+            for omitted in Omitted::ALL {
+                // Log-ins are told of together.
+                let is_due = || taken.closed || self.decisions.is_due(*of, SYNC_EVERY);
+                if omitted != Omitted::LogIns || is_due() {
+                    let told = self.tell_omitted(*of, omitted);
+                    self.note(*of, told, failed);
+                }
             }
         }
-        self.omit(lost);
-        first_error.map_or(Ok(()), Err)
     }
 
-    /// Says in the log what it lacks; that is forgotten only when it is written.
-    fn tell_omitted(&mut self, omitted: Omitted) -> Result<(), LogError> {
-        let tally = self.shared.queue.omitted(omitted);
+    /// Prepares the logs for the drafts of the half; returns how many records each has.
+    fn begin(&mut self, failed: &mut Failed) -> Vec<(StoreId, u64)> {
+        let drafted: BTreeSet<_> = drafts(self.half.bytes()).map(log_of_draft).collect();
+        // All are opened first: to open one adds a record to that of the default store.
+        for of in &drafted {
+            let opened = self.decisions.get(*of).map(drop);
+            self.note(*of, opened, failed);
+        }
+        let mut begun = Vec::with_capacity(drafted.len());
+        for of in drafted {
+            if let Some(kept) = self.decisions.opened(of) {
+                let size = kept.log.size();
+                self.half.begin_at(of, size);
+                self.shared.queue.set_start(of, kept.start);
+                begun.push((of, size));
+            }
+        }
+        begun
+    }
+
+    /// Appends the drafts of the half to their logs.
+    fn append_all(&mut self, failed: &mut Failed) {
+        let mut lost = BTreeMap::<StoreId, Tally>::new();
+        let mut first_errors = Vec::new();
+        for draft in drafts(self.half.bytes()) {
+            let of = log_of_draft(draft);
+            // One failure is enough for a batch: the disk is not asked again for each of thousands.
+            if !failed.contains(&of) {
+                match self.decisions.get(of).and_then(|kept| append(kept, draft)) {
+                    Ok(()) => continue,
+                    Err(error) => {
+                        failed.insert(of);
+                        first_errors.push((of, error));
+                    }
+                }
+            }
+            lost.entry(of).or_default().add(micros(draft));
+        }
+        lost.into_iter().for_each(|(of, lost)| self.omit(of, lost));
+        first_errors.into_iter().for_each(|(of, error)| self.failed(of, &error));
+    }
+
+    /// Says in a log what it lacks; that is forgotten only when it is written.
+    fn tell_omitted(&mut self, of: StoreId, omitted: Omitted) -> Result<(), LogError> {
+        let tally = self.shared.queue.omitted(of, omitted);
         if tally.count == 0 {
             return Ok(());
         }
         let number = |micros: i64| u64::try_from(micros).unwrap_or(0);
         let (from, until) = (number(tally.from), number(tally.until));
         let (reason, count) = (omitted.reason(), tally.count);
-        self.decisions.add(&Body::Gap(Gap { time: Timestamp::now(), reason, count, from, until }))?;
-        self.decisions.write()?;
-        self.shared.queue.forget(omitted, tally);
-        tracing::warn!(count, reason, "records were left out: the log says so");
+        let log = &mut self.decisions.get(of)?.log;
+        log.add(&Body::Gap(Gap { time: Timestamp::now(), reason, count, from, until }))?;
+        log.write()?;
+        self.shared.queue.forget(of, omitted, tally);
+        self.shared.counters.decisions.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(count, reason, log = log.origin(), "records were left out: the log says so");
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), LogError> {
+    fn sync(&mut self, of: StoreId) -> Result<(), LogError> {
         let begun = Instant::now();
-        self.decisions.sync()?;
+        self.decisions.get(of)?.log.sync()?;
         let counters = &self.shared.counters;
         counters.syncs.fetch_add(1, Ordering::Relaxed);
         counters.sync_micros.fetch_add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(0), Ordering::Relaxed);
         Ok(())
     }
 
-    fn settled(&mut self) {
-        self.in_flight = Tally::default();
+    /// Syncs and signs for the logs whose time it is, those that wait for longest first, for a while.
+    fn publish_due(&mut self, all: bool, failed: &mut Failed) {
+        let begun = Instant::now();
+        let patience = if all { Duration::MAX } else { PUBLISH_MAX };
+        for of in self.decisions.due(if all { Duration::ZERO } else { SYNC_EVERY }) {
+            if begun.elapsed() >= patience {
+                break;
+            }
+            let unsynced = self.decisions.get(of).map_or(0, |kept| kept.log.unsynced());
+            let synced = if unsynced > 0 { self.sync(of) } else { Ok(()) };
+            let published = synced.and_then(|()| {
+                let kept = self.decisions.get(of)?;
+                kept.published_at = Instant::now();
+                kept.log.publish()
+            });
+            self.note(of, published, failed);
+        }
+    }
+
+    /// Notes what came of working on a log.
+    fn note(&mut self, of: StoreId, result: Result<(), LogError>, failed: &mut Failed) {
+        if let Err(error) = result {
+            failed.insert(of);
+            self.failed(of, &error);
+        }
     }
 
     /// Counts decisions that are in no batch any more.
-    fn omit(&self, lost: Tally) {
+    fn omit(&self, of: StoreId, lost: Tally) {
         if lost.count > 0 {
-            self.shared.queue.omit(Omitted::Unwritten, lost);
+            self.shared.queue.omit(of, Omitted::Unwritten, lost);
             self.shared.counters.lost.fetch_add(lost.count, Ordering::Relaxed);
         }
     }
 
     /// Counts what is in the half, after a bug.
     fn omit_rest(&mut self) {
-        let mut lost = Tally::default();
-        drafts(self.half.bytes()).for_each(|draft| lost.add(micros(draft)));
-        self.omit(lost);
+        let mut lost = BTreeMap::<StoreId, Tally>::new();
+        drafts(self.half.bytes()).for_each(|draft| lost.entry(log_of_draft(draft)).or_default().add(micros(draft)));
+        lost.into_iter().for_each(|(of, lost)| self.omit(of, lost));
         self.half.clear();
     }
 
     /// Counts what was appended and could not be written.
-    fn failed(&mut self, error: &LogError) {
-        if self.decisions.unwritten() == 0 && self.in_flight.count > 0 {
-            self.omit(self.in_flight);
-            self.settled();
+    fn failed(&mut self, of: StoreId, error: &LogError) {
+        if let Some(kept) = self.decisions.opened(of)
+            && kept.log.unwritten() == 0
+        {
+            let lost = std::mem::take(&mut kept.in_flight);
+            self.omit(of, lost);
         }
         self.tell("the log of decisions cannot be written", error);
     }
 
     fn follow(&mut self, patience: Duration) {
-        let before = self.changes.log.size();
-        let followed = self.changes.follow(patience);
+        let (recorded, followed) = self.changes.follow(patience);
         let counters = &self.shared.counters;
-        counters.changes.fetch_add(self.changes.log.size().saturating_sub(before), Ordering::Relaxed);
+        counters.changes.fetch_add(recorded, Ordering::Relaxed);
         counters.position.store(self.changes.recorded().0, Ordering::Relaxed);
         if let Err(error) = followed {
             self.shared.counters.failing.store(1, Ordering::Relaxed);
             return self.tell("changes cannot be recorded, for now", &error);
         }
-        if self.changes.log.unsynced() > 0 && self.changes_synced_at.elapsed() >= SYNC_EVERY {
+        if self.changes_synced_at.elapsed() >= SYNC_EVERY {
             self.changes_synced_at = Instant::now();
-            let synced = self.changes.log.sync().and_then(|()| self.changes.log.publish());
-            if let Err(error) = synced {
+            if let Err(error) = self.changes.sync() {
                 self.tell("the log of changes cannot be synced", &error);
             }
         }
@@ -231,9 +295,8 @@ impl Worker {
 
     fn record_erasures(&mut self) {
         let pending = std::mem::take(&mut *self.shared.erasures.lock());
-        for PendingErasure { fields, actor, why, recorded } in pending {
-            let log = &mut self.changes.log;
-            let added = log.add(&entry(fields, &actor, &why)).and_then(|()| log.sync()).and_then(|()| log.publish());
+        for PendingErasure { of, fields, actor, why, recorded } in pending {
+            let added = self.changes.add_now(of, &entry(fields, &actor, &why));
             if let Err(error) = &added {
                 self.tell("an erasure cannot be recorded", error);
             }
@@ -241,22 +304,21 @@ impl Worker {
         }
     }
 
-    /// Removes the oldest segments of the log of decisions while it has too many bytes, after saying so in the log.
+    /// Removes the oldest segments of the logs of decisions that have too many bytes, after saying so in the log.
     fn keep_within_bound(&mut self) {
-        let segment = |size: u64| size >> crate::log::SEGMENT_BITS;
-        let (decisions, changes) = (segment(self.decisions.size()), segment(self.changes.log.size()));
-        if (decisions, changes) != (self.segment, self.changes_segment) {
+        let mut pruned = Ok(());
+        let mut has_new = self.changes.logs().each().any(|(_, kept)| kept.begins_segment());
+        for (_, kept) in self.decisions.each() {
+            if kept.begins_segment() {
+                has_new = true;
+                if self.decisions_bytes_max > 0 {
+                    pruned = pruned.and(prune(&mut kept.log, self.decisions_bytes_max));
+                }
+            }
+        }
+        if has_new {
             self.indexer.wake();
         }
-        self.changes_segment = changes;
-        if decisions == self.segment {
-            return;
-        }
-        self.segment = decisions;
-        if self.decisions_bytes_max == 0 {
-            return;
-        }
-        let pruned = prune(&mut self.decisions, self.decisions_bytes_max);
         if let Err(error) = pruned {
             self.tell("old decisions cannot be removed", &error);
         }
@@ -264,11 +326,16 @@ impl Worker {
 
     fn end(&mut self) {
         let time = Timestamp::now();
-        for log in [&mut self.decisions, &mut self.changes.log] {
-            let ended = log.add(&Body::Stop(time)).and_then(|()| log.sync()).and_then(|()| log.publish());
-            if let Err(error) = ended {
-                tracing::error!(%error, origin = log.origin(), "the log was not closed properly");
+        for logs in [&mut self.decisions, self.changes.logs()] {
+            for (_, kept) in logs.each() {
+                let ended = kept.log.add(&Body::Stop(time)).and_then(|()| kept.log.publish());
+                if let Err(error) = ended {
+                    tracing::error!(%error, origin = kept.log.origin(), "the log was not closed properly");
+                }
             }
+        }
+        if let Err(error) = self.changes.sync() {
+            tracing::error!(%error, "how far the logs of changes go is not kept: the next start looks for it");
         }
     }
 
@@ -305,13 +372,13 @@ pub(super) fn prune(log: &mut Log, bytes_max: u64) -> Result<(), LogError> {
     Ok(())
 }
 
-fn append(log: &mut Log, in_flight: &mut Tally, draft: &[u8]) -> Result<(), LogError> {
-    log.make_room()?;
-    if log.unwritten() == 0 {
-        *in_flight = Tally::default();
+fn append(kept: &mut Kept, draft: &[u8]) -> Result<(), LogError> {
+    kept.log.make_room()?;
+    if kept.log.unwritten() == 0 {
+        kept.in_flight = Tally::default();
     }
-    log.append(draft)?;
-    in_flight.add(micros(draft));
+    kept.log.append(draft, kept.start)?;
+    kept.in_flight.add(micros(draft));
     Ok(())
 }
 
@@ -321,8 +388,12 @@ pub(super) fn drafts(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || drafts.u32().and_then(|length| drafts.take(length as usize)))
 }
 
-/// When the decision of a draft was made: it stands after the length and the kind.
-fn micros(draft: &[u8]) -> i64 {
-    let mut reader = Reader(draft.get(5..).unwrap_or_default());
-    reader.u64().map_or(0, u64::cast_signed)
+/// The log that a draft belongs to.
+pub(super) fn log_of_draft(draft: &[u8]) -> StoreId {
+    store_of_draft(draft).map_or(StoreId::DEFAULT, log_of)
+}
+
+/// When the decision of a draft was made.
+pub(super) fn micros(draft: &[u8]) -> i64 {
+    micros_of_draft(draft).unwrap_or(0)
 }

@@ -94,11 +94,17 @@ fn log(folder: &std::path::Path) -> LogReader {
 
 fn found(log: &LogReader, query: &Query) -> (Vec<u64>, u64) {
     let mut found = Vec::new();
-    let read = search(log, query, &mut |raw| {
+    let mut read = 0;
+    let reading = &mut |_| {
+        read += 1;
+        ControlFlow::Continue(())
+    };
+    search(log, query, reading, &mut |raw| {
         found.push(raw.record.index);
         ControlFlow::Continue(())
-    });
-    (found, read.unwrap())
+    })
+    .unwrap();
+    (found, read)
 }
 
 #[test]

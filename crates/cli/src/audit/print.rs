@@ -1,8 +1,15 @@
 //! What `stonetown audit` prints. Nothing from a log reaches the screen as it is: a control character is shown by its number.
 
+use std::path::Path;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+use stonetown_audit::merkle::Hash;
+use stonetown_audit::note::{Checkpoint, PublicKey};
 use stonetown_audit::record::{Body, Entry};
-use stonetown_audit::{Against, Report};
+use stonetown_audit::{Against, Consistency, Inclusion, Report};
 
 use crate::output::{Output, line, one_line};
 
@@ -96,6 +103,85 @@ pub(super) fn record(entry: &Entry<'_>, output: Output) {
         }
     };
     println!("{} #{} {}", entry.time(), entry.index, one_line(&text));
+}
+
+/// A checkpoint, on the screen or to a file.
+pub(super) fn checkpoint(
+    note: &str,
+    checkpoint: &Checkpoint,
+    file: Option<&Path>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let Checkpoint { origin, size, root } = checkpoint;
+    let value = || json!({ "origin": origin, "size": size, "root": BASE64.encode(root), "note": note });
+    match file {
+        None => output.result(note.trim_end_matches('\n'), value),
+        Some(file) => {
+            std::fs::write(file, note).with_context(|| format!("`{}`", file.display()))?;
+            output.result(format_args!("{size} records of {origin}"), value);
+        }
+    }
+    Ok(())
+}
+
+/// What is shown of a record beside its proof.
+pub(super) fn proved(record: &Entry<'_>, entry: &[u8]) -> (Value, String) {
+    (record.to_json(), BASE64.encode(entry))
+}
+
+pub(super) fn inclusion(proof: &Inclusion, (record, entry): (Value, String), output: Output) {
+    output.result(proof.to_text().trim_end_matches('\n'), || {
+        json!({
+            "origin": proof.checkpoint.origin,
+            "index": proof.index,
+            "size": proof.checkpoint.size,
+            "root": BASE64.encode(proof.checkpoint.root),
+            "leaf_hash": BASE64.encode(proof.leaf),
+            "entry": entry,
+            "proof": base64(&proof.path),
+            "checkpoint": proof.note,
+            "record": record,
+        })
+    });
+}
+
+pub(super) fn consistency(proof: &Consistency, output: Output) {
+    output.result(proof.to_text().trim_end_matches('\n'), || {
+        json!({
+            "origin": proof.checkpoint.origin,
+            "old_size": proof.old_size,
+            "old_root": BASE64.encode(proof.old_root),
+            "size": proof.checkpoint.size,
+            "root": BASE64.encode(proof.checkpoint.root),
+            "proof": base64(&proof.path),
+            "checkpoint": proof.note,
+        })
+    });
+}
+
+/// A record with the bytes that proofs are about.
+pub(super) fn exported(record: &Entry<'_>, entry: &[u8], leaf: &Hash) {
+    let (entry, leaf) = (BASE64.encode(entry), BASE64.encode(leaf));
+    println!("{}", json!({ "record": record.to_json(), "entry": entry, "leaf_hash": leaf }));
+}
+
+pub(super) fn key(key: &PublicKey, origin: &str, output: Output) {
+    let (verifier, fingerprint) = (key.verifier(origin), key.fingerprint());
+    output.result(
+        format_args!("{verifier} {fingerprint}"),
+        || json!({ "origin": origin, "key": verifier, "fingerprint": fingerprint }),
+    );
+}
+
+pub(super) fn erased(decisions: u64, changes: u64, output: Output) {
+    output.result(
+        format_args!("erased {decisions} field(s) of decisions and {changes} of changes"),
+        || json!({ "decisions": decisions, "changes": changes }),
+    );
+}
+
+fn base64(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(|hash| BASE64.encode(hash)).collect()
 }
 
 fn text_of(value: &Value, field: &str) -> String {

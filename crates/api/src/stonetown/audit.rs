@@ -1,0 +1,156 @@
+//! AuditService: the logs of decisions and of changes.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use stonetown_authorizer::Authorizer;
+use stonetown_authorizer::logs::{Erasure, Log, Query, RawRecord};
+use tonic::{Request, Response, Status};
+
+use crate::calls::{Calls, MESSAGES_AHEAD, Pool, Streamed};
+use crate::convert::{At, FieldError, context, timestamp_from_wire};
+use crate::incoming::Incoming;
+use crate::proto::stonetown::v1 as wire;
+
+/// Longest time between two messages of a search that finds nothing.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+#[tonic::async_trait]
+impl wire::audit_service_server::AuditService for Calls {
+    type SearchRecordsStream = Streamed<wire::SearchRecordsResponse>;
+
+    async fn search_records(
+        &self,
+        request: Request<wire::SearchRecordsRequest>,
+    ) -> Result<Response<Self::SearchRecordsStream>, Status> {
+        let (incoming, _, message) = Incoming::open(request)?;
+        let log = log(message.log).at("log")?;
+        let mut left = if message.limit == 0 { u64::MAX } else { message.limit };
+        let query = query(message)?;
+        let stream = self.stream(incoming, MESSAGES_AHEAD, move |authorizer, call, outlet| {
+            let mut told = Instant::now();
+            // Both closures put something into it.
+            let outlet = RefCell::new(outlet);
+            let mut reading = |index| {
+                if told.elapsed() < SIGN_OF_LIFE {
+                    return ControlFlow::Continue(());
+                }
+                told = Instant::now();
+                outlet.borrow_mut().send(wire::SearchRecordsResponse { record: None, next: index })
+            };
+            authorizer.search_log(call, log, &query, &mut reading, &mut |raw| {
+                let next = raw.record.index + 1;
+                left -= 1;
+                outlet.borrow_mut().send(wire::SearchRecordsResponse { record: Some(to_wire(raw)), next })?;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        });
+        Ok(Response::new(stream.await?))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<wire::GetCheckpointRequest>,
+    ) -> Result<Response<wire::GetCheckpointResponse>, Status> {
+        let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
+        let log = log(message.log).at("log")?;
+        cost.add(1, 0);
+        let signed = self.run(Pool::Heavy, move |authorizer| authorizer.log_checkpoint(&call, log)).await?;
+        let origin = signed.checkpoint.origin;
+        Ok(Response::new(wire::GetCheckpointResponse {
+            keys: signed.keys.iter().map(|key| key.verifier(&origin)).collect(),
+            note: signed.note,
+            size: signed.checkpoint.size,
+            root: signed.checkpoint.root.to_vec(),
+            origin,
+        }))
+    }
+
+    async fn prove_record(
+        &self,
+        request: Request<wire::ProveRecordRequest>,
+    ) -> Result<Response<wire::ProveRecordResponse>, Status> {
+        let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
+        let log = log(message.log).at("log")?;
+        cost.add(1, 0);
+        let prove = move |authorizer: &Authorizer| authorizer.prove_record(&call, log, message.index);
+        let proof = self.run(Pool::Heavy, prove).await?;
+        Ok(Response::new(wire::ProveRecordResponse {
+            index: proof.index,
+            text: proof.to_text(),
+            leaf_hash: proof.leaf.to_vec(),
+            path: proof.path.iter().map(|hash| hash.to_vec()).collect(),
+            note: proof.note,
+        }))
+    }
+
+    async fn prove_growth(
+        &self,
+        request: Request<wire::ProveGrowthRequest>,
+    ) -> Result<Response<wire::ProveGrowthResponse>, Status> {
+        let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
+        let log = log(message.log).at("log")?;
+        cost.add(1, 0);
+        let prove = move |authorizer: &Authorizer| authorizer.prove_growth(&call, log, message.size);
+        let proof = self.run(Pool::Heavy, prove).await?;
+        Ok(Response::new(wire::ProveGrowthResponse {
+            old_root: proof.old_root.to_vec(),
+            path: proof.path.iter().map(|hash| hash.to_vec()).collect(),
+            note: proof.note,
+        }))
+    }
+
+    async fn erase_fields(
+        &self,
+        request: Request<wire::EraseFieldsRequest>,
+    ) -> Result<Response<wire::EraseFieldsResponse>, Status> {
+        let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
+        let named = |text: String| Some(text).filter(|text| !text.is_empty());
+        let erasure = Erasure { object: named(message.object), caller: named(message.caller) };
+        let wire::Why { reason, ticket } = message.why.unwrap_or_default();
+        let why = if ticket.is_empty() { reason } else { format!("{reason} ({ticket})") };
+        cost.add(1, 0);
+        let erase = move |authorizer: &Authorizer| authorizer.erase_from_logs(&call, &erasure, &why);
+        let fields = self.run(Pool::Heavy, erase).await?;
+        Ok(Response::new(wire::EraseFieldsResponse { decisions: fields.decisions, changes: fields.changes }))
+    }
+}
+
+fn log(kind: i32) -> Result<Log, FieldError> {
+    match wire::LogKind::try_from(kind) {
+        Ok(wire::LogKind::Unspecified | wire::LogKind::Decisions) => Ok(Log::Decisions),
+        Ok(wire::LogKind::Changes) => Ok(Log::Changes),
+        Err(_) => Err(FieldError::new("is no log")),
+    }
+}
+
+fn query(message: wire::SearchRecordsRequest) -> Result<Query, FieldError> {
+    let named = |text: String| Some(text).filter(|text| !text.is_empty());
+    Ok(Query {
+        subject: named(message.subject),
+        resource: named(message.resource),
+        permission: named(message.permission),
+        outcome: named(message.outcome),
+        call: named(message.call),
+        caller: named(message.caller),
+        since: message.since.map(timestamp_from_wire).transpose().at("since")?,
+        until: message.until.map(timestamp_from_wire).transpose().at("until")?,
+        from: message.from,
+    })
+}
+
+fn to_wire(raw: &RawRecord<'_>) -> wire::LogRecord {
+    let fields = match raw.record.to_json() {
+        Value::Object(fields) => Some(context::to_wire(fields)),
+        _ => None,
+    };
+    wire::LogRecord {
+        index: raw.record.index,
+        fields,
+        entry: raw.entry.to_vec(),
+        beside: raw.beside.to_vec(),
+        leaf_hash: raw.leaf.to_vec(),
+    }
+}
