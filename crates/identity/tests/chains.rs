@@ -42,8 +42,12 @@ struct World {
 impl World {
     /// Principals for whom the agents of their names stand, and a gateway that may check and say who acts.
     fn new() -> World {
+        World::with(Options::default())
+    }
+
+    fn with(options: Options) -> World {
         let wall = || Timestamp::from_second(CLOCK.get()).unwrap();
-        let options = Options { wall_clock: Some(wall), ..Options::default() };
+        let options = Options { wall_clock: Some(wall), ..options };
         let authorizer = Arc::new(Authorizer::open(Arc::new(MemoryDatastore::new()), options).unwrap());
         let (identity, _) = Identity::open(Arc::clone(&authorizer), Start { keys: 1, ..Start::default() }).unwrap();
         let key = identity.by_key(1).unwrap();
@@ -120,6 +124,25 @@ impl World {
     fn may(&self, chain: &[&str], permission: &str) -> bool {
         self.check("gateway", chain, permission).unwrap().membership == Membership::Member
     }
+}
+
+/// A chain is no way around the log: what is strict is not answered where it cannot be recorded, in bulk neither.
+#[test]
+fn what_is_strict_is_not_answered_unrecorded_for_a_chain_either() {
+    let world = World::with(Options { strict_needs_log: true, ..Options::default() });
+    let strict = SCHEMA.replace("permission edit", "// @stonetown audit(strict)\n    permission edit");
+    world.authorizer.write_schema(&world.call(&world.key), &strict).unwrap();
+    for name in ["ann", "a1"] {
+        world.write(Operation::Touch, &format!("doc:d#editor@agent:{name}"));
+    }
+    world.delegate("ann", "a1", &["*"], &["*"], None);
+    assert!(world.may(&["ann", "a1"], "view"));
+    for chain in [&["ann"][..], &["ann", "a1"], &["ann", "a2"], &["ann", "a1", "a2"]] {
+        let refused = world.check("gateway", chain, "edit");
+        assert!(matches!(refused, Err(Error::Unrecorded(_))), "{chain:?}: {refused:?}");
+    }
+    world.authorizer.write_schema(&world.call(&world.key), SCHEMA).unwrap();
+    assert!(world.may(&["ann", "a1"], "edit"));
 }
 
 #[test]
