@@ -1,17 +1,10 @@
 //! Several stores through the whole server: which one a call is in, over each door.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use futures::TryStreamExt;
-use stonetown_api::proto::authzed::api::v1 as wire;
-use stonetown_tests::client::{Client, fully_consistent, object, relationship};
+use stonetown_tests::attack;
 use stonetown_tests::home::{Home, err, out};
 use stonetown_tests::http::post;
 use stonetown_tests::server::{KEY, Server, Store, binary};
-use tonic::Status;
-use wire::check_permission_response::Permissionship;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_in_the_store_that_it_names_or_that_its_credential_is_for() {
@@ -62,142 +55,11 @@ async fn a_call_is_in_the_store_that_it_names_or_that_its_credential_is_for() {
     assert!(bad(&["store", "create", "one"]).await.contains("a name is used once"));
 }
 
-/// A client of one store, who knows whether a viewer of it may view.
-#[derive(Clone)]
-struct Inside {
-    client: Client,
-    viewers_may: bool,
-}
-
-impl Inside {
-    async fn touch(&mut self, doc: &str, is_viewer: bool) {
-        let viewer = [relationship(("doc", doc), "viewer", ("agent", "x"))];
-        let (touched, deleted) = if is_viewer { (viewer.to_vec(), vec![]) } else { (vec![], viewer.to_vec()) };
-        self.client.write(touched, deleted).await.unwrap();
-    }
-
-    async fn may(&mut self, doc: &str) -> bool {
-        let request = wire::CheckPermissionRequest {
-            consistency: Some(fully_consistent()),
-            resource: Some(object("doc", doc)),
-            permission: "view".to_owned(),
-            subject: relationship(("doc", doc), "viewer", ("agent", "x")).subject,
-            ..wire::CheckPermissionRequest::default()
-        };
-        let answer = self.client.permissions.check_permission(request).await.unwrap().into_inner();
-        answer.permissionship() == Permissionship::HasPermission
-    }
-
-    /// A page of what may be viewed, and the cursor behind it.
-    async fn page(&mut self, after: Option<wire::Cursor>) -> Result<(Vec<String>, Option<wire::Cursor>), Status> {
-        let request = wire::LookupResourcesRequest {
-            resource_object_type: "doc".to_owned(),
-            permission: "view".to_owned(),
-            subject: relationship(("doc", "any"), "viewer", ("agent", "x")).subject,
-            optional_limit: 3,
-            optional_cursor: after,
-            ..wire::LookupResourcesRequest::default()
-        };
-        let found: Vec<_> = self.client.permissions.lookup_resources(request).await?.into_inner().try_collect().await?;
-        let after = found.last().and_then(|last| last.after_result_cursor.clone());
-        Ok((found.into_iter().map(|found| found.resource_object_id).collect(), after))
-    }
-}
-
-/// Equal names and opposite meanings, asked at once, in pages, and watched.
+/// `attack stores` asks as often as the threat model has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_stores_with_equal_names_never_answer_for_each_other() {
-    const WORKERS: usize = 8;
-    const ROUNDS: usize = 60;
-    let home = Home::new();
-    let server =
-        Server::start(&binary().unwrap(), Store::Memory, &["--watch-api-heartbeat", "50ms"], &[]).await.unwrap();
-    let mut stores = Vec::new();
-    for (name, view) in [("one", "viewer"), ("other", "all - viewer")] {
-        let schema = format!(
-            "definition agent {{}} definition doc {{ relation viewer: agent; relation all: agent; permission view = {view} }}"
-        );
-        let schema = home.write("schema.zed", &schema);
-        out(&home.at(&server, &["store", "create", name, "--holder", "group:preshared"]).await);
-        out(&home.at(&server, &["--store", name, "schema", "write", &schema]).await);
-        let token = out(&home.at(&server, &["credential", "issue", "key-1", "--for-store", name]).await);
-        let client = Client::connect_as(&server.address, token.trim()).await.unwrap();
-        stores.push(Inside { client, viewers_may: name == "one" });
-    }
-    let names = |worker: usize| (0..3).map(move |number| format!("w{worker}-{number}"));
-    let all = (0..WORKERS).flat_map(names).map(|doc| relationship(("doc", &doc), "all", ("agent", "x")));
-    stores[1].client.write(all.collect::<Vec<_>>(), []).await.unwrap();
-
-    let watching = stores.iter().map(|store| store.client.clone()).enumerate().map(|(number, mut client)| {
-        tokio::spawn(async move {
-            let mut seen = BTreeSet::new();
-            let mut stream = client.watch.watch(wire::WatchRequest::default()).await.unwrap().into_inner();
-            // Ends with the mark that is written last.
-            while let Some(message) = stream.try_next().await.unwrap() {
-                let ids = message.updates.into_iter().filter_map(|update| update.relationship?.resource);
-                seen.extend(ids.map(|resource| resource.object_id).filter(|id| id.starts_with("mark")));
-                if seen.contains(&format!("mark-{number}-end")) {
-                    break;
-                }
-            }
-            seen
-        })
-    });
-    let watching: Vec<_> = watching.collect();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let working = (0..WORKERS).map(|worker| {
-        let mut stores = stores.clone();
-        let docs: Vec<_> = names(worker).collect();
-        tokio::spawn(async move {
-            let mut is_viewer = [false; 3];
-            for round in 0..ROUNDS {
-                let turned = (round * 7 + worker) % 3;
-                is_viewer[turned] = !is_viewer[turned];
-                for store in &mut stores {
-                    store.touch(&docs[turned], is_viewer[turned]).await;
-                }
-                stores[round % 2].touch(&format!("mark-{}-{worker}-{round}", round % 2), true).await;
-                for (doc, is_viewer) in docs.iter().zip(is_viewer) {
-                    for store in &mut stores {
-                        let expected = is_viewer == store.viewers_may;
-                        assert_eq!(store.may(doc).await, expected, "{doc}, round {round}");
-                    }
-                }
-                if round % 10 != 0 {
-                    continue;
-                }
-                let mut after = [None, None];
-                let mut found = [BTreeSet::new(), BTreeSet::new()];
-                let mut open = true;
-                while open {
-                    open = false;
-                    for number in 0..2 {
-                        let (page, next) = stores[number].page(after[number].clone()).await.unwrap();
-                        found[number].extend(page);
-                        if let Some(next) = next {
-                            let refused = stores[1 - number].page(Some(next.clone())).await;
-                            assert!(refused.is_err(), "a cursor of the other store: {refused:?}");
-                            (after[number], open) = (Some(next), true);
-                        }
-                    }
-                }
-                for (store, found) in stores.iter().zip(found) {
-                    let own: BTreeSet<_> = found.into_iter().filter(|doc| docs.contains(doc)).collect();
-                    let expected = docs.iter().zip(is_viewer).filter(|(_, is_viewer)| *is_viewer == store.viewers_may);
-                    assert_eq!(own, expected.map(|(doc, _)| doc.clone()).collect(), "round {round}");
-                }
-            }
-        })
-    });
-    for worker in working.collect::<Vec<_>>() {
-        worker.await.unwrap();
-    }
-    for (number, watch) in watching.into_iter().enumerate() {
-        stores[number].touch(&format!("mark-{number}-end"), true).await;
-        let seen = watch.await.unwrap();
-        assert!(seen.iter().all(|mark| mark.starts_with(&format!("mark-{number}-"))), "{number}: {seen:?}");
-        assert_eq!(seen.len(), WORKERS * ROUNDS / 2 + 1);
-    }
+    let asked = attack::stores::run(2_880).await.unwrap();
+    assert!(asked >= 2_880, "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,155 +4,32 @@
 use std::time::{Duration, Instant};
 
 use stonetown_api::proto::authzed::api::v1 as wire;
+use stonetown_tests::attack::held::Held;
+use stonetown_tests::attack::{members, streams};
 use stonetown_tests::certificates::{TlsFiles, localhost};
 use stonetown_tests::client::{Client, fully_consistent, object, relationship};
 use stonetown_tests::http::ask_over_tls;
 use stonetown_tests::operated::Operated;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tonic::{Response, Status, Streaming};
 
 const SCHEMA: &str = "definition agent {} definition document { relation viewer: agent; permission view = viewer }";
 /// More than the server allows for the first words of a connection.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// What a process holds.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    files: usize,
-    threads: u64,
-    memory_mib: u64,
-}
-
-impl Held {
-    fn of(server: &Operated) -> Held {
-        let id = server.id().unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let number = |name: &str| -> u64 {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse().unwrap()
-        };
-        Held {
-            files: std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count(),
-            threads: number("Threads:"),
-            memory_mib: number("VmRSS:") >> 10,
-        }
-    }
-
-    /// Whether this is about what `before` was: threads that wait for work end after a while, and allocators keep some memory.
-    fn is_back_at(self, before: Held) -> bool {
-        self.files <= before.files + 8
-            && self.threads <= before.threads + 16
-            && self.memory_mib <= before.memory_mib + 64
-    }
-}
-
-async fn until_back_at(before: Held, server: &Operated) {
-    let begun = Instant::now();
-    while !Held::of(server).is_back_at(before) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{:?} instead of {before:?}", Held::of(server));
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// Whether a stream has a first message.
-async fn begins<T>(answer: Result<Response<Streaming<T>>, Status>) -> Result<bool, Status> {
-    Ok(answer?.into_inner().message().await?.is_some())
-}
-
-/// Begins one of the streams there are, reads some of it, and leaves; whether it came to that.
-async fn abandon(client: &mut Client, number: usize) -> bool {
-    let first = async {
-        match number % 5 {
-            0 => {
-                let request = wire::LookupResourcesRequest {
-                    resource_object_type: "document".to_owned(),
-                    permission: "view".to_owned(),
-                    subject: relationship(("document", "x"), "viewer", ("agent", "seven")).subject,
-                    ..wire::LookupResourcesRequest::default()
-                };
-                begins(client.permissions.lookup_resources(request).await).await
-            }
-            1 => {
-                let request = wire::LookupSubjectsRequest {
-                    resource: Some(object("document", "wide")),
-                    permission: "view".to_owned(),
-                    subject_object_type: "agent".to_owned(),
-                    ..wire::LookupSubjectsRequest::default()
-                };
-                begins(client.permissions.lookup_subjects(request).await).await
-            }
-            2 => {
-                let filter = wire::RelationshipFilter { resource_type: "document".to_owned(), ..Default::default() };
-                let request = wire::ReadRelationshipsRequest {
-                    consistency: Some(fully_consistent()),
-                    relationship_filter: Some(filter),
-                    ..wire::ReadRelationshipsRequest::default()
-                };
-                begins(client.permissions.read_relationships(request).await).await
-            }
-            3 => {
-                let request = wire::ExportBulkRelationshipsRequest { optional_limit: 10, ..Default::default() };
-                begins(client.permissions.export_bulk_relationships(request).await).await
-            }
-            _ => client.watch.watch(wire::WatchRequest::default()).await.map(|_| true),
-        }
-    };
-    // Some do not even wait for the beginning.
-    let patience = Duration::from_millis(if number.is_multiple_of(7) { 1 } else { 500 });
-    matches!(tokio::time::timeout(patience, first).await, Ok(Ok(true)))
-}
-
+/// `attack streams` leaves as many as the threat model has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_are_abandoned_leave_nothing_behind() {
-    let server = Operated::start(&["--watch-api-heartbeat", "10ms"]).await.unwrap();
-    let mut client = Client::connect(&server.grpc).await.unwrap();
-    client.write_schema(SCHEMA).await.unwrap();
-    let of = |document: &str, agent: &str| relationship(("document", document), "viewer", ("agent", agent));
-    let documents = (0..5_000).map(|number| of(&format!("d{number}"), "seven"));
-    let agents = (0..5_000).map(|number| of("wide", &format!("a{number}")));
-    client
-        .import(documents.chain(agents).collect::<Vec<_>>().chunks(1_000).map(<[_]>::to_vec).collect())
-        .await
-        .unwrap();
-    // A connection on which much is taken back is ended: each is used for a few.
-    let leaving = async |streams: usize| {
-        let workers = (0..8).map(|offset| {
-            let address = server.grpc.clone();
-            tokio::spawn(async move {
-                let mut left = 0;
-                for number in 0..streams {
-                    let mut client = Client::connect(&address).await.unwrap();
-                    for more in 0..8 {
-                        left += usize::from(abandon(&mut client, number + more + offset).await);
-                    }
-                }
-                left
-            })
-        });
-        let mut left = 0;
-        for worker in workers.collect::<Vec<_>>() {
-            left += worker.await.unwrap();
-        }
-        left
-    };
-    leaving(3).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = Held::of(&server);
-    let left = leaving(30).await;
-    assert!(left > 1_000, "only {left} of 1,920 streams began");
-    let page = || async { server.scrape().await.unwrap() };
-    let open = |page: &str| -> f64 {
-        let lines = page.lines().filter(|line| line.starts_with("stonetown_grpc_calls_open{"));
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-    };
-    let begun = Instant::now();
-    while open(&page().await) > 0.0 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "calls stay open: {}", page().await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    server.until("stonetown_datastore_snapshots_open", |open| open == 0.0).await.unwrap();
-    until_back_at(before, &server).await;
+    let report = streams::run(1_920).await.unwrap();
+    assert!(report.begun > 1_000, "{report}");
+}
+
+/// `attack members` makes a million of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_everybody_changes_no_answer() {
+    let size = members::Size { members: 2_000, hostile: 8, checks: 200 };
+    let report = members::run(size).await.unwrap();
+    assert!(report.lookups + report.turned_away > 0, "{report}");
 }
 
 /// A frame of HTTP/2.
@@ -223,7 +100,7 @@ async fn frames_without_sense_keep_nobody_out() {
     let mut client = Client::connect(&server.grpc).await.unwrap();
     client.write_schema(SCHEMA).await.unwrap();
     client.write([relationship(("document", "d"), "viewer", ("agent", "seven"))], []).await.unwrap();
-    let before = Held::of(&server);
+    let before = Held::of(&server).unwrap();
     for kind in 0..KINDS {
         let until = Instant::now() + Duration::from_secs(2);
         let attackers: Vec<_> = (0..3).map(|_| tokio::spawn(flood(server.grpc.clone(), kind, until))).collect();
@@ -245,12 +122,12 @@ async fn frames_without_sense_keep_nobody_out() {
             sent += attacker.await.unwrap();
         }
         assert!(answered > 2 && sent > 0, "beside flood {kind} of {sent}: {answered} answers");
-        let held = Held::of(&server);
+        let held = Held::of(&server).unwrap();
         assert!(held.memory_mib < before.memory_mib + 256, "flood {kind}: {held:?} after {before:?}");
     }
     // And who comes now is let in.
     drop(Client::connect(&server.grpc).await.unwrap().schema.read_schema(wire::ReadSchemaRequest {}).await.unwrap());
-    until_back_at(Held { memory_mib: before.memory_mib + 192, ..before }, &server).await;
+    Held { memory_mib: before.memory_mib + 192, ..before }.until_back(&server).await.unwrap();
 }
 
 /// A call that its client takes back before it has said all of it, as every gRPC library does when a caller gives up, is no whole one
@@ -328,7 +205,7 @@ async fn connections_that_say_nothing_are_ended() {
         [b"", b"P", b"PRI * HTTP/2.0\r\n", b"GET /healthz HTT", b"POST /v1 HTTP/1.1\r\nA: b\r\n", &[0x16, 3, 1]];
     let ask = async |flags: &[&str], is_tls: bool| {
         let server = Operated::start(flags).await.unwrap();
-        let before = Held::of(&server);
+        let before = Held::of(&server).unwrap();
         let mut silent = Vec::new();
         for address in [&server.grpc, &server.metrics] {
             for beginning in beginnings.iter().cycle().take(60) {
@@ -349,7 +226,7 @@ async fn connections_that_say_nothing_are_ended() {
             let ended = tokio::time::timeout_at(deadline, stream.read_to_end(&mut rest)).await;
             assert!(ended.is_ok(), "TLS: {is_tls}, {:?} is waited for", String::from_utf8_lossy(beginning));
         }
-        until_back_at(before, &server).await;
+        before.until_back(&server).await.unwrap();
     };
     futures::join!(ask(&[], false), ask(&tls, true));
 }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use calls::{CALLS, Opened, POWERS, Row, request};
+use stonetown_tests::attack;
 use stonetown_tests::http::{ask, post};
 use stonetown_tests::server::{KEY, Server, Store, binary};
 use tonic::Code;
@@ -117,6 +118,12 @@ async fn both(world: &World, caller: &Caller, row: &Row, kept: &[&str]) -> (Answ
     }
     let second = answers.pop().unwrap();
     (answers.pop().unwrap(), second)
+}
+
+/// `attack timing` measures how long that takes.
+#[tokio::test]
+async fn what_is_there_and_what_is_not_is_refused_alike() {
+    assert!(!attack::timing::run(50).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
