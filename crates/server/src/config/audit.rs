@@ -29,7 +29,8 @@ pub struct AuditConfig {
     #[arg(long, env = "STONETOWN_AUDIT_MASK", value_name = "PARAMETER", value_delimiter = ',')]
     pub audit_mask: Vec<String>,
 
-    /// Disk for the log of decisions, in GiB: beyond, its oldest records go; 0 for no bound. The log of changes keeps all.
+    /// Disk for the log of decisions of each store, in GiB: beyond, its oldest records go; 0 for no bound. The log of changes
+    /// keeps all.
     #[arg(long, env = "STONETOWN_AUDIT_DECISIONS_GIB", default_value_t = 20, value_name = "GIB")]
     pub audit_decisions_gib: u64,
 }
