@@ -1,6 +1,9 @@
 //! Several stores through the whole server: which one a call is in, over each door.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use stonetown_tests::attack;
 use stonetown_tests::home::{Home, err, out};
 use stonetown_tests::http::post;
