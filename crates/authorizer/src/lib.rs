@@ -24,6 +24,7 @@ pub mod error;
 pub mod expand;
 pub mod explain;
 pub mod export;
+mod floor;
 pub mod follow;
 pub mod gate;
 pub mod import;
@@ -70,6 +71,7 @@ pub use caller::{Caller, Narrowing, Proof, Scope};
 pub use chain::{ACTORS_MAX, Acting, Chain, Delegated};
 pub use clock::Clock;
 pub use error::Error;
+use floor::Kept;
 pub use gate::{Act, Gate, Quota};
 pub use limits::Limits;
 pub use notes::Notes;
@@ -142,6 +144,8 @@ pub struct Options {
     pub watch_disabled: bool,
     /// Whether what a schema says to be audited strictly is refused where nothing is recorded, rather than answered.
     pub strict_needs_log: bool,
+    /// Whether a start believes the machine's clock, and the newest commit, where later times have been told.
+    pub time_forgotten: bool,
     /// What reads the time of the machine, where that is not the system.
     pub wall_clock: Option<clock::WallClock>,
 }
@@ -186,7 +190,8 @@ pub struct Counters {
 }
 
 impl Authorizer {
-    /// Opens the front door: loads the resident index and is ready when it returns.
+    /// Opens the front door: loads the resident index and is ready when it returns. Where time was kept ([`Self::keep_time`]) and
+    /// not left, it waits until that has passed, a second at most.
     ///
     /// # Errors
     /// When the datastore cannot be read.
@@ -197,6 +202,9 @@ impl Authorizer {
         let clock = options.wall_clock.map_or_else(Clock::default, Clock::reading);
         if let Some(newest) = newest_commit(&*datastore)? {
             clock.start_at(newest);
+        }
+        if let Some(kept) = Kept::read(&*datastore)?.filter(|_| !options.time_forgotten) {
+            clock.go_on_from(kept);
         }
         Ok(Authorizer::door(datastore, index, commits, Arc::new(clock), options))
     }

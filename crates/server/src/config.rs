@@ -194,6 +194,11 @@ pub struct Config {
     #[arg(long, env = "STONETOWN_EXPIRED_RETENTION", default_value = "1h", value_name = "TIME")]
     pub expired_retention: Period,
 
+    /// Whether this start goes by the machine's clock, and the newest commit, though later times have been told: once, when a
+    /// clock that was ahead has been set right. What has ended by the clock that was ahead may live again.
+    #[arg(long, env = "STONETOWN_FORGET_TIME")]
+    pub forget_time: bool,
+
     /// Whether nothing can be watched.
     #[arg(long, env = "STONETOWN_DATASTORE_DISABLE_WATCH_SUPPORT")]
     pub datastore_disable_watch_support: bool,
@@ -432,6 +437,7 @@ impl Config {
             foreign_tokens_refused: self.mismatch_zed_token_behavior == ForeignToken::Error,
             checkpoints: self.checkpoints(),
             strict_needs_log: true,
+            time_forgotten: self.forget_time,
             wall_clock: None,
         }
     }

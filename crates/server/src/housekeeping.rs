@@ -17,6 +17,8 @@ use crate::metrics::Page;
 
 /// Time between two looks at what has begun or ended: how late a watch hears of it.
 const MOMENTS_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two looks at how far ahead time is written down.
+const TIME_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two looks at what time has done to grants. Access does not wait for it.
 const GRANTS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two runs of the removal of what has expired.
@@ -187,6 +189,23 @@ pub(crate) async fn pass_time(authorizer: Arc<Authorizer>, retention: Duration, 
             Ok(Err(_)) => {}
             Err(error) => tracing::error!(%error, "the passing of time ended early"),
         }
+    }
+}
+
+/// Writes down ahead until when time may be told, until `stop` turns true, when no more is told.
+pub(crate) async fn keep_time(authorizer: Arc<Authorizer>, stop: watch::Receiver<bool>) {
+    let words = Words {
+        failed: "the time that is told cannot be written down: a restart could go by a clock that was set back meanwhile",
+        ended_early: "writing down the time ended early",
+    };
+    let keeper = Arc::clone(&authorizer);
+    regularly(TIME_INTERVAL, stop, words, move || keeper.keep_time()).await;
+    match tokio::task::spawn_blocking(move || authorizer.leave_time()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the last time that was told is not written down: the next start may wait")
+        }
+        Err(error) => tracing::error!(%error, "writing down the time ended early"),
     }
 }
 

@@ -150,6 +150,13 @@ pub struct Running {
     traces: Option<Traces>,
     tasks: Vec<JoinHandle<()>>,
     recorder: Option<Arc<Recorder>>,
+    time: Option<Time>,
+}
+
+/// What writes down the time while calls are answered.
+struct Time {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
 }
 
 /// Starts a server; it takes calls when this returns.
@@ -238,7 +245,11 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     for watched in issuers.watched() {
         tasks.push(tokio::spawn(oidc::keep(watched, config.identity.oidc_refresh_interval.0, stopped.clone())));
     }
+    let mut time = None;
     if !config.datastore_readonly {
+        let (stop, stopped_last) = watch::channel(false);
+        let task = tokio::spawn(housekeeping::keep_time(Arc::clone(&authorizer), stopped_last));
+        time = Some(Time { stop, task });
         let retention = config.expired_retention.0;
         tasks.push(tokio::spawn(housekeeping::pass_time(Arc::clone(&authorizer), retention, stopped.clone())));
         tasks.push(tokio::spawn(housekeeping::advance_counters(Arc::clone(&authorizer), stopped.clone())));
@@ -264,6 +275,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         traces,
         tasks,
         recorder,
+        time,
     })
 }
 
@@ -337,6 +349,10 @@ impl Running {
             () = ended => {}
             () = cut_off => {}
         }
+        if let Some(Time { stop, task }) = self.time {
+            let _ = stop.send(true);
+            let _ = task.await;
+        }
         if let Some(traces) = self.traces {
             let _ = tokio::task::spawn_blocking(move || traces.shutdown()).await;
         }
@@ -401,7 +417,16 @@ fn open(config: &Config, trusted: Vec<Arc<Issuer>>) -> Result<Opened, ServeError
     // Only the process that holds the data makes keys for them.
     let cursor_key = keys::cursors(config)?;
     let recorder = audit::open(config, &datastore)?;
+    if config.forget_time {
+        tracing::warn!(
+            "this start goes by the machine's clock and the newest commit, whatever was told before (--forget-time)"
+        );
+    }
     let mut authorizer = Authorizer::open(datastore, config.authorizer_options())?;
+    match authorizer.keep_time() {
+        Ok(()) | Err(Error::ReadOnly(_)) => {}
+        Err(error) => tracing::error!(%error, "the time that is told cannot be written down yet"),
+    }
     if let Some(recorder) = recorder {
         authorizer = authorizer.recording_to(recorder);
     }

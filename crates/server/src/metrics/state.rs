@@ -165,7 +165,9 @@ impl Sources {
 
         let (backward, forward_refused) = authorizer.clock().steps();
         page.count("clock_backward_steps", "Readings of the clock before an earlier one", backward)?;
-        page.count("clock_forward_steps_refused", "Readings of the clock too far ahead", forward_refused)
+        page.count("clock_forward_steps_refused", "Readings of the clock too far ahead", forward_refused)?;
+        let unkept = authorizer.clock().told_unkept();
+        page.count("clock_told_unkept", "Readings of the clock beyond what is written down of it", unkept)
     }
 
     fn put_limits(&self, page: &mut Page<'_>) -> fmt::Result {
