@@ -1,6 +1,8 @@
 //! A desk over a store of clusters, with a clock that stands still until it is told.
 #![allow(dead_code)] // each test uses a part
 
+pub(crate) mod history;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,8 +37,16 @@ fn standing_for(id: &str, created_at: Timestamp) -> Principal {
     }
 }
 
+/// When worlds begin, in seconds since 1970.
+const BEGINNING: i64 = 1_900_000_000;
+
 thread_local! {
-    static CLOCK: Cell<i64> = const { Cell::new(1_900_000_000) };
+    static CLOCK: Cell<i64> = const { Cell::new(BEGINNING) };
+}
+
+/// Sets the clock to the beginning of worlds.
+pub(crate) fn begin_clock() {
+    CLOCK.set(BEGINNING);
 }
 
 fn wall() -> Timestamp {
