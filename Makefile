@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 step := scripts/step.sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup build clients generate judge conformance crash fmt
+.PHONY: help demo test check setup build clients generate judge conformance crash lifecycles faults fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,13 @@ conformance: build ## only the conformance suite
 crash: build ## 100 rounds each of kill -9 and of dropping what was not synced
 	@$(or $(CARGO_TARGET_DIR),target)/debug/crash --mode kill --rounds 100
 	@$(or $(CARGO_TARGET_DIR),target)/debug/crash --mode unsynced --rounds 100
+
+# What is compared is drawn anew with each seed: STONETOWN_SEED repeats one.
+lifecycles: ## 10,000 random grants with restarts and clock jumps, 2,000 with kill -9
+	@STONETOWN_GRANT_LIFECYCLES=10000 STONETOWN_GRANT_KILLED_LIFECYCLES=2000 cargo test --locked -p stonetown-grants --test lifecycles -- --nocapture
+
+faults: ## each planted fault is found by the random comparisons
+	@cargo test --locked -p stonetown-graph --features planted-faults --test planted_faults -- --nocapture
 
 fmt: ## format the code
 	@cargo fmt --all

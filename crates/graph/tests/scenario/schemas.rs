@@ -98,6 +98,9 @@ impl Draft {
     }
 
     fn attempt(dice: &mut Dice) -> Draft {
+        if dice.percent(10) {
+            return Draft::circle(dice);
+        }
         let caveat_count = if dice.percent(70) { dice.between(1, 3) } else { 0 };
         // Now and then little but groups within groups.
         let groups = dice.percent(15);
@@ -142,6 +145,49 @@ impl Draft {
         draft
     }
 
+    /// Permissions that need each other, with small changes. What one of them intersects is known a piece at a time: it may
+    /// depend on a caveat while others are computed from it, and turn out to be certain. By chance that hardly ever happens.
+    fn circle(dice: &mut Dice) -> Draft {
+        let (names, caveats) = (dice.some(&NAMES, 8), dice.some(&CAVEATS[..8], 2));
+        let [sure, one, other, any, whole, either, narrow, wide] = names[..] else { unreachable!("there are so many") };
+        let with = |caveat: &'static str| format!("user with {}", name_of(caveat));
+        let (with_one, with_other) = (with(caveats[0]), with(caveats[1]));
+        let relations = vec![
+            (sure, vec!["user".to_owned()]),
+            (any, vec![dice.pick(&["user", &with_one, &with_other]).to_string()]),
+            (one, vec![with_one]),
+            (other, vec![with_other]),
+        ];
+        let mut permissions = [
+            (whole, " & ", vec![one, either, narrow]),
+            (either, " + ", vec![narrow, whole, sure]),
+            (narrow, " & ", vec![any, wide]),
+            (wide, " + ", vec![other, either]),
+        ]
+        .map(|(name, operator, mut parts)| {
+            if dice.percent(30) {
+                let first = dice.below(parts.len());
+                parts.rotate_left(first);
+            }
+            for part in &mut parts {
+                if dice.percent(10) {
+                    *part = *dice.pick(&names);
+                }
+            }
+            (name, parts.join(operator))
+        });
+        permissions.rotate_left(dice.below(4));
+        let plain = Definition { name: "user", lister: None, relations: Vec::new(), permissions: Vec::new() };
+        let name = *dice.pick(&TYPES[1..]);
+        let circle = Definition { name, lister: None, relations, permissions: permissions.to_vec() };
+        let definitions = vec![plain, circle];
+        let mut draft = Draft { caveats, definitions, exclusions: 15, wildcards: 10, usersets: 15 };
+        for _ in 0..dice.below(3) {
+            draft.add_allowed_type(dice, 1);
+        }
+        draft
+    }
+
     fn add_allowed_type(&mut self, dice: &mut Dice, index: usize) {
         let count = self.definitions[index].relations.len();
         if count == 0 {
@@ -158,10 +204,7 @@ impl Draft {
             }
             _ => target.name.to_owned(),
         };
-        let caveat = self.caveats.get(dice.below(self.caveats.len() * 3 / 2 + 1)).map(|text| {
-            let (name, _) = head(text).split_once('(').expect("caveats have parameters");
-            name
-        });
+        let caveat = self.caveats.get(dice.below(self.caveats.len() * 3 / 2 + 1)).map(|text| name_of(text));
         match (caveat, dice.percent(20)) {
             (Some(caveat), true) => allowed += &format!(" with {caveat} and expiration"),
             (Some(caveat), false) => allowed += &format!(" with {caveat}"),
@@ -312,6 +355,10 @@ fn visit(expression: &Expression, excluded: bool, seen: &mut impl FnMut(&Express
 /// What follows the word `caveat`.
 fn head(text: &'static str) -> &'static str {
     text.split_once("caveat ").expect("a caveat").1
+}
+
+fn name_of(caveat: &'static str) -> &'static str {
+    head(caveat).split_once('(').expect("caveats have parameters").0
 }
 
 /// The names of a caveat's parameters.
