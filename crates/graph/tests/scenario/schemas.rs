@@ -148,8 +148,8 @@ impl Draft {
     /// Permissions that need each other, with small changes. What one of them intersects is known a piece at a time: it may
     /// depend on a caveat while others are computed from it, and turn out to be certain. By chance that hardly ever happens.
     fn circle(dice: &mut Dice) -> Draft {
-        let (names, caveats) = (dice.some(&NAMES, 8), dice.some(&CAVEATS[..8], 2));
-        let [sure, one, other, any, whole, either, narrow, wide] = names[..] else { unreachable!("there are so many") };
+        let (names, caveats) = (NAMES, dice.some(&CAVEATS[..8], 2));
+        let [sure, one, other, any, whole, either, narrow, wide, always] = names;
         let with = |caveat: &'static str| format!("user with {}", name_of(caveat));
         let (with_one, with_other) = (with(caveats[0]), with(caveats[1]));
         let relations = vec![
@@ -160,9 +160,11 @@ impl Draft {
         ];
         let mut permissions = [
             (whole, " & ", vec![one, either, narrow]),
-            (either, " + ", vec![narrow, whole, sure]),
+            (either, " + ", vec![narrow, whole, always]),
             (narrow, " & ", vec![any, wide]),
             (wide, " + ", vec![other, either]),
+            // Relations are looked at before permissions, wherever they stand.
+            (always, " + ", vec![sure]),
         ]
         .map(|(name, operator, mut parts)| {
             if dice.percent(30) {
@@ -176,7 +178,7 @@ impl Draft {
             }
             (name, parts.join(operator))
         });
-        permissions.rotate_left(dice.below(4));
+        permissions.rotate_left(dice.below(5));
         let plain = Definition { name: "user", lister: None, relations: Vec::new(), permissions: Vec::new() };
         let name = *dice.pick(&TYPES[1..]);
         let circle = Definition { name, lister: None, relations, permissions: permissions.to_vec() };
