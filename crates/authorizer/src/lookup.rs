@@ -145,15 +145,15 @@ impl Authorizer {
     ) -> Result<ZedToken, Error> {
         let (resource_type, permission) = (request.resource.object_type.as_str(), request.permission.as_str());
         let _permit = self.admit(call, Weight::Heavy, &[Act::Lookup { resource_type, permission }])?;
-        let subjects = self.plan_now(call.store)?;
-        if subjects.schema().definition(request.subject_type.as_str()).is_some_and(Definition::is_guarded) {
-            // They are seen as what they are related to, which nothing lists.
-            self.judge(call, Act::Enumerate(None))?;
-        }
         self.refuse_large_lookup(&request.context, request.limit)?;
         let world = self.world_of_page(call, request.consistency, request.after.as_ref())?;
         recording.see_page(&world, request.after.is_some());
         self.judge_lookup(call, &world, resource_type, permission)?;
+        let subjects = world.newest().schema().definition(request.subject_type.as_str());
+        if subjects.is_some_and(Definition::is_guarded) {
+            // They are seen as what they are related to, which nothing lists.
+            self.judge(call, Act::Enumerate(None))?;
+        }
         let evaluation = world.evaluation(call, &request.context, None, &self.options.limits.graph)?;
         let found = stonetown_graph::listed_subjects(
             &evaluation,

@@ -27,7 +27,7 @@ pub struct World {
     pub now: Timestamp,
     /// The token of the revision.
     pub token: ZedToken,
-    /// The newest schema of the store, where the revision is an older one.
+    /// See [`World::newest`]; `None` where it is the plan of the world itself.
     newest: Option<Arc<Plan>>,
 }
 
@@ -170,7 +170,12 @@ impl World {
     /// past is no way around what is told since.
     pub(crate) fn is_audited_strictly(&self, resource_type: &str, permission: &str) -> bool {
         let says = |plan: &Plan| plan.schema().is_audited_strictly(resource_type, permission);
-        says(&self.plan) || self.newest.as_deref().is_some_and(says)
+        says(&self.plan) || says(self.newest())
+    }
+
+    /// The newest schema of the store, compiled, as of when the world was opened.
+    pub(crate) fn newest(&self) -> &Plan {
+        self.newest.as_ref().unwrap_or(&self.plan)
     }
 
     /// The schema of this world.
