@@ -30,6 +30,12 @@ impl Method {
     pub fn path(&self) -> String {
         format!("/{}/{}", self.service, self.name)
     }
+
+    /// Whether a call of it can last: one message is not all that is sent either way.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        self.streams || self.takes_stream
+    }
 }
 
 fn described(descriptors: &[u8]) -> Vec<Method> {

@@ -3,25 +3,22 @@
 
 mod guard;
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, Request, header::AUTHORIZATION};
+use stonetown_api::Method;
 use stonetown_audit::Recorder;
 use stonetown_authorizer::{Caller, Notes};
 use stonetown_identity::jwt::JwtError;
 use stonetown_identity::{CertificateNames, DEFAULT_STORE, Identity, NO_STORE, Refusal, credential};
 use stonetown_tuple::StoreId;
 use subtle::{Choice, ConstantTimeEq};
-use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 
 use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::oidc::Issuers;
-use guard::Guard;
+pub(crate) use guard::Guard;
 
 /// Paths that need no key: health and reflection.
 const OPEN_PREFIXES: [&str; 3] =
@@ -53,13 +50,10 @@ struct Inner {
     /// `None` where the server keeps no principals: whoever holds a key may do everything.
     identity: Option<Arc<Identity>>,
     issuers: Issuers,
-    /// The paths of calls that last.
-    lasting: HashSet<String>,
 }
 
 /// Puts the [`Caller`] into each request, or refuses it.
-#[derive(Clone)]
-pub(crate) struct AuthLayer {
+pub(crate) struct Auth {
     pub(crate) authentication: Authentication,
     /// Where refusals are recorded, if they are.
     pub(crate) recorder: Option<Arc<Recorder>>,
@@ -72,18 +66,9 @@ struct Refused {
     reason: &'static str,
 }
 
-/// See [`AuthLayer`].
-#[derive(Clone)]
-pub(crate) struct Auth<S> {
-    layer: AuthLayer,
-    inner: S,
-}
-
 impl Authentication {
     pub(crate) fn new(keys: Vec<Secret>, identity: Option<Arc<Identity>>, issuers: Issuers) -> Authentication {
-        let lasting = stonetown_api::methods().into_iter().filter(|method| method.streams || method.takes_stream);
-        let lasting = lasting.map(|method| method.path()).collect();
-        Authentication(Arc::new(Inner { keys, identity, issuers, lasting }))
+        Authentication(Arc::new(Inner { keys, identity, issuers }))
     }
 
     /// The caller that the headers prove, or, where they say nothing of it, the certificate of the connection.
@@ -177,9 +162,9 @@ impl Authentication {
         found
     }
 
-    /// What ends a call of this path that lasts.
-    fn guard(&self, path: &str, caller: &Caller) -> Option<Guard> {
-        let identity = self.0.identity.as_ref().filter(|_| self.0.lasting.contains(path))?;
+    /// What ends a call that lasts.
+    fn guard(&self, method: &Method, caller: &Caller) -> Option<Guard> {
+        let identity = self.0.identity.as_ref().filter(|_| method.lasts())?;
         Some(Guard::new(Arc::clone(identity), caller.clone()))
     }
 }
@@ -203,84 +188,35 @@ fn refused(refusal: &Refusal) -> Status {
     }
 }
 
-impl<S> Layer<S> for AuthLayer {
-    type Service = Auth<S>;
-    fn layer(&self, inner: S) -> Auth<S> {
-        Auth { layer: self.clone(), inner }
-    }
-}
-
-impl<S, B> Service<Request<B>> for Auth<S>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = AuthFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+impl Auth {
+    /// Lets a call in whose caller is proved, with what ends it where it lasts.
+    pub(crate) fn let_in<B>(&self, request: &mut Request<B>, method: &Method) -> Result<Option<Guard>, Box<Status>> {
         let path = request.uri().path();
-        let mut guard = None;
-        if !is_open(path) {
-            let authentication = &self.layer.authentication;
-            let certificate = request.extensions().get::<Arc<CertificateNames>>();
-            let caller = authentication.authenticate(request.headers(), certificate.map(|names| &**names));
-            match caller.and_then(|caller| Ok((caller.clone(), authentication.store(request.headers(), &caller)?))) {
-                Ok((caller, store)) => {
-                    if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
-                        notes.set_caller(&caller);
-                    }
-                    guard = self.layer.authentication.guard(path, &caller);
-                    request.extensions_mut().insert(caller);
-                    request.extensions_mut().insert(store);
-                }
-                Err(Refused { status, reason }) => {
-                    self.layer.metrics.refuse_log_in(reason);
-                    if let Some(recorder) = &self.layer.recorder {
-                        let sent = status.code() == Code::PermissionDenied;
-                        let why = if sent { "unknown_credential" } else { "no_credential" };
-                        recorder.record_refused_log_in(why, path);
-                    }
-                    return AuthFuture::Refused(Some(Box::new(status)));
-                }
-            }
+        if is_open(path) {
+            return Ok(None);
         }
-        AuthFuture::Inner(Box::pin(self.inner.call(request)), guard)
-    }
-}
-
-/// The answer of the inner service, or a refusal.
-pub(crate) enum AuthFuture<F> {
-    Refused(Option<Box<Status>>),
-    Inner(std::pin::Pin<Box<F>>, Option<Guard>),
-}
-
-impl<F, E> Future for AuthFuture<F>
-where
-    F: Future<Output = Result<Response<Body>, E>>,
-{
-    type Output = Result<Response<Body>, E>;
-
-    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            AuthFuture::Refused(status) => {
-                let status = status.take().map_or_else(|| Status::internal("polled after its end"), |status| *status);
-                Poll::Ready(Ok(status.into_http()))
+        let authentication = &self.authentication;
+        let certificate = request.extensions().get::<Arc<CertificateNames>>();
+        let caller = authentication.authenticate(request.headers(), certificate.map(|names| &**names));
+        match caller.and_then(|caller| Ok((authentication.store(request.headers(), &caller)?, caller))) {
+            Ok((store, caller)) => {
+                if let Some(notes) = request.extensions().get::<Arc<Notes>>() {
+                    notes.set_caller(&caller);
+                }
+                let guard = authentication.guard(method, &caller);
+                request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(store);
+                Ok(guard)
             }
-            AuthFuture::Inner(inner, guard) => match inner.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(match guard.take() {
-                    Some(guard) => answer.map(|answer| answer.map(|body| guard.over(body))),
-                    None => answer,
-                }),
-                Poll::Pending => match guard.as_mut().map(|guard| guard.poll(cx)) {
-                    Some(Poll::Ready(status)) => Poll::Ready(Ok(status.into_http())),
-                    _ => Poll::Pending,
-                },
-            },
+            Err(Refused { status, reason }) => {
+                self.metrics.refuse_log_in(reason);
+                if let Some(recorder) = &self.recorder {
+                    let sent = status.code() == Code::PermissionDenied;
+                    let why = if sent { "unknown_credential" } else { "no_credential" };
+                    recorder.record_refused_log_in(why, path);
+                }
+                Err(Box::new(status))
+            }
         }
     }
 }

@@ -1,26 +1,22 @@
 //! The longest that calls may take, for callers that set no deadline of their own.
 
-use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use stonetown_api::DurationMax;
+use stonetown_api::{DurationMax, Method};
 
 /// Streams that end by themselves after some work. Others last as long as their caller wants.
 const LOOKUPS: [&str; 2] = ["LookupResources", "LookupSubjects"];
 
 /// Puts a bound on the duration of each call that is answered at once, and on lookups; 0 for none.
-pub(crate) fn bound<B>(max: Duration) -> impl Fn(Request<B>) -> Request<B> + Clone {
-    let bounded = stonetown_api::methods()
-        .into_iter()
-        .filter(|method| !method.takes_stream && (!method.streams || LOOKUPS.contains(&method.name.as_str())));
-    let bounded: Arc<HashSet<String>> = Arc::new(bounded.map(|method| method.path()).collect());
-    move |mut request| {
-        if !max.is_zero() && bounded.contains(request.uri().path()) {
-            request.extensions_mut().insert(DurationMax(max));
+pub(crate) struct Bound(pub(crate) Duration);
+
+impl Bound {
+    pub(crate) fn put<B>(&self, request: &mut Request<B>, method: &Method) {
+        let is_bounded = !method.lasts() || LOOKUPS.contains(&method.name.as_str());
+        if is_bounded && !self.0.is_zero() {
+            request.extensions_mut().insert(DurationMax(self.0));
         }
-        request
     }
 }
 
@@ -31,7 +27,9 @@ mod tests {
 
     fn bound_of(max: u64, method: &str) -> Option<u64> {
         let path = format!("/authzed.api.v1.{method}");
-        let request = bound(Duration::from_secs(max))(Request::builder().uri(path).body(()).unwrap());
+        let method = stonetown_api::methods().into_iter().find(|method| method.path() == path).unwrap();
+        let mut request = Request::new(());
+        Bound(Duration::from_secs(max)).put(&mut request, &method);
         request.extensions().get::<DurationMax>().map(|max| max.0.as_secs())
     }
 

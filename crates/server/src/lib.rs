@@ -1,10 +1,11 @@
 //! One process of Stonetown: configuration, authentication, TLS, metrics, housekeeping and shutdown. The one place that chooses
 //! implementations and connects them; what a request means is decided elsewhere.
 //!
-//! Reading order: [`config`], `run.rs`, then [`keys`], [`auth`], `oidc.rs`, `outbound.rs`, `webhooks.rs`, `listen.rs`, `tls.rs`,
-//! `cors.rs`, `drain.rs`, `deadline.rs`, `observe.rs`, `metrics.rs`, `logs.rs`, `traces.rs`, `housekeeping.rs`; `testing.rs` is
-//! the server for test suites.
+//! Reading order: [`config`], `run.rs`, then [`keys`], `oidc.rs`, `outbound.rs`, `webhooks.rs`, `listen.rs`, `tls.rs`, `cors.rs`;
+//! `around.rs` and what stands around each call, `observe.rs`, [`auth`], `drain.rs` and `deadline.rs`; `metrics.rs`, `logs.rs`,
+//! `traces.rs`, `housekeeping.rs`; `testing.rs` is the server for test suites.
 
+mod around;
 pub mod audit;
 pub mod auth;
 mod bootstrap;

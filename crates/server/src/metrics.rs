@@ -46,10 +46,8 @@ struct Inner {
 
 /// A method that is counted by name.
 pub(crate) struct Method {
-    /// Its full service and its name, or `other` for all that is not served, as a caller can make up any path.
-    pub(crate) service: String,
-    /// See `service`.
-    pub(crate) name: String,
+    /// What it is; named `other` for all that is not served, as a caller can make up any path.
+    pub(crate) described: stonetown_api::Method,
     handled: [OnceLock<Counter>; CODES.len()],
     families: Families,
     seconds: Histogram,
@@ -145,10 +143,9 @@ impl Metrics {
 }
 
 impl Method {
-    fn new(families: &Families, method: stonetown_api::Method) -> Method {
+    fn new(families: &Families, described: stonetown_api::Method) -> Method {
         let mut made = Method {
-            service: method.service,
-            name: method.name,
+            described,
             handled: std::array::from_fn(|_| OnceLock::new()),
             families: families.clone(),
             seconds: (seconds_histogram)(),
@@ -162,9 +159,10 @@ impl Method {
 
     /// How metrics name it: the service without its package, and the method.
     pub(crate) fn label(&self) -> String {
-        match self.service.rsplit('.').next() {
-            Some(service) if !service.is_empty() => format!("{service}/{}", self.name),
-            _ => self.name.clone(),
+        let stonetown_api::Method { service, name, .. } = &self.described;
+        match service.rsplit('.').next() {
+            Some(service) if !service.is_empty() => format!("{service}/{name}"),
+            _ => name.clone(),
         }
     }
 

@@ -1,139 +1,49 @@
 //! Measures each call from its head to the end of its answer: counted in metrics, told in the log, drawn as a span.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, HeaderValue, Request};
 use stonetown_api::REQUEST_ID;
 use stonetown_authorizer::Notes;
-use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 
 use crate::config::LoggedCalls;
 use crate::metrics::{Method, Metrics, code_name};
 use crate::traces::{CallSpan, Traces};
 
 /// Where calls are reported to.
-#[derive(Clone)]
 pub(crate) struct Observer {
     pub(crate) metrics: Metrics,
     pub(crate) traces: Option<Traces>,
     pub(crate) logged: LoggedCalls,
 }
 
-/// See the module.
-#[derive(Clone)]
-pub(crate) struct ObserveLayer(pub(crate) Observer);
-
-/// See the module.
-#[derive(Clone)]
-pub(crate) struct Observe<S> {
-    observer: Observer,
-    inner: S,
-}
-
-impl<S> Layer<S> for ObserveLayer {
-    type Service = Observe<S>;
-    fn layer(&self, inner: S) -> Observe<S> {
-        Observe { observer: self.0.clone(), inner }
-    }
-}
-
-impl<S, B> Service<Request<B>> for Observe<S>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Observed<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let method = self.observer.metrics.method(request.uri().path());
+impl Observer {
+    /// Begins the record of a call, of which more becomes known in the [`Notes`] that the request then has.
+    pub(crate) fn begin<B>(self: &Arc<Self>, request: &mut Request<B>) -> Record {
+        let method = self.metrics.method(request.uri().path());
         method.begin();
         // Whoever answers repeats the id that it finds here.
         let request_id = stonetown_api::request_id(request.headers());
         request.headers_mut().insert(REQUEST_ID, request_id.clone());
         let notes = Arc::<Notes>::default();
         request.extensions_mut().insert(Arc::clone(&notes));
-        let record = Record {
-            span: CallSpan::begin(self.observer.traces.as_ref(), &method, request.headers()),
-            observer: self.observer.clone(),
+        Record {
+            span: CallSpan::begin(self.traces.as_ref(), &method.described, request.headers()),
+            observer: Arc::clone(self),
             method,
             notes,
             request_id,
             begun: Instant::now(),
             code: Code::Cancelled,
-        };
-        Observed { inner: Box::pin(self.inner.call(request)), record: Some(record) }
-    }
-}
-
-/// A call's answer on its way.
-pub(crate) struct Observed<F> {
-    inner: Pin<Box<F>>,
-    record: Option<Record>,
-}
-
-impl<F, E> Future for Observed<F>
-where
-    F: Future<Output = Result<Response<Body>, E>>,
-{
-    type Output = Result<Response<Body>, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(answer) = self.inner.as_mut().poll(cx) else { return Poll::Pending };
-        Poll::Ready(answer.map(|answer| match self.record.take() {
-            Some(mut record) => {
-                record.read(answer.headers());
-                answer.map(|inner| Body::new(ObservedBody { inner, record }))
-            }
-            None => answer,
-        }))
-    }
-}
-
-struct ObservedBody {
-    inner: Body,
-    record: Record,
-}
-
-impl http_body::Body for ObservedBody {
-    type Data = <Body as http_body::Body>::Data;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            self.record.read(trailers);
         }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 
 /// What is known of a call; reported when dropped, so that one whose client left is reported, too.
-struct Record {
-    observer: Observer,
+pub(crate) struct Record {
+    observer: Arc<Observer>,
     method: Arc<Method>,
     notes: Arc<Notes>,
     request_id: HeaderValue,
@@ -143,7 +53,13 @@ struct Record {
 }
 
 impl Record {
-    fn read(&mut self, headers: &HeaderMap) {
+    /// The method that is called.
+    pub(crate) fn method(&self) -> &stonetown_api::Method {
+        &self.method.described
+    }
+
+    /// Reads the head or the trailers of the answer, one of which has its code.
+    pub(crate) fn read(&mut self, headers: &HeaderMap) {
         if let Some(code) = headers.get(Status::GRPC_STATUS) {
             self.code = Code::from_bytes(code.as_bytes());
         }

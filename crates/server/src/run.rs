@@ -22,18 +22,19 @@ use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 
+use crate::around::{Around, AroundLayer};
 use crate::audit::{self, AuditError};
-use crate::auth::{AuthLayer, Authentication};
+use crate::auth::{Auth, Authentication};
 use crate::bootstrap;
 use crate::config::{Config, Engine};
 use crate::cors;
-use crate::deadline;
-use crate::drain::{DrainLayer, Stage};
+use crate::deadline::Bound;
+use crate::drain::{Drain, Stage};
 use crate::housekeeping::{self, Collections};
 use crate::keys::{self, KeysError};
 use crate::listen::{Connections, accept};
 use crate::metrics::{self, Metrics, Sources};
-use crate::observe::{ObserveLayer, Observer};
+use crate::observe::Observer;
 use crate::oidc::{self, FetchError, Issuers};
 use crate::peer::Proxies;
 use crate::tls::{self, Tls, TlsFiles};
@@ -194,7 +195,6 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         issuers: issuers.clone(),
         webhooks: webhooks.clone(),
     });
-    let observer = Observer { metrics: metrics.clone(), traces: traces.clone(), logged: config.telemetry.log_calls };
     let own_addr = |listener: &TcpListener| listener.local_addr().unwrap_or(config.grpc_addr.0);
     let downloads = downloads(&config, own_addr(&grpc), http.as_ref().map(own_addr))?;
     let settings = ApiSettings {
@@ -207,19 +207,26 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let (health, routes) = routes(&authorizer, &config, &settings).await?;
     let gateway = GatewayLayer::new(&settings, Some(Arc::clone(&authorizer)));
     let gateway = gateway.map_err(|error| ServeError::Internal(error.to_string()))?;
+    let around = Around {
+        observer: Arc::new(Observer {
+            metrics: metrics.clone(),
+            traces: traces.clone(),
+            logged: config.telemetry.log_calls,
+        }),
+        auth: Auth {
+            authentication: Authentication::new(config.grpc_preshared_key.clone(), identity, issuers.clone()),
+            recorder: recorder.clone(),
+            metrics: metrics.clone(),
+        },
+        drain: Drain(staged),
+        bound: Bound(config.max_request_duration.0),
+    };
     let service = ServiceBuilder::new()
         .option_layer(cors::layer(&config.http))
         .layer(DownloadLayer::new(Arc::clone(&authorizer), downloads, settings.stream_idle_max))
         .layer(gateway)
         .layer(GrpcWebLayer::new())
-        .layer(ObserveLayer(observer))
-        .layer(AuthLayer {
-            authentication: Authentication::new(config.grpc_preshared_key.clone(), identity, issuers.clone()),
-            recorder: recorder.clone(),
-            metrics: metrics.clone(),
-        })
-        .layer(DrainLayer(staged))
-        .map_request(deadline::bound(config.max_request_duration.0))
+        .layer(AroundLayer(Arc::new(around)))
         .service(routes);
     let connections = Connections {
         tls: tls.clone(),

@@ -22,12 +22,13 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span, SpanData,
 };
+use stonetown_api::Method;
 use stonetown_authorizer::Notes;
 use tonic::Code;
 
 use crate::ServeError;
 use crate::config::Telemetry;
-use crate::metrics::{Method, code_name};
+use crate::metrics::code_name;
 
 /// Spans that wait for the exporter at most; more are dropped.
 const QUEUED_MAX: usize = 8192;
@@ -118,6 +119,9 @@ pub(crate) struct CallSpan {
 impl CallSpan {
     /// Begins the span of a call.
     pub(crate) fn begin(traces: Option<&Traces>, method: &Method, headers: &HeaderMap) -> CallSpan {
+        if traces.is_none() && !headers.contains_key(TRACE_PARENT) {
+            return CallSpan { remote: None, span: None };
+        }
         let parent = if headers.contains_key(TRACE_PARENT) {
             TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers))
         } else {
