@@ -2,6 +2,8 @@
 //! too. Tokens are bound to the instance that made them. Its id is longer than the eight characters that the shape has room
 //! for: they hold its beginning, and a field of our own the whole.
 
+use std::cell::RefCell;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
@@ -50,6 +52,18 @@ struct V1 {
 
 /// The token for a client.
 pub(crate) fn encode(token: ZedToken) -> wire::ZedToken {
+    thread_local! {
+        static LAST: RefCell<Option<(ZedToken, String)>> = const { RefCell::new(None) };
+    }
+    // All results of a stream come with the same one, and so do most answers between two writes.
+    let token = LAST.with_borrow_mut(|last| match last {
+        Some((known, text)) if *known == token => text.clone(),
+        _ => last.insert((token, text(token))).1.clone(),
+    });
+    wire::ZedToken { token }
+}
+
+fn text(token: ZedToken) -> String {
     let v1 = V1 {
         revision: token.revision.to_string(),
         datastore_unique_id_prefix: prefix(token.instance),
@@ -58,7 +72,7 @@ pub(crate) fn encode(token: ZedToken) -> wire::ZedToken {
         checksum: Some(checksum(token)),
     };
     let decoded = DecodedZedToken { deprecated_v1_zookie: None, v1: Some(v1) };
-    wire::ZedToken { token: STANDARD.encode(decoded.encode_to_vec()) }
+    STANDARD.encode(decoded.encode_to_vec())
 }
 
 /// Reads a client's token. One of SpiceDB is a token, of an instance that is never one's own.

@@ -118,9 +118,9 @@ impl Identity {
     /// # Errors
     /// See [`Refusal`].
     pub fn by_key(&self, number: usize) -> Result<Caller, Refusal> {
-        let name = key_name(number);
-        self.is_active(&name)?;
-        Ok(Caller::proved(&name, Proof { credential: KEY.into(), ..Proof::default() }))
+        let caller = number.checked_sub(1).and_then(|at| self.keys.get(at)).ok_or(Refusal::Unknown)?;
+        self.is_active(&caller.name)?;
+        Ok(caller.clone())
     }
 
     /// Who shows a certificate: the principal of its SPIFFE id, or where it has none, of its DNS names.
@@ -279,6 +279,12 @@ fn actors(issuer: &str, claims: &Map<String, Value>) -> Result<Vec<External>, Jw
     }
     found.reverse();
     Ok(found)
+}
+
+/// Who shows each of so many preshared keys.
+pub(crate) fn keys(count: usize) -> Vec<Caller> {
+    let proof = || Proof { credential: KEY.into(), ..Proof::default() };
+    (1..=count).map(|number| Caller::proved(&key_name(number), proof())).collect()
 }
 
 /// The principal of the preshared key of that number, counted from 1.

@@ -27,7 +27,7 @@ pub mod system;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stonetown_authorizer::{Authorizer, Error};
+use stonetown_authorizer::{Authorizer, Caller, Error};
 
 pub use authenticate::{CertificateNames, Refusal};
 pub use credential::{Credential, Issued, Token};
@@ -44,6 +44,8 @@ use crate::memo::Memo;
 /// Everything about who calls a server, and what they may do.
 pub struct Identity {
     system: Arc<System>,
+    /// Those who show a preshared key, each at its number less one.
+    keys: Vec<Caller>,
     credentials: Memo<Box<str>, Arc<Known>>,
     states: Memo<Box<str>, Option<State>>,
     /// By digests of other names.
@@ -70,6 +72,7 @@ impl Identity {
         gate.map_err(|_| Error::Internal("the engine has a gate already".to_owned()))?;
         let identity = Identity {
             system,
+            keys: authenticate::keys(start.keys),
             credentials: Memo::default(),
             states: Memo::default(),
             aliases: Memo::default(),
