@@ -39,7 +39,7 @@ pub(crate) struct AroundService<S> {
 /// What may end a call before its time.
 struct Ends {
     /// Of a call that lasts.
-    guard: Option<Guard>,
+    guard: Option<Box<Guard>>,
     cut: Cut,
 }
 
@@ -47,7 +47,7 @@ impl Around {
     /// Lets a call in, with what may end it.
     fn let_in<B>(&self, request: &mut Request<B>, record: &Record) -> Result<Ends, Box<Status>> {
         let method = record.method();
-        let guard = self.auth.let_in(request, method)?;
+        let guard = self.auth.let_in(request, method)?.map(Box::new);
         let cut = self.drain.let_in(request.uri().path())?;
         self.bound.put(request, method);
         Ok(Ends { guard, cut })

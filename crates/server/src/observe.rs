@@ -47,7 +47,7 @@ pub(crate) struct Record {
     method: Arc<Method>,
     notes: Arc<Notes>,
     request_id: HeaderValue,
-    span: CallSpan,
+    span: Option<Box<CallSpan>>,
     begun: Instant,
     code: Code,
 }
@@ -78,7 +78,7 @@ impl Record {
         // A caller may send any bytes.
         let request_id = String::from_utf8_lossy(self.request_id.as_bytes());
         let (caller, revision) = (self.notes.caller(), self.notes.revision().map(|revision| revision.0));
-        let trace_id = self.span.trace_id();
+        let trace_id = self.span.as_ref().and_then(|span| span.trace_id());
         if is_our_fault(self.code) {
             tracing::warn!(target: "stonetown::calls", method, code, ms, %request_id, trace_id, caller, revision, "call");
         } else {
@@ -93,7 +93,9 @@ impl Drop for Record {
         self.method.end(self.code, duration);
         self.observer.metrics.observe_work(&self.notes);
         self.log(duration.as_secs_f64() * 1e3);
-        self.span.end(self.code, &self.notes, &self.request_id);
+        if let Some(span) = &mut self.span {
+            span.end(self.code, &self.notes, &self.request_id);
+        }
     }
 }
 

@@ -117,10 +117,10 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// Begins the span of a call.
-    pub(crate) fn begin(traces: Option<&Traces>, method: &Method, headers: &HeaderMap) -> CallSpan {
+    /// Begins the span of a call, where it has a place in any trace. Large, beside all else that is kept of a call.
+    pub(crate) fn begin(traces: Option<&Traces>, method: &Method, headers: &HeaderMap) -> Option<Box<CallSpan>> {
         if traces.is_none() && !headers.contains_key(TRACE_PARENT) {
-            return CallSpan { remote: None, span: None };
+            return None;
         }
         let parent = if headers.contains_key(TRACE_PARENT) {
             TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers))
@@ -138,7 +138,7 @@ impl CallSpan {
                 ]);
             (traces.tracer.build_with_context(builder, &parent), Arc::clone(&traces.counts))
         });
-        CallSpan { remote, span: span.filter(|(span, _)| span.is_recording()) }
+        Some(Box::new(CallSpan { remote, span: span.filter(|(span, _)| span.is_recording()) }))
     }
 
     /// The trace that the call is a part of, in hexadecimal, where there is one.
