@@ -31,6 +31,9 @@ struct Args {
     /// The `stonetown` binary.
     #[arg(long, default_value = "target/release/stonetown")]
     server: PathBuf,
+    /// Another build of it, whose checks are measured in the same turns.
+    #[arg(long)]
+    beside: Option<PathBuf>,
     /// The data set.
     #[arg(long, value_enum, default_value = "w2")]
     workload: Name,
@@ -47,7 +50,7 @@ struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
     /// Turns of each server.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Be the empty server.
     #[arg(long, hide = true)]
@@ -64,12 +67,15 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let (empty, empty_address) = start(Command::new(std::env::current_exe()?).arg("--empty"))?;
     let mut servers = vec![("empty call", Target::new(&empty_address, KEY)?, empty)];
-    for (name, audit) in [("check without the logs", "--audit=false"), ("check", "--audit=true")] {
+    let mut builds =
+        vec![("check without the logs", &args.server, "--audit=false"), ("check", &args.server, "--audit=true")];
+    builds.extend(args.beside.as_ref().map(|beside| ("check of the other build", beside, "--audit=true")));
+    for (name, build, audit) in builds {
         let (server, address) = start(
-            Command::new(&args.server)
+            Command::new(build)
                 .args(["serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--grpc-preshared-key", KEY])
                 .args([audit, "--data-dir"])
-                .arg(folder.path().join(audit))
+                .arg(folder.path().join(name))
                 .env("STONETOWN_LOG_LEVEL", "warn"),
         )?;
         let target = Target::new(&address, KEY)?;
@@ -81,26 +87,26 @@ async fn main() -> anyhow::Result<()> {
         settle(server.0.id()).await;
     }
     let pace = args.rate.map_or(Pace::Closed(args.in_flight), Pace::Open);
+    let mut ratios = vec![Vec::new(); servers.len()];
     for round in 1..=args.rounds {
-        let mut costs = Vec::new();
-        for (name, target, child) in &servers {
+        let mut empty = None;
+        for ((name, target, child), ratios) in servers.iter().zip(&mut ratios) {
             target.run_checks(&workload.checks, 4, pace, Duration::from_secs(1)).await?;
             let before = measure::cpu_time(child.0.id());
             let latencies = target.run_checks(&workload.checks, 4, pace, Duration::from_secs(args.seconds)).await?;
             let cpu = measure::cpu_time(child.0.id()).saturating_sub(before);
             #[allow(clippy::cast_precision_loss)] // shown with one decimal
             let each = cpu.as_secs_f64() * 1e6 / latencies.count() as f64;
-            println!("round {round}, {name}: server CPU {each:.1} us each; {} calls, {latencies}", latencies.count());
-            costs.push(each);
+            let ratio = each / *empty.get_or_insert(each);
+            let calls = latencies.count();
+            println!("round {round}, {name}: server CPU {each:.1} us each, {ratio:.2}; {calls} calls, {latencies}");
+            ratios.push(ratio);
         }
-        println!(
-            "round {round}: a check costs {:.2} times an empty call, {:.2} times without the logs",
-            costs[2] / costs[0],
-            costs[1] / costs[0]
-        );
     }
-    for (name, _, server) in &servers {
-        println!("memory of the server, {name}: {} MiB", measure::resident_bytes(server.0.id()) >> 20);
+    for ((name, _, server), mut ratios) in servers.iter().zip(ratios) {
+        ratios.sort_by(f64::total_cmp);
+        let memory = measure::resident_bytes(server.0.id()) >> 20;
+        println!("{name}: {:.2} times an empty call in the median round, {memory} MiB", ratios[ratios.len() / 2]);
     }
     Ok(())
 }
