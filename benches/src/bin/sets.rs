@@ -22,7 +22,7 @@ use stonetown_storage_rocksdb::RocksDatastore;
 use stonetown_tuple::{Operation, Relationship, RelationshipUpdate, Revision};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::service::InterceptorLayer;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Streaming};
 use wire::watch_permission_sets_response::Response as Told;
@@ -127,7 +127,10 @@ impl Watch {
     async fn begin(authorizer: &Arc<Authorizer>) -> anyhow::Result<Watch> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let routes = stonetown_api::services(Arc::clone(authorizer), &ApiSettings::default());
+        let services = stonetown_api::services(Arc::clone(authorizer), &ApiSettings::default());
+        let mut routes = Routes::default();
+        let router = std::mem::take(routes.axum_router_mut()).fallback_service(services);
+        *routes.axum_router_mut() = router;
         let named = InterceptorLayer::new(|mut request: Request<()>| {
             request.extensions_mut().insert(Caller::named("bench"));
             Ok(request)

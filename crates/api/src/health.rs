@@ -1,10 +1,10 @@
 //! `grpc.health.v1`: of the server as a whole and of each service that is served.
 
 use tonic::server::NamedService;
-use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::Services;
 use crate::calls::Calls;
 use crate::proto::authzed::api::materialize::v0::relationships_service_server::RelationshipsServiceServer;
 use crate::proto::authzed::api::materialize::v0::watch_permission_sets_service_server::WatchPermissionSetsServiceServer;
@@ -32,11 +32,11 @@ pub struct Health {
 
 impl Health {
     /// A health service, which needs no token, and the handle to it. Reports `NOT_SERVING` until told otherwise.
-    pub async fn new() -> (Health, Routes) {
+    pub async fn new() -> (Health, Services) {
         let (reporter, service) = tonic_health::server::health_reporter();
         let health = Health { reporter };
         health.set_serving(false).await;
-        (health, Routes::new(service))
+        (health, Services::default().add(service, None))
     }
 
     /// Reports whether calls are answered, at once to those who watch.
@@ -58,8 +58,8 @@ mod tests {
 
     #[tokio::test]
     async fn health_follows_the_handle_and_knows_only_what_is_served() {
-        let (health, routes) = Health::new().await;
-        let mut client = HealthClient::new(routes);
+        let (health, services) = Health::new().await;
+        let mut client = HealthClient::new(services);
         let check = |service: &str| HealthCheckRequest { service: service.to_owned() };
         for service in
             ["", "authzed.api.v1.PermissionsService", "authzed.api.v1.SchemaService", "authzed.api.v1.WatchService"]

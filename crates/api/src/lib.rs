@@ -7,7 +7,7 @@
 //! first: it must add a [`stonetown_authorizer::Caller`] to the extensions of each request that it lets through. It may add
 //! [`stonetown_authorizer::Notes`], in which it then finds what became known of the call.
 //!
-//! Reading order: this file, `authzed`, `stonetown`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`,
+//! Reading order: this file, `services`, `authzed`, `stonetown`, `calls` (how calls are run), `convert`, `token`, `cursor`, `status`,
 //! `trailers`; then `gateway` (the same calls as HTTP/JSON) and [`client`], the same conversions for programs that call.
 
 mod authzed;
@@ -23,6 +23,7 @@ mod materialize;
 mod methods;
 pub mod proto;
 mod reflection;
+mod services;
 mod settings;
 mod status;
 mod stonetown;
@@ -34,7 +35,6 @@ use std::sync::Arc;
 use http::HeaderValue;
 use stonetown_authorizer::Authorizer;
 use tonic::codec::CompressionEncoding;
-use tonic::service::Routes;
 
 pub use cursor::CursorKey;
 pub use gateway::{Gateway, GatewayLayer};
@@ -43,6 +43,7 @@ pub use incoming::{DurationMax, PeerIp};
 pub use materialize::{DownloadLayer, Downloads};
 pub use methods::{Method, methods};
 pub use reflection::reflection;
+pub use services::Services;
 pub use settings::ApiSettings;
 pub use status::limits::hits as limit_hits;
 pub use stonetown::GrantMessages;
@@ -68,38 +69,37 @@ use crate::trailers::WithTrailers;
 
 /// The four services of `authzed.api.v1`, the three of `authzed.api.materialize.v0` and those of `stonetown.v1`. A request
 /// without a [`stonetown_authorizer::Caller`] among its extensions is refused.
-///
-/// Routes have a fallback; to merge those of several functions, take it away from all but one with `reset_fallback` of the
-/// router that [`Routes::into_axum_router`] returns.
 #[must_use]
-pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Routes {
+pub fn services(authorizer: Arc<Authorizer>, settings: &ApiSettings) -> Services {
     let calls = Arc::new(Calls::new(authorizer, settings));
     // A version that no header can hold is told to nobody.
     let version = settings.version.as_ref().and_then(|version| HeaderValue::from_str(version).ok());
-    macro_rules! service {
-        ($server:ident) => {
-            WithTrailers::new(
+    let trailers = WithTrailers { version };
+    macro_rules! services {
+        ($($server:ident)*) => {
+            Services::default()$(.add(
                 $server::from_arc(Arc::clone(&calls))
                     .accept_compressed(CompressionEncoding::Gzip)
                     .max_decoding_message_size(settings.request_bytes_max),
-                version.clone(),
-            )
+                Some(trailers.clone()),
+            ))*
         };
     }
-    Routes::default()
-        .add_service(service!(PermissionsServiceServer))
-        .add_service(service!(SchemaServiceServer))
-        .add_service(service!(WatchServiceServer))
-        .add_service(service!(ExperimentalServiceServer))
-        .add_service(service!(AdminServiceServer))
-        .add_service(service!(AttributesServiceServer))
-        .add_service(service!(AuditServiceServer))
-        .add_service(service!(StonetownRelationshipsServer))
-        .add_service(service!(DecisionServiceServer))
-        .add_service(service!(GrantServiceServer))
-        .add_service(service!(PrincipalServiceServer))
-        .add_service(service!(StoreServiceServer))
-        .add_service(service!(WatchPermissionsServiceServer))
-        .add_service(service!(WatchPermissionSetsServiceServer))
-        .add_service(service!(RelationshipsServiceServer))
+    services! {
+        PermissionsServiceServer
+        SchemaServiceServer
+        WatchServiceServer
+        ExperimentalServiceServer
+        AdminServiceServer
+        AttributesServiceServer
+        AuditServiceServer
+        StonetownRelationshipsServer
+        DecisionServiceServer
+        GrantServiceServer
+        PrincipalServiceServer
+        StoreServiceServer
+        WatchPermissionsServiceServer
+        WatchPermissionSetsServiceServer
+        RelationshipsServiceServer
+    }
 }

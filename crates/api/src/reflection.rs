@@ -1,21 +1,21 @@
 //! `grpc.reflection`, of both versions that clients ask for.
 
-use tonic::service::Routes;
 use tonic_reflection::server::{Builder, Error};
 
+use crate::Services;
 use crate::proto::DESCRIPTORS;
 
 /// A reflection service, which needs no token: it tells what is public anyway.
 ///
 /// # Errors
 /// When the compiled descriptors cannot be read, which would be a broken build.
-pub fn reflection() -> Result<Routes, Error> {
+pub fn reflection() -> Result<Services, Error> {
     let builder = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    Ok(Routes::new(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+    Ok(Services::default().add(builder().build_v1()?, None).add(builder().build_v1alpha()?, None))
 }
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::server::NamedService;
-use tower::Service;
+use tonic::codegen::BoxFuture;
 
 /// The id that ties a call to its records; chosen by the client, or made here.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,45 +54,23 @@ impl Cost {
     }
 }
 
-/// A service whose answers carry trailers.
+/// Has the answers of a service carry trailers.
 #[derive(Debug, Clone)]
-pub(crate) struct WithTrailers<S> {
-    inner: S,
-    version: Option<HeaderValue>,
+pub(crate) struct WithTrailers {
+    /// Told to those who ask.
+    pub(crate) version: Option<HeaderValue>,
 }
 
-impl<S> WithTrailers<S> {
-    /// Wraps a service. `version` is told to those who ask.
-    pub(crate) fn new(inner: S, version: Option<HeaderValue>) -> Self {
-        WithTrailers { inner, version }
-    }
-}
-
-impl<S: NamedService> NamedService for WithTrailers<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<Request<Body>> for WithTrailers<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Unpin,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+impl WithTrailers {
+    /// The trailers of the answer to a request, whose handler then finds where to note its [`Cost`].
+    pub(crate) fn begin(&self, request: &mut Request<Body>) -> Trailers {
         let trailers = Trailers {
             request_id: request_id(request.headers()),
             version: self.version.clone().filter(|_| request.headers().contains_key(VERSION_ASKED)),
             cost: Arc::default(),
         };
         request.extensions_mut().insert(Arc::clone(&trailers.cost));
-        Answer { inner: self.inner.call(request), trailers: Some(trailers) }
+        trailers
     }
 }
 
@@ -108,7 +85,8 @@ pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-struct Trailers {
+/// The trailers of one answer.
+pub(crate) struct Trailers {
     request_id: HeaderValue,
     version: Option<HeaderValue>,
     cost: Arc<Cost>,
@@ -141,33 +119,32 @@ fn say_too_large(headers: &mut HeaderMap) {
     }
 }
 
-/// The future of [`WithTrailers`].
-pub(crate) struct Answer<F> {
-    inner: F,
+/// An answer of a service on its way, with its trailers where it has any.
+pub struct Answer {
+    inner: BoxFuture<Response<Body>, Infallible>,
     trailers: Option<Trailers>,
 }
 
-impl<F> Future for Answer<F>
-where
-    F: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
-{
-    type Output = F::Output;
+impl Answer {
+    pub(crate) fn new(inner: BoxFuture<Response<Body>, Infallible>, trailers: Option<Trailers>) -> Answer {
+        Answer { inner, trailers }
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = match Pin::new(&mut self.inner).poll(context) {
-            Poll::Ready(Ok(mut answer)) => match self.trailers.take() {
-                // An answer without messages is one block of headers, which clients take for trailers.
-                Some(trailers) if answer.headers().contains_key(GRPC_STATUS) => {
-                    say_too_large(answer.headers_mut());
-                    trailers.write(answer.headers_mut());
-                    answer
-                }
-                trailers => answer.map(|inner| Body::new(TrailedBody { inner, trailers })),
-            },
-            Poll::Ready(Err(never)) => match never {},
-            Poll::Pending => return Poll::Pending,
-        };
-        Poll::Ready(Ok(answer))
+        self.inner.as_mut().poll(context).map_ok(|mut answer| match self.trailers.take() {
+            // An answer without messages is one block of headers, which clients take for trailers.
+            Some(trailers) if answer.headers().contains_key(GRPC_STATUS) => {
+                say_too_large(answer.headers_mut());
+                trailers.write(answer.headers_mut());
+                answer
+            }
+            Some(trailers) => answer.map(|inner| Body::new(TrailedBody { inner, trailers: Some(trailers) })),
+            None => answer,
+        })
     }
 }
 
@@ -252,10 +229,11 @@ mod tests {
     }
 
     async fn call(answer: fn(Request<Body>) -> Response<Body>) -> Response<Body> {
-        let service = tower::service_fn(move |request| std::future::ready(Ok(answer(request))));
-        let mut service = WithTrailers::new(service, Some(HeaderValue::from_static("v1.2.3")));
+        let with_trailers = WithTrailers { version: Some(HeaderValue::from_static("v1.2.3")) };
         let request = Request::builder().header(REQUEST_ID, "abc").header(VERSION_ASKED, "1").body(Body::empty());
-        service.call(request.unwrap()).await.unwrap()
+        let mut request = request.unwrap();
+        let trailers = with_trailers.begin(&mut request);
+        Answer::new(Box::pin(std::future::ready(Ok(answer(request)))), Some(trailers)).await.unwrap()
     }
 
     async fn next(body: &mut Body) -> Frame<tonic::codegen::Bytes> {

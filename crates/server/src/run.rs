@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stonetown_api::{ApiSettings, CursorKey, DownloadLayer, Downloads, GatewayLayer, Health};
+use stonetown_api::{ApiSettings, CursorKey, DownloadLayer, Downloads, GatewayLayer, Health, Services};
 use stonetown_audit::Recorder;
 use stonetown_authorizer::validation::ValidationError;
 use stonetown_authorizer::{Authorizer, Error};
@@ -18,7 +18,6 @@ use stonetown_storage_rocksdb::RocksDatastore;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 
@@ -204,7 +203,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         grants: desk.clone(),
         ..api_settings(&config, stopped.clone())
     };
-    let (health, routes) = routes(&authorizer, &config, &settings).await?;
+    let (health, services) = services(&authorizer, &config, &settings).await?;
     let gateway = GatewayLayer::new(&settings, Some(Arc::clone(&authorizer)));
     let gateway = gateway.map_err(|error| ServeError::Internal(error.to_string()))?;
     let around = Around {
@@ -227,7 +226,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         .layer(gateway)
         .layer(GrpcWebLayer::new())
         .layer(AroundLayer(Arc::new(around)))
-        .service(routes);
+        .service(services);
     let connections = Connections {
         tls: tls.clone(),
         proxies: Proxies::new(&config.trusted_proxies),
@@ -306,20 +305,18 @@ fn api_settings(config: &Config, stopping: watch::Receiver<bool>) -> ApiSettings
 }
 
 /// Everything that is served over gRPC, and the handle to its health.
-async fn routes(
+async fn services(
     authorizer: &Arc<Authorizer>,
     config: &Config,
     settings: &ApiSettings,
-) -> Result<(Health, Routes), ServeError> {
-    let (health, health_routes) = Health::new().await;
-    let mut router = stonetown_api::services(Arc::clone(authorizer), settings)
-        .into_axum_router()
-        .merge(health_routes.into_axum_router().reset_fallback());
+) -> Result<(Health, Services), ServeError> {
+    let (health, health_service) = Health::new().await;
+    let mut services = stonetown_api::services(Arc::clone(authorizer), settings).and(health_service);
     if !config.disable_reflection {
         let reflection = stonetown_api::reflection().map_err(|error| ServeError::Internal(error.to_string()))?;
-        router = router.merge(reflection.into_axum_router().reset_fallback());
+        services = services.and(reflection);
     }
-    Ok((health, Routes::from(router).prepare()))
+    Ok((health, services))
 }
 
 /// The files of permission sets: at the address of HTTP/JSON if it has one of its own, else that of gRPC, unless the settings

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use stonetown_api::{ApiSettings, GatewayLayer, Health};
+use stonetown_api::{ApiSettings, GatewayLayer, Health, Services};
 use stonetown_authorizer::validation::ValidationFile;
 use stonetown_authorizer::{Authorizer, Call, Caller, Options};
 use stonetown_storage::MemoryDatastore;
@@ -19,7 +19,6 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::service::Routes;
 use tonic_web::GrpcWebLayer;
 use tower::{Service, ServiceBuilder};
 
@@ -59,11 +58,10 @@ pub async fn serve_testing(config: TestingConfig) -> Result<RunningTesting, Serv
     stores.check().await?;
 
     let internal = |error: &dyn std::fmt::Display| ServeError::Internal(error.to_string());
-    let (health, health_routes) = Health::new().await;
+    let (health, health_service) = Health::new().await;
     health.set_serving(true).await;
     let reflection = stonetown_api::reflection().map_err(|error| internal(&error))?;
-    let open = health_routes.into_axum_router().merge(reflection.into_axum_router().reset_fallback());
-    let open = Routes::from(open).prepare();
+    let open = health_service.and(reflection);
     let gateway = GatewayLayer::new(&stores.settings, None).map_err(|error| internal(&error))?;
     let connections = Connections { tls: None, proxies: Proxies::default(), age_max: None, grace_period: GRACE_PERIOD };
 
@@ -114,13 +112,13 @@ struct Place {
 
 /// One token's store, behind its two doors.
 struct Store {
-    read_write: Routes,
-    read_only: Routes,
+    read_write: Services,
+    read_only: Services,
 }
 
 impl Stores {
     /// The services on a token's store.
-    async fn routes(&self, token: String, read_only: bool) -> Result<Routes, ServeError> {
+    async fn services(&self, token: String, read_only: bool) -> Result<Services, ServeError> {
         let store = self.place(token).await;
         let store = store.get_or_try_init(|| self.make()).await?;
         Ok(if read_only { store.read_only.clone() } else { store.read_write.clone() })
@@ -152,7 +150,7 @@ impl Stores {
         let (read_write, read_only) = made.map_err(|error| ServeError::Internal(error.to_string()))??;
         let read_write = Arc::new(read_write);
         tokio::spawn(housekeeping::keep_up(Arc::downgrade(&read_write)));
-        let services = |authorizer| stonetown_api::services(authorizer, &self.settings).prepare();
+        let services = |authorizer| stonetown_api::services(authorizer, &self.settings);
         Ok(Store { read_write: services(read_write), read_only: services(Arc::new(read_only)) })
     }
 
@@ -179,7 +177,7 @@ fn doors(options: &Options, begin_with: Option<&ValidationFile>) -> Result<(Auth
 #[derive(Clone)]
 struct PerToken {
     stores: Arc<Stores>,
-    open: Routes,
+    open: Services,
     read_only: bool,
 }
 
@@ -201,8 +199,8 @@ impl Service<Request<Body>> for PerToken {
         let token = token(request.headers());
         request.extensions_mut().insert(Caller::named("test"));
         Box::pin(async move {
-            match stores.routes(token, read_only).await {
-                Ok(mut routes) => routes.call(request).await,
+            match stores.services(token, read_only).await {
+                Ok(mut services) => services.call(request).await,
                 Err(error) => Ok(Status::internal(error.to_string()).into_http()),
             }
         })

@@ -9,7 +9,6 @@ use stonetown_authorizer::{Authorizer, Caller, Options};
 use stonetown_storage::MemoryDatastore;
 use stonetown_tuple::Relationship;
 use tonic::metadata::MetadataMap;
-use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -32,7 +31,7 @@ definition document {
   permission view = viewer + edit
 }";
 
-type Client = InterceptedService<Routes, fn(Request<()>) -> Result<Request<()>, Status>>;
+type Client = InterceptedService<crate::Services, fn(Request<()>) -> Result<Request<()>, Status>>;
 
 fn as_a_caller(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.extensions_mut().insert(Caller::named("key-1"));

@@ -10,7 +10,6 @@ use std::time::Duration;
 use stonetown_authorizer::{Authorizer, Caller, Limits, Options};
 use stonetown_storage::MemoryDatastore;
 use stonetown_tuple::Relationship;
-use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Code, Request, Status, Streaming};
 
@@ -33,7 +32,7 @@ definition document {
   permission view = viewer
 }";
 
-type Client = InterceptedService<Routes, fn(Request<()>) -> Result<Request<()>, Status>>;
+type Client = InterceptedService<crate::Services, fn(Request<()>) -> Result<Request<()>, Status>>;
 type Sets = Streaming<wire::WatchPermissionSetsResponse>;
 
 fn as_a_caller(mut request: Request<()>) -> Result<Request<()>, Status> {

@@ -9,7 +9,6 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 use stonetown_authorizer::{Authorizer, Caller, Options};
 use stonetown_storage::MemoryDatastore;
-use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Code, Request, Status};
 
@@ -30,7 +29,7 @@ definition document {
   permission view = viewer
 }";
 
-type Client = InterceptedService<Routes, fn(Request<()>) -> Result<Request<()>, Status>>;
+type Client = InterceptedService<crate::Services, fn(Request<()>) -> Result<Request<()>, Status>>;
 
 fn as_a_caller(mut request: Request<()>) -> Result<Request<()>, Status> {
     request.extensions_mut().insert(Caller::named("key-1"));
