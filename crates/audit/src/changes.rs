@@ -235,14 +235,17 @@ impl Changes {
         }
     }
 
-    /// Syncs and signs what is written, and keeps how far that goes.
+    /// Syncs and signs what is written, until `patience` is over, and once that is all keeps how far it goes.
     ///
     /// # Errors
     /// When a log, or the position, cannot be synced.
-    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
-        let until = self.written;
+    pub(crate) fn sync(&mut self, patience: Duration) -> Result<(), LogError> {
+        let (until, begun) = (self.written, Instant::now());
         for (_, kept) in self.logs.each() {
             kept.log.publish()?;
+            if begun.elapsed() >= patience {
+                return Ok(());
+            }
         }
         if self.kept != until {
             position::write(&self.file, self.datastore.instance(), until)?;

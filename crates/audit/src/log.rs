@@ -150,13 +150,13 @@ impl Log {
         let directory = setup.directory.clone();
         set_foreign_aside(&setup)?;
         fs::create_dir_all(&directory).map_err(setup.io(&directory))?;
-        sync_parents(&directory).map_err(setup.io(&directory))?;
         let published = read_published(&directory)?;
         let segments = segment::list(&directory).map_err(setup.io(&directory))?;
         let Some(last) = segments.last() else {
             if published > 0 {
                 return Err(missing(&directory, published, 0));
             }
+            sync_parents(&directory).map_err(setup.io(&directory))?;
             let log = Log::begin(setup, keys.signing(), &keys.signing().public(), Frontier::default())?;
             let found = Found { clean: true, bytes_cut: 0, position: Some(Revision(0)), size: 0, recovered: 0 };
             return Ok((log, found));
@@ -257,12 +257,13 @@ impl Log {
         Ok(Revision(0))
     }
 
-    /// Gives the file back to the system, after syncing, until it is needed again.
+    /// Gives the file back to the system until it is needed again. What is written and not synced is synced through the file that
+    /// is opened then, which is told of what went wrong meanwhile (as Linux does since 4.17).
     ///
     /// # Errors
-    /// As [`Log::publish`].
+    /// As [`Log::write`].
     pub(crate) fn rest(&mut self) -> Result<(), LogError> {
-        self.publish()?;
+        self.write()?;
         self.sink = None;
         Ok(())
     }

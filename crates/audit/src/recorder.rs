@@ -216,7 +216,9 @@ impl Recorder {
         let mut decisions = Shelf::new(maker.clone());
         recover_all(&mut decisions, &mut mapped)?;
         let mut changes = Shelf::new(Maker { kind: CHANGES, ..maker });
-        let main = changes.get(StoreId::DEFAULT)?.position;
+        let main = changes.get(StoreId::DEFAULT)?;
+        main.log.publish()?;
+        let main = main.position;
         let changes = Changes::new(changes, datastore, folder.join(POSITION), main)?;
         let (queue, half) = Queue::new(mapped, options.queue_bytes_max);
         let shared = Arc::new(Shared {
@@ -460,6 +462,15 @@ fn recover_all(logs: &mut Shelf, mapped: &mut Mapped) -> Result<(), LogError> {
                 omit_left(of, halves, table);
             }
             opened => opened?,
+        }
+    }
+    // What was recovered is synced before it is gone from the queue.
+    for (of, kept) in logs.each() {
+        if let Err(error) = kept.log.publish() {
+            if of == StoreId::DEFAULT {
+                return Err(error);
+            }
+            tracing::error!(%error, "what was recovered of a log of decisions is not synced");
         }
     }
     halves.iter_mut().for_each(Half::clear);

@@ -14,7 +14,7 @@ use crate::log::{Found, Log, LogError, SEGMENT_BITS, Setup};
 use crate::record::Body;
 
 /// Logs of one kind whose files are open at most; the others rest until they are written to.
-pub(super) const AWAKE_MAX: usize = 64;
+pub(super) const AWAKE_MAX: usize = 128;
 /// How long a log that could not be opened is left alone.
 const SHUT_FOR: Duration = Duration::from_secs(10);
 
@@ -61,7 +61,7 @@ impl Shelf {
     }
 
     /// Opens a log, made if it is not there; `recover` adds what the process before left, and says how many records. Then the
-    /// record of this process's start follows.
+    /// record of this process's start follows. Nothing is synced but what is made, as others wait: that comes with the next records.
     ///
     /// # Errors
     /// See [`LogError`].
@@ -74,8 +74,10 @@ impl Shelf {
         let folder = &folder;
         self.let_rest(of);
         let own = store_folder(folder, of);
-        let made = fs::create_dir_all(&own).and_then(|()| File::open(folder)?.sync_all());
-        made.map_err(|source| LogError::Io { path: own, source })?;
+        if !own.exists() {
+            let made = fs::create_dir_all(&own).and_then(|()| File::open(folder)?.sync_all());
+            made.map_err(|source| LogError::Io { path: own, source })?;
+        }
         let name = origin(instance, of, kind);
         let (mut log, mut found): (Log, Found) = Log::open(setup(log_directory(folder, of, kind), name), &keys)?;
         if kind == CHANGES && found.position.is_none() {
@@ -90,7 +92,7 @@ impl Shelf {
             tracing::warn!(log = log.origin(), bytes_cut, recovered, "the log was not closed properly");
         }
         let start = log.add_start(&node, &build, &found)?;
-        log.publish()?;
+        log.write()?;
         let position = position.unwrap_or_default();
         let kept = Kept {
             log,
@@ -111,7 +113,7 @@ impl Shelf {
     fn tell_begun(&mut self, of: StoreId) -> Result<(), LogError> {
         let main = &mut self.get(StoreId::DEFAULT)?.log;
         main.add(&Body::Begun(Timestamp::now(), of))?;
-        main.publish()
+        main.write()
     }
 
     /// A log, opened if it is not. One that could not be opened a moment ago is not tried again.

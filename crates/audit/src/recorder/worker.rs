@@ -287,7 +287,7 @@ impl Worker {
         }
         if self.changes_synced_at.elapsed() >= SYNC_EVERY {
             self.changes_synced_at = Instant::now();
-            if let Err(error) = self.changes.sync() {
+            if let Err(error) = self.changes.sync(PUBLISH_MAX) {
                 self.tell("the log of changes cannot be synced", &error);
             }
         }
@@ -334,7 +334,7 @@ impl Worker {
                 }
             }
         }
-        if let Err(error) = self.changes.sync() {
+        if let Err(error) = self.changes.sync(Duration::MAX) {
             tracing::error!(%error, "how far the logs of changes go is not kept: the next start looks for it");
         }
     }
