@@ -231,7 +231,11 @@ mod tests {
         let clock = Clock::reading(|| Timestamp::from_second(STEPPED.load(Ordering::SeqCst)).unwrap());
         let mut written = Timestamp::UNIX_EPOCH;
         let mut keep = |clock: &Clock| {
-            clock.keep(|until| Ok::<(), ()>(written = until)).unwrap();
+            let write = |until| {
+                written = until;
+                Ok::<(), ()>(())
+            };
+            clock.keep(write).unwrap();
             written
         };
         let until = keep(&clock);
@@ -243,7 +247,13 @@ mod tests {
         assert_eq!(clock.now().as_second(), 1_000_100);
         assert_eq!(until.as_second(), 1_000_101);
         assert_eq!(clock.told_unkept(), 0);
-        clock.leave(|now| Ok::<(), ()>(assert_eq!(now.as_second(), 1_000_100))).unwrap();
+        let mut left = Timestamp::UNIX_EPOCH;
+        let leave = |now| {
+            left = now;
+            Ok::<(), ()>(())
+        };
+        clock.leave(leave).unwrap();
+        assert_eq!(left.as_second(), 1_000_100);
     }
 
     #[test]
