@@ -302,6 +302,21 @@ async fn a_strict_decision_survives_the_loss_of_everything_that_was_not_synced()
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn that_time_was_forgotten_at_a_start_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    for flags in [&["--forget-time"][..], &[]] {
+        let (mut server, _) = start(directory, flags).await;
+        server.terminate().await.unwrap();
+        while !server.has_ended().unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let told = search(directory, &["--call", "forget_time"]);
+        assert_eq!((told.len(), &told[0]["caller"]), (1, &"command line".into()), "{flags:?}");
+    }
+}
+
 /// Asks about `permission` in every way, each answered before the next, and says what it was refused as, if it was.
 async fn ask_in_every_way(client: &mut Client, permission: &str, relation: &str) -> Vec<Option<tonic::Status>> {
     let mut refused = Vec::new();

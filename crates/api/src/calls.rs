@@ -1,6 +1,8 @@
 //! How calls are run. The front door is synchronous and may block, so all but a check's first attempt goes to threads that may.
 //! Light and heavy calls each have a number of places there; who finds none waits.
 
+mod heavy;
+
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
+use self::heavy::HeavyThreads;
 use crate::authzed::watch::Watching;
 use crate::commits::Commits;
 use crate::cursor::{Asker, CursorKey, Question};
@@ -35,6 +38,7 @@ pub(crate) struct Calls {
     authorizer: Arc<Authorizer>,
     light: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
+    heavy_threads: HeavyThreads,
     stream_idle_max: Duration,
     version: Option<String>,
     downloads: Option<Downloads>,
@@ -62,6 +66,7 @@ impl Calls {
             authorizer,
             light: Arc::new(Semaphore::new(settings.light_calls_max)),
             heavy: Arc::new(Semaphore::new(settings.heavy_calls_max)),
+            heavy_threads: HeavyThreads::new(settings.heavy_calls_max),
             stream_idle_max: settings.stream_idle_max,
             version: settings.version.clone(),
             downloads: settings.downloads.clone(),
@@ -138,10 +143,14 @@ impl Calls {
     ) -> Result<T, Status> {
         let place = self.place(pool).await?;
         let authorizer = Arc::clone(&self.authorizer);
-        let done = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let _place = place;
             work(&authorizer)
-        });
+        };
+        let done = match pool {
+            Pool::Light => tokio::task::spawn_blocking(work),
+            Pool::Heavy => self.heavy_threads.spawn(work),
+        };
         done.await.map_err(|_| status::lost())?.map_err(|error| status(&error))
     }
 
@@ -159,7 +168,7 @@ impl Calls {
         incoming.cost.add(1, 0);
         let authorizer = Arc::clone(&self.authorizer);
         let idle_max = self.stream_idle_max;
-        tokio::task::spawn_blocking(move || {
+        self.heavy_threads.spawn(move || {
             let _place = place;
             let mut outlet = Outlet { sender, idle_max };
             if let Err(error) = work(&authorizer, &incoming.call, &mut outlet) {

@@ -1,5 +1,6 @@
 //! Starting and stopping: the store is opened, the front door put before it, the ports opened last and closed first.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,12 +10,13 @@ use std::time::Duration;
 use stonetown_api::{ApiSettings, CursorKey, DownloadLayer, Downloads, GatewayLayer, Health, Services};
 use stonetown_audit::Recorder;
 use stonetown_authorizer::validation::ValidationError;
-use stonetown_authorizer::{Authorizer, Error};
+use stonetown_authorizer::{Authorizer, Call, Error};
 use stonetown_grants::{Desk, Limits as GrantLimits};
 use stonetown_identity::jwt::Issuer;
 use stonetown_identity::{Identity, Issued, Start};
 use stonetown_storage::{Datastore, MemoryDatastore, ReadOnly, StorageError};
 use stonetown_storage_rocksdb::RocksDatastore;
+use stonetown_tuple::StoreId;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -433,6 +435,11 @@ fn open(config: &Config, trusted: Vec<Arc<Issuer>>) -> Result<Opened, ServeError
     }
     if let Some(recorder) = recorder {
         authorizer = authorizer.recording_to(recorder);
+    }
+    if config.forget_time {
+        let call = Call { store: StoreId::SYSTEM, ..Call::new("command line") };
+        let done = authorizer.record_call(&call, "forget_time", |never: &Infallible| match *never {}, || Ok(()));
+        let Ok(()) = done;
     }
     bootstrap::load(&authorizer, &config.datastore_bootstrap_files, config.datastore_bootstrap_overwrite)?;
     let authorizer = Arc::new(authorizer);
