@@ -149,9 +149,7 @@ pub fn erase_offline(
             Err(error) => return Err(error.into()),
         };
         let (mut log, mut found) = Log::open(Setup::new(directory, origin), keys)?;
-        if found.position.is_none() {
-            found.position = Some(log.earlier_position()?);
-        }
+        log.find_position(&mut found)?;
         log.add_start("", "stonetown audit erase", &found)?;
         log.add(&entry(fields, actor, why))?;
         log.add(&Body::Stop(Timestamp::now()))?;

@@ -242,11 +242,18 @@ impl Log {
         self.add(&Body::KeyChange(KeyChange { time: Timestamp::now(), old: *old, new, endorsement }))
     }
 
-    /// The last revision that is recorded whole, as the segments before the last one say.
+    /// Of a log of changes: has `found` say the last revision that is recorded whole, which may stand before the last segment.
     ///
     /// # Errors
-    /// [`LogError::Damaged`] when one of them cannot be read.
-    pub(crate) fn earlier_position(&self) -> Result<Revision, LogError> {
+    /// [`LogError::Damaged`] when an earlier segment cannot be read.
+    pub(crate) fn find_position(&self, found: &mut Found) -> Result<(), LogError> {
+        if found.position.is_none() {
+            found.position = Some(self.earlier_position()?);
+        }
+        Ok(())
+    }
+
+    fn earlier_position(&self) -> Result<Revision, LogError> {
         let directory = &self.setup.directory;
         let segments = segment::list(directory).map_err(self.setup.io(directory))?;
         for first in segments.iter().rev().skip(1) {

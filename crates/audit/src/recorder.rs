@@ -389,20 +389,13 @@ impl Recorder {
         why
     }
 
-    /// A store's log of decisions as it is on disk, which has a decision some 50 ms after its answer.
+    /// A store's log of decisions or of changes ([`DECISIONS`], [`CHANGES`]) as it is on disk, which has a record some 50 ms after
+    /// the answer or the commit.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn decisions(&self, store: StoreId) -> Result<LogReader, ReadError> {
-        LogReader::open(&log_directory(&self.folder, store, DECISIONS))
-    }
-
-    /// A store's log of changes as it is on disk, which has a transaction some 50 ms after its commit.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn changes(&self, store: StoreId) -> Result<LogReader, ReadError> {
-        LogReader::open(&log_directory(&self.folder, store, CHANGES))
+    pub fn log(&self, store: StoreId, log: &str) -> Result<LogReader, ReadError> {
+        LogReader::open(&log_directory(&self.folder, store, log))
     }
 
     /// What happened so far.

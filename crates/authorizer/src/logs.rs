@@ -4,9 +4,10 @@
 use std::ops::ControlFlow;
 
 use stonetown_audit::layout::{CHANGES, DECISIONS, log_of};
+pub use stonetown_audit::merkle::Hash;
 use stonetown_audit::note::{Checkpoint, PublicKey};
 pub use stonetown_audit::reader::RawRecord;
-pub use stonetown_audit::record::{Body, Entry};
+use stonetown_audit::record::{Body, Entry};
 pub use stonetown_audit::search::Query;
 use stonetown_audit::search::search;
 pub use stonetown_audit::{Consistency, Erasure, Fields, Inclusion};
@@ -165,12 +166,7 @@ impl Authorizer {
     }
 
     fn log_of(&self, call: &Call, log: Log) -> Result<LogReader, Error> {
-        let recorder = self.logs()?;
-        let opened = match log {
-            Log::Decisions => recorder.decisions(call.store),
-            Log::Changes => recorder.changes(call.store),
-        };
-        opened.map_err(unreadable)
+        self.logs()?.log(call.store, log.name()).map_err(unreadable)
     }
 
     /// Where calls are recorded.

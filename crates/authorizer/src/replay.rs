@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 /// How a recorded call ended.
 pub use stonetown_audit::Outcome;
+use stonetown_audit::layout::DECISIONS;
 use stonetown_audit::record::{Body, Entry};
 use stonetown_audit::recorder::MASKED;
 use stonetown_audit::sealed::Field;
@@ -117,7 +118,7 @@ impl Authorizer {
         number: u64,
     ) -> Result<(Logged, Result<Recorded, Obstacle>), Error> {
         let none = || Error::NoSuch(format!("decision {number} of this store in the log, not yet or no longer"));
-        let log = match recorder.decisions(store) {
+        let log = match recorder.log(store, DECISIONS) {
             Err(ReadError::NoLog(_)) => return Err(none()),
             log => log.map_err(unreadable)?,
         };

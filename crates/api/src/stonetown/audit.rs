@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use stonetown_authorizer::Authorizer;
-use stonetown_authorizer::logs::{Erasure, Log, Query, RawRecord};
+use stonetown_authorizer::logs::{Erasure, Hash, Log, Query, RawRecord};
+use stonetown_authorizer::{Authorizer, Call, Error};
 use tonic::{Request, Response, Status};
 
 use crate::calls::{Calls, MESSAGES_AHEAD, Pool, Streamed};
@@ -54,10 +54,12 @@ impl wire::audit_service_server::AuditService for Calls {
         &self,
         request: Request<wire::GetCheckpointRequest>,
     ) -> Result<Response<wire::GetCheckpointResponse>, Status> {
-        let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
-        let log = log(message.log).at("log")?;
-        cost.add(1, 0);
-        let signed = self.run(Pool::Heavy, move |authorizer| authorizer.log_checkpoint(&call, log)).await?;
+        let read = self.read_log(
+            request,
+            |message| message.log,
+            |authorizer, call, log, _| authorizer.log_checkpoint(call, log),
+        );
+        let signed = read.await?;
         let origin = signed.checkpoint.origin;
         Ok(Response::new(wire::GetCheckpointResponse {
             keys: signed.keys.iter().map(|key| key.verifier(&origin)).collect(),
@@ -72,16 +74,17 @@ impl wire::audit_service_server::AuditService for Calls {
         &self,
         request: Request<wire::ProveRecordRequest>,
     ) -> Result<Response<wire::ProveRecordResponse>, Status> {
-        let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
-        let log = log(message.log).at("log")?;
-        cost.add(1, 0);
-        let prove = move |authorizer: &Authorizer| authorizer.prove_record(&call, log, message.index);
-        let proof = self.run(Pool::Heavy, prove).await?;
+        let read = self.read_log(
+            request,
+            |message| message.log,
+            |authorizer, call, log, message| authorizer.prove_record(call, log, message.index),
+        );
+        let proof = read.await?;
         Ok(Response::new(wire::ProveRecordResponse {
             index: proof.index,
             text: proof.to_text(),
             leaf_hash: proof.leaf.to_vec(),
-            path: proof.path.iter().map(|hash| hash.to_vec()).collect(),
+            path: hashes(&proof.path),
             note: proof.note,
         }))
     }
@@ -90,14 +93,15 @@ impl wire::audit_service_server::AuditService for Calls {
         &self,
         request: Request<wire::ProveGrowthRequest>,
     ) -> Result<Response<wire::ProveGrowthResponse>, Status> {
-        let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
-        let log = log(message.log).at("log")?;
-        cost.add(1, 0);
-        let prove = move |authorizer: &Authorizer| authorizer.prove_growth(&call, log, message.size);
-        let proof = self.run(Pool::Heavy, prove).await?;
+        let read = self.read_log(
+            request,
+            |message| message.log,
+            |authorizer, call, log, message| authorizer.prove_growth(call, log, message.size),
+        );
+        let proof = read.await?;
         Ok(Response::new(wire::ProveGrowthResponse {
             old_root: proof.old_root.to_vec(),
-            path: proof.path.iter().map(|hash| hash.to_vec()).collect(),
+            path: hashes(&proof.path),
             note: proof.note,
         }))
     }
@@ -107,7 +111,6 @@ impl wire::audit_service_server::AuditService for Calls {
         request: Request<wire::EraseFieldsRequest>,
     ) -> Result<Response<wire::EraseFieldsResponse>, Status> {
         let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
-        let named = |text: String| Some(text).filter(|text| !text.is_empty());
         let erasure = Erasure { object: named(message.object), caller: named(message.caller) };
         let wire::Why { reason, ticket } = message.why.unwrap_or_default();
         let why = if ticket.is_empty() { reason } else { format!("{reason} ({ticket})") };
@@ -115,6 +118,21 @@ impl wire::audit_service_server::AuditService for Calls {
         let erase = move |authorizer: &Authorizer| authorizer.erase_from_logs(&call, &erasure, &why);
         let fields = self.run(Pool::Heavy, erase).await?;
         Ok(Response::new(wire::EraseFieldsResponse { decisions: fields.decisions, changes: fields.changes }))
+    }
+}
+
+impl Calls {
+    /// Reads a message that names a log, and does what it asks of the log.
+    async fn read_log<M: Send + 'static, T: Send + 'static>(
+        &self,
+        request: Request<M>,
+        named: fn(&M) -> i32,
+        work: impl FnOnce(&Authorizer, &Call, Log, M) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Status> {
+        let (Incoming { call, cost }, _, message) = Incoming::open(request)?;
+        let log = log(named(&message)).at("log")?;
+        cost.add(1, 0);
+        self.run(Pool::Heavy, move |authorizer| work(authorizer, &call, log, message)).await
     }
 }
 
@@ -127,7 +145,6 @@ fn log(kind: i32) -> Result<Log, FieldError> {
 }
 
 fn query(message: wire::SearchRecordsRequest) -> Result<Query, FieldError> {
-    let named = |text: String| Some(text).filter(|text| !text.is_empty());
     Ok(Query {
         subject: named(message.subject),
         resource: named(message.resource),
@@ -139,6 +156,15 @@ fn query(message: wire::SearchRecordsRequest) -> Result<Query, FieldError> {
         until: message.until.map(timestamp_from_wire).transpose().at("until")?,
         from: message.from,
     })
+}
+
+/// A text that says something.
+fn named(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn hashes(path: &[Hash]) -> Vec<Vec<u8>> {
+    path.iter().map(|hash| hash.to_vec()).collect()
 }
 
 fn to_wire(raw: &RawRecord<'_>) -> wire::LogRecord {

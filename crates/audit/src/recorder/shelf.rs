@@ -80,8 +80,8 @@ impl Shelf {
         }
         let name = origin(instance, of, kind);
         let (mut log, mut found): (Log, Found) = Log::open(setup(log_directory(folder, of, kind), name), &keys)?;
-        if kind == CHANGES && found.position.is_none() {
-            found.position = Some(log.earlier_position()?);
+        if kind == CHANGES {
+            log.find_position(&mut found)?;
         }
         if found.size == 0 && of != StoreId::DEFAULT {
             self.tell_begun(of)?;

@@ -53,7 +53,7 @@ fn a_decision_is_in_the_log_of_its_store_and_in_no_other() {
     let report = verify(&log_directory(&folder, StoreId::DEFAULT, DECISIONS), &Against::default()).unwrap();
     assert_eq!(report.begun.into_iter().collect::<Vec<_>>(), [SHOP, BLOG, StoreId(LOGS_MAX - 1)]);
     // A record of one proves nothing about another: their names differ.
-    let origins = [StoreId::DEFAULT, SHOP].map(|store| recorder.decisions(store).unwrap().origin().to_owned());
+    let origins = [StoreId::DEFAULT, SHOP].map(|store| recorder.log(store, DECISIONS).unwrap().origin().to_owned());
     assert!(origins[0].ends_with("/decisions") && origins[1].ends_with("/stores/2/decisions"), "{origins:?}");
 }
 
