@@ -487,13 +487,12 @@ fn read_head<'a>(kind: u8, time: Timestamp, reader: &mut Reader<'a>) -> Option<B
 }
 
 fn read_decision<'a>(time: Timestamp, reader: &mut Reader<'a>) -> Option<Decision<'a>> {
-    use Outcome::{Allowed, Answered, Begun, Conditional, Denied, Failed};
     let start = reader.number()?;
     let outcome = reader.byte()?;
     Some(Decision {
         time,
         start,
-        outcome: [Allowed, Denied, Conditional, Answered, Failed, Begun].into_iter().find(|o| *o as u8 == outcome)?,
+        outcome: Outcome::ALL.into_iter().find(|known| *known as u8 == outcome)?,
         call: reader.text()?,
         reason: reader.text()?,
         store: StoreId(u32::try_from(reader.number()?).ok()?),
@@ -569,6 +568,10 @@ impl<'a> Decision<'a> {
 }
 
 impl Outcome {
+    /// All there are.
+    pub const ALL: [Outcome; 6] =
+        [Outcome::Allowed, Outcome::Denied, Outcome::Conditional, Outcome::Answered, Outcome::Failed, Outcome::Begun];
+
     /// Its name in searches and output.
     #[must_use]
     pub fn name(self) -> &'static str {

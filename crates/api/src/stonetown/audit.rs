@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use stonetown_authorizer::logs::{Erasure, Hash, Log, Query, RawRecord};
+use stonetown_authorizer::replay::Outcome;
 use stonetown_authorizer::{Authorizer, Call, Error};
 use tonic::{Request, Response, Status};
 
@@ -145,6 +146,10 @@ fn log(kind: i32) -> Result<Log, FieldError> {
 }
 
 fn query(message: wire::SearchRecordsRequest) -> Result<Query, FieldError> {
+    let names = Outcome::ALL.map(Outcome::name);
+    if !message.outcome.is_empty() && !names.contains(&&*message.outcome) {
+        return Err(FieldError::new(format!("is one of {}", names.join(", ")))).at("outcome");
+    }
     Ok(Query {
         subject: named(message.subject),
         resource: named(message.resource),
@@ -178,5 +183,24 @@ fn to_wire(raw: &RawRecord<'_>) -> wire::LogRecord {
         entry: raw.entry.to_vec(),
         beside: raw.beside.to_vec(),
         leaf_hash: raw.leaf.to_vec(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_record_can_have_is_refused_at_its_field() {
+        let asked = |outcome: &str| wire::SearchRecordsRequest { outcome: outcome.to_owned(), ..Default::default() };
+        for known in Outcome::ALL.map(Outcome::name) {
+            assert_eq!(query(asked(known)).unwrap().outcome.as_deref(), Some(known));
+        }
+        assert_eq!(query(asked("")).unwrap().outcome, None);
+        let refused = query(asked("alowed")).unwrap_err().to_string();
+        assert!(refused.contains("outcome") && refused.contains("allowed, denied"), "{refused}");
+        assert!(log(3).is_err());
+        assert_eq!((log(0).unwrap(), log(2).unwrap()), (Log::Decisions, Log::Changes));
     }
 }
