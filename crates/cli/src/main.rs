@@ -2,6 +2,7 @@
 //!
 //! Reading order: this file (what can be asked for), then a file per group of commands.
 
+mod allocator;
 mod attribute;
 mod audit;
 mod backup;
@@ -39,10 +40,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use stonetown_server::config::{layers, spicedb};
-
-/// Allocates for many threads at once; the system's allocator contends.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// An authorization database: who may do what, from relationships.
 #[derive(Parser)]

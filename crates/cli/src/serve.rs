@@ -13,7 +13,7 @@ use stonetown_server::config::LogFormat;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::Outcome;
+use crate::{Outcome, allocator};
 
 /// Stack of the worker threads: questions over deep data recurse.
 const STACK_BYTES: usize = 8 << 20;
@@ -118,6 +118,7 @@ pub(crate) fn start_logging(format: LogFormat, level: &str, ignored: &[String]) 
 
 /// The threads of a server.
 pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    allocator::give_back_idle_memory()?;
     let mut threads = tokio::runtime::Builder::new_multi_thread();
     threads.enable_all().thread_stack_size(STACK_BYTES).build().context("the runtime does not start")
 }
