@@ -4,7 +4,8 @@
 //! [`http`] (the same over HTTP/1.1), [`home`] (the command line as a user has it), [`scenario`] (one scenario file through every
 //! call), [`crash`] (kill -9, and the loss of what was not synced), [`followed`] (those who follow the log, compared with scans),
 //! [`operated`] (a process as its operator sees it), [`certificates`] (for TLS), [`answering`] (a server that it asks),
-//! [`pages`] (what a page of the documentation shows, run), [`attack`] (attacks at full size).
+//! [`until`] (waiting for what comes of itself), [`pages`] (what a page of the documentation shows, run), [`attack`] (attacks at
+//! full size).
 
 pub mod answering;
 pub mod attack;
@@ -18,3 +19,4 @@ pub mod operated;
 pub mod pages;
 pub mod scenario;
 pub mod server;
+pub mod until;

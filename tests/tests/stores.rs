@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use stonetown_tests::attack;
 use stonetown_tests::home::{Home, err, out};
 use stonetown_tests::http::post;
 use stonetown_tests::server::{KEY, Server, Store, binary};
+use stonetown_tests::until::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_in_the_store_that_it_names_or_that_its_credential_is_for() {
@@ -151,9 +153,20 @@ async fn the_audit_of_a_store_is_its_own_for_who_may_read_it() {
     let shop = format!("{data}/audit/stores/2");
     assert_eq!(out(&home.run(&["audit", "verify", &shop]).await).matches(": whole").count(), 2);
     assert!(out(&home.run(&["audit", "search", "--data-dir", &shop]).await).contains("[erased]"));
-    // One store's logs that are gone are missed.
+    // One store's logs that are gone are missed, also where others have begun in their place.
     std::fs::remove_dir_all(&shop).unwrap();
-    let gone = home.run(&["audit", "verify", data]).await;
-    let text = String::from_utf8_lossy(&gone.stdout).into_owned();
-    assert!(!gone.status.success() && text.contains("stores/2/decisions` is gone"), "{text}");
+    let problems = async || {
+        let verified = home.run(&["audit", "verify", data]).await;
+        assert!(!verified.status.success(), "{verified:?}");
+        String::from_utf8(verified.stdout).unwrap()
+    };
+    assert!(problems().await.contains("stores/2/decisions` is gone"), "{}", problems().await);
+    let server = Server::start(&binary().unwrap(), Store::RocksDb(Path::new(data)), &[], &[]).await.unwrap();
+    home.at(&server, &["--store", "shop", "permission", "check", "doc:a", "viewer", "agent:shop"]).await;
+    home.at(&server, &["--store", "shop", "relationship", "delete", "doc:a", "viewer", "agent:shop"]).await;
+    until("both kinds are missed", async || {
+        let problems = problems().await;
+        ["decisions", "changes"].iter().all(|log| problems.contains(&format!("stores/2/{log}` has begun 2 times")))
+    })
+    .await;
 }

@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -74,8 +74,8 @@ pub struct Report {
     pub erased: u64,
     /// Personal fields of the logs of decisions and of changes that the log says were to be erased.
     pub erasures: (u64, u64),
-    /// The stores whose logs of this kind have begun, as that of the default store says.
-    pub begun: BTreeSet<StoreId>,
+    /// The stores whose logs of this kind have begun, and how often, as that of the default store says.
+    pub begun: BTreeMap<StoreId, u64>,
     /// Bytes after the last whole record: one that is being written, or that a crash left.
     pub unfinished: u64,
     /// What is wrong; nothing, if the log is whole.
@@ -162,7 +162,7 @@ impl<'a> Verification<'a> {
                 sampled: 0,
                 erased: 0,
                 erasures: (0, 0),
-                begun: BTreeSet::new(),
+                begun: BTreeMap::new(),
                 unfinished: 0,
                 problems: Vec::new(),
             },
@@ -325,7 +325,7 @@ impl<'a> Verification<'a> {
                 }
             }
             Body::Begun(_, store) => {
-                self.report.begun.insert(store);
+                *self.report.begun.entry(store).or_default() += 1;
             }
             Body::Pruned(_, before) => self.pruned = self.pruned.max(before),
             Body::Start(start) if start.key != self.report.key => {
@@ -436,7 +436,7 @@ fn unreadable(path: PathBuf) -> Report {
         sampled: 0,
         erased: 0,
         erasures: (0, 0),
-        begun: BTreeSet::new(),
+        begun: BTreeMap::new(),
         unfinished: 0,
         problems: vec![Problem { path, offset: Some(0), from: 0, until: u64::MAX, what }],
     }

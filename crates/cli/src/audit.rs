@@ -235,12 +235,12 @@ fn verify_all(args: &Verify, output: Output) -> anyhow::Result<Outcome> {
             whole &= report.problems.is_empty();
             print::report(&report, &against, output);
             origins.insert(report.origin.clone());
-            for store in &report.begun {
-                // What the default store's log says of one has to be there.
-                let own = directory.file_name().map(|log| store_folder(&place(&args.directory).0, *store).join(log));
-                if let Some(own) = own.filter(|own| !own.is_dir()) {
+            // What the default store's log says of one has to be there.
+            for (store, times) in &report.begun {
+                let Some(log) = directory.file_name() else { continue };
+                let own = store_folder(&place(&args.directory).0, *store).join(log);
+                if let Some(what) = missing(&own, *times) {
                     whole = false;
-                    let what = format!("`{}` is gone: the log of store {} has begun", own.display(), store.0);
                     output.result(format_args!("problem: {what}"), || json!({ "problem": what }));
                 }
             }
@@ -263,6 +263,16 @@ fn verify_all(args: &Verify, output: Output) -> anyhow::Result<Outcome> {
         }
     }
     Ok(if whole { Outcome::Done } else { Outcome::Invalid })
+}
+
+/// What a store's log lacks that has begun so often.
+fn missing(log: &Path, times: u64) -> Option<String> {
+    let path = log.display();
+    if !log.is_dir() {
+        return Some(format!("`{path}` is gone: that log has begun"));
+    }
+    let lost = "what it held before was removed, or lost with the machine's power as it began";
+    (times > 1).then(|| format!("`{path}` has begun {times} times: {lost}"))
 }
 
 /// The logs of each store of a data directory, or those that a directory is.

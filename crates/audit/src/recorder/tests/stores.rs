@@ -51,7 +51,7 @@ fn a_decision_is_in_the_log_of_its_store_and_in_no_other() {
     assert_eq!(stores(&folder).unwrap(), [StoreId::DEFAULT, SHOP, BLOG, StoreId(LOGS_MAX - 1)]);
     // That there are logs of others is in the log of the server: one that is gone is missed.
     let report = verify(&log_directory(&folder, StoreId::DEFAULT, DECISIONS), &Against::default()).unwrap();
-    assert_eq!(report.begun.into_iter().collect::<Vec<_>>(), [SHOP, BLOG, StoreId(LOGS_MAX - 1)]);
+    assert_eq!(report.begun.into_iter().collect::<Vec<_>>(), [(SHOP, 1), (BLOG, 1), (StoreId(LOGS_MAX - 1), 1)]);
     // A record of one proves nothing about another: their names differ.
     let origins = [StoreId::DEFAULT, SHOP].map(|store| recorder.log(store, DECISIONS).unwrap().origin().to_owned());
     assert!(origins[0].ends_with("/decisions") && origins[1].ends_with("/stores/2/decisions"), "{origins:?}");
