@@ -5,6 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 use stonetown_api::proto::authzed::api::v1 as wire;
@@ -13,6 +14,7 @@ use stonetown_tests::client::Client;
 use stonetown_tests::crash;
 use stonetown_tests::operated::Operated;
 use stonetown_tests::server::{Server, Store, binary};
+use stonetown_tests::until::until;
 use stonetown_tuple::Relationship;
 
 const SCHEMA: &str = "
@@ -75,6 +77,13 @@ async fn start(directory: &Path, flags: &[&str]) -> (Server, Client) {
     let server = Server::start(&binary().unwrap(), Store::RocksDb(&directory.join("data")), flags, &[]).await.unwrap();
     let client = Client::connect(&server.address).await.unwrap();
     (server, client)
+}
+
+/// Waits until signed checkpoints cover all records, as they do within a second of the last one.
+async fn until_signed(directory: &Path) {
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    let is_signed = async || lines(&audit(directory, &["verify"])).iter().all(|log| log["signed"] == log["size"]);
+    until("all is signed for", is_signed).await;
 }
 
 async fn prepare(client: &mut Client) {
@@ -212,7 +221,7 @@ async fn a_flood_of_refused_log_ins_is_counted_and_leaves_few_records() {
     server.kill().await.unwrap();
     let (server, client) = start(directory, &[]).await;
     drop(client);
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    until_signed(directory).await;
     server.kill().await.unwrap();
     let single = search(directory, &["--call", "authenticate"]);
     assert!(single.iter().all(|record| record["reason"] == "unknown_credential"));
@@ -247,7 +256,7 @@ async fn what_a_caller_sends_is_inert_on_the_screen_and_erased_when_asked() {
     server.terminate().await.unwrap();
     let mut server = server;
     while !server.has_ended().unwrap() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for json in [false, true] {
         let mut command = Command::new(binary().unwrap());
@@ -310,7 +319,7 @@ async fn that_time_was_forgotten_at_a_start_is_recorded() {
         let (mut server, _) = start(directory, flags).await;
         server.terminate().await.unwrap();
         while !server.has_ended().unwrap() {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let told = search(directory, &["--call", "forget_time"]);
         assert_eq!((told.len(), &told[0]["caller"]), (1, &"command line".into()), "{flags:?}");
@@ -553,7 +562,7 @@ async fn every_call_of_the_api_leaves_its_records() {
     while found.message().await.unwrap().is_some() {}
     client.schema.read_schema(wire::ReadSchemaRequest {}).await.unwrap();
     // A stream ends for its client before its last record is made; the next start sees all of them.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     server.kill().await.unwrap();
 
     let of = |call: &str| search(directory, &["--call", call]);
@@ -632,11 +641,10 @@ async fn a_log_that_cannot_be_written_refuses_strict_calls_and_counts_the_rest()
         assert!(refused.is_none(), "{refused:?}");
     }
     // What is only in the queue is not lost yet.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     limit("unlimited");
     assert_eq!(check(&mut client, "document:readme", "sign", "user:anna").await, Ok(true));
-    // Within a second of the last record the newest checkpoint covers it.
-    tokio::time::sleep(std::time::Duration::from_millis(1300)).await;
+    until_signed(directory).await;
     server.kill().await.unwrap();
     let gaps: Vec<Value> =
         search(directory, &["--from", "1"]).into_iter().filter(|record| record["kind"] == "gap").collect();
@@ -659,8 +667,7 @@ async fn an_altered_log_is_found_and_named_and_not_opened() {
     for number in 0..5 {
         check(&mut client, "document:readme", "view", &format!("user:subject-{number}")).await.unwrap();
     }
-    // Within a second of the last record the newest checkpoint covers it.
-    tokio::time::sleep(std::time::Duration::from_millis(1300)).await;
+    until_signed(directory).await;
     let exported = directory.join("exported");
     lines(&audit(directory, &["checkpoint", "--output", exported.to_str().unwrap()]));
     let proof = lines(&audit(directory, &["prove", "3"]));

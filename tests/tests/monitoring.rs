@@ -12,6 +12,7 @@ use stonetown_tests::certificates::{TlsFiles, localhost};
 use stonetown_tests::client::{Client, fully_consistent, object, relationship};
 use stonetown_tests::operated::Operated;
 use stonetown_tests::server::{KEY, root};
+use stonetown_tests::until::until;
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Response, Status};
 
@@ -153,7 +154,7 @@ async fn a_call_is_logged_with_its_ids_and_its_caller_and_never_its_key() {
     let mut wrong = check("a");
     wrong.get_mut().permission = "fly".to_owned();
     client.permissions.check_permission(wrong).await.unwrap_err();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until("both are logged", async || server.log().unwrap().matches("/CheckPermission").count() == 2).await;
 
     let log = server.log().unwrap();
     assert!(!log.contains(KEY), "{log}");
@@ -178,7 +179,7 @@ async fn only_failed_calls_are_logged_unless_more_is_asked_for() {
     let mut wrong = check("a");
     wrong.get_mut().permission = "fly".to_owned();
     client.permissions.check_permission(wrong).await.unwrap_err();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until("the later one is logged", async || server.log().unwrap().contains("CheckPermission")).await;
     let log = server.log().unwrap();
     assert_eq!(log.lines().filter(|line| line.contains("CheckPermission")).count(), 1, "{log}");
 }

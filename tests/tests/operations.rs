@@ -209,7 +209,7 @@ async fn endless_import(address: &str) -> tokio::task::JoinHandle<tonic::Status>
 async fn a_server_that_stops_says_so_lets_calls_end_and_cuts_off_the_rest() {
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-    let server = Operated::start(&["--grpc-shutdown-grace-period", "2s"]).await.unwrap();
+    let server = Operated::start(&["--grpc-shutdown-grace-period", "4s"]).await.unwrap();
     let mut client = Client::connect(&server.grpc).await.unwrap();
     client.write_schema(SCHEMA).await.unwrap();
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.grpc)).unwrap();
@@ -223,7 +223,7 @@ async fn a_server_that_stops_says_so_lets_calls_end_and_cuts_off_the_rest() {
     // The endless stream hears of it and ends at once, the import has its grace period.
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(watch.message().await.unwrap_err().code(), Code::Unavailable);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     // A call that meets the closing of its connection is called off by the client itself: the server never had it.
     let mut late = write(&mut client, "late").await.unwrap_err();
     if late.code() == Code::Cancelled {
@@ -233,7 +233,7 @@ async fn a_server_that_stops_says_so_lets_calls_end_and_cuts_off_the_rest() {
     assert!(!import.is_finished());
     let cut_off = import.await.unwrap();
     assert_eq!(cut_off.code(), Code::Unavailable, "{cut_off}");
-    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
     assert_eq!(server.ended().await.unwrap().code, Some(0));
 }
 
