@@ -22,6 +22,22 @@ async fn schema(client: &mut Client) -> Result<String, Code> {
     read.map(|read| read.into_inner().schema_text).map_err(|error| error.code())
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_takes_no_threads_of_its_own() {
+    let server = Server::start_testing(&binary().unwrap(), &[]).await.unwrap();
+    let threads = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.id().unwrap())).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap().trim().parse().unwrap()
+    };
+    let before = threads();
+    for number in 0..40 {
+        let mut client = Client::connect_as(&server.address, &format!("token-{number}")).await.unwrap();
+        assert_eq!(schema(&mut client).await, Err(Code::NotFound));
+    }
+    assert!(threads() < before + 20, "{} threads, {before} before", threads());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_token_has_a_store_and_the_other_port_only_reads_it() {
     let mut server = Server::start_testing(&binary().unwrap(), &[]).await.unwrap();

@@ -168,9 +168,9 @@ impl Calls {
         incoming.cost.add(1, 0);
         let authorizer = Arc::clone(&self.authorizer);
         let idle_max = self.stream_idle_max;
+        let mut outlet = Outlet { sender, idle_max, clock: Handle::current() };
         self.heavy_threads.spawn(move || {
             let _place = place;
-            let mut outlet = Outlet { sender, idle_max };
             if let Err(error) = work(&authorizer, &incoming.call, &mut outlet) {
                 // Whoever no longer listens need not know.
                 let _ = outlet.put(Err(status(&error)));
@@ -188,6 +188,8 @@ impl Calls {
 pub(crate) struct Outlet<T> {
     sender: mpsc::Sender<Result<T, Status>>,
     idle_max: Duration,
+    /// Of the call: the runtime of the thread that sends has no time.
+    clock: Handle,
 }
 
 impl<T> Outlet<T> {
@@ -201,8 +203,9 @@ impl<T> Outlet<T> {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Closed(_)) => false,
             Err(mpsc::error::TrySendError::Full(item)) => {
-                let sending = tokio::time::timeout(self.idle_max, self.sender.send(item));
-                matches!(Handle::current().block_on(sending), Ok(Ok(())))
+                let (idle_max, sender) = (self.idle_max, &self.sender);
+                let sending = async { tokio::time::timeout(idle_max, sender.send(item)).await };
+                matches!(self.clock.block_on(sending), Ok(Ok(())))
             }
         };
         if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -257,7 +260,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel(4);
         let (guard, cancelled) = guard();
         let stream = timed(receiver, guard, Duration::from_secs(30));
-        let mut outlet = Outlet { sender, idle_max: Duration::from_secs(30) };
+        let mut outlet = Outlet { sender, idle_max: Duration::from_secs(30), clock: Handle::current() };
         assert!(outlet.send(1).is_continue());
         drop(stream);
         assert!(cancelled.load(Ordering::Relaxed));
@@ -267,8 +270,9 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_is_not_waited_for_for_ever() {
         let (sender, _receiver) = mpsc::channel(1);
-        let mut outlet = Outlet { sender, idle_max: Duration::from_millis(10) };
-        let (first, second) = tokio::task::spawn_blocking(move || (outlet.send(1), outlet.send(2))).await.unwrap();
+        let mut outlet = Outlet { sender, idle_max: Duration::from_millis(10), clock: Handle::current() };
+        let heavy = HeavyThreads::new(1);
+        let (first, second) = heavy.spawn(move || (outlet.send(1), outlet.send(2))).await.unwrap();
         assert!(first.is_continue() && second.is_break());
     }
 }

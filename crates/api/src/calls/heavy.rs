@@ -8,16 +8,17 @@ use tokio::task::JoinHandle;
 /// that others want as well.
 const NICE: i32 = 10;
 
-/// Threads for heavy calls; those of the present runtime where none of their own can be had.
+/// Threads for heavy calls; those of the present runtime where none of their own can be had. They block, and wait for nothing by
+/// its time: nobody drives this runtime.
 #[derive(Debug)]
 pub(crate) struct HeavyThreads(Option<Runtime>);
 
 impl HeavyThreads {
-    /// At most so many, begun when they are needed.
+    /// At most so many, begun when they are needed, and ended when they are not.
     pub(crate) fn new(max: usize) -> HeavyThreads {
-        let mut threads = Builder::new_multi_thread();
-        threads.thread_name("heavy").worker_threads(1).max_blocking_threads(max.max(1)).enable_time();
-        let runtime = threads.on_thread_start(yield_to_others).build();
+        let mut threads = Builder::new_current_thread();
+        threads.thread_name("heavy").max_blocking_threads(max.max(1)).on_thread_start(yield_to_others);
+        let runtime = threads.build();
         HeavyThreads(runtime.map_err(|error| tracing::warn!(%error, "heavy calls have no threads of their own")).ok())
     }
 
