@@ -371,9 +371,11 @@ pub(crate) fn stalled(seconds: u64) -> Status {
     Status::deadline_exceeded(format!("nothing was sent for {seconds} seconds"))
 }
 
-/// The end of a stream whose client takes nothing for too long. It can go on from the last token that it has.
+/// The end of a stream whose client takes nothing for too long. It can go on from the last token or cursor that it has.
 pub(crate) fn not_read(seconds: u64) -> Status {
-    Status::deadline_exceeded(format!("nothing was taken for {seconds} seconds: go on after the last token"))
+    Status::deadline_exceeded(format!(
+        "nothing was taken for {seconds} seconds, and there is more: go on after the last token or cursor, or begin again"
+    ))
 }
 
 /// The end of a watch whose client does not read.

@@ -5,8 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
-use parking_lot::Mutex;
 use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart, Watched};
 use stonetown_authorizer::{Authorizer, Error};
 use stonetown_tuple::{ObjectType, Operation};
@@ -14,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-use crate::calls::{Calls, Pool, Streamed};
+use crate::calls::{Calls, Pool, Streamed, streamed};
 use crate::commits::Commits;
 use crate::convert::{self, At, FieldError, context};
 use crate::incoming::Incoming;
@@ -67,7 +65,6 @@ impl wire::watch_service_server::WatchService for Calls {
         let watch = self.run(Pool::Light, move |authorizer| authorizer.watch(&call, &asked)).await?;
         incoming.cost.add(1, 0);
         let (sender, receiver) = mpsc::channel(MESSAGES_AHEAD);
-        let end = Arc::<Mutex<Option<Status>>>::default();
         let feed = Feed {
             authorizer: self.shared_authorizer(),
             commits: self.commits(),
@@ -78,15 +75,7 @@ impl wire::watch_service_server::WatchService for Calls {
             deadline: incoming.call.deadline,
             sender,
         };
-        let reason = Arc::clone(&end);
-        // The stream looks for the reason when the last sender is gone.
-        let last = feed.sender.clone();
-        tokio::spawn(async move {
-            let ended = feed.run(watch).await;
-            *reason.lock() = ended.err();
-            drop(last);
-        });
-        Ok(Response::new(Box::pin(streamed(receiver, end))))
+        Ok(Response::new(streamed(receiver, tokio::spawn(feed.run(watch)), None, None)))
     }
 }
 
@@ -239,22 +228,6 @@ impl Feed {
             () = tokio::time::sleep(self.heartbeat) => Woken::Heartbeat,
         }
     }
-}
-
-/// The receiving end: what was sent, then why it ended.
-fn streamed(
-    receiver: mpsc::Receiver<wire::WatchResponse>,
-    end: Arc<Mutex<Option<Status>>>,
-) -> impl Stream<Item = Result<wire::WatchResponse, Status>> {
-    futures::stream::unfold((receiver, end), |(mut receiver, end)| async move {
-        match receiver.recv().await {
-            Some(message) => Some((Ok(message), (receiver, end))),
-            None => {
-                let status = end.lock().take()?;
-                Some((Err(status), (receiver, end)))
-            }
-        }
-    })
 }
 
 fn to_wire(message: WatchMessage) -> wire::WatchResponse {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use stonetown_authorizer::Call;
 use stonetown_authorizer::watch::{Watch, Watched};
 use stonetown_grants::Desk;
@@ -11,7 +10,7 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 use super::{convert, status, why_refused};
-use crate::calls::{Calls, Pool, Streamed};
+use crate::calls::{Calls, Pool, Streamed, streamed};
 use crate::convert::At;
 use crate::incoming::Incoming;
 use crate::proto::stonetown::v1 as wire;
@@ -42,58 +41,43 @@ pub(super) async fn answer(
     let watch = begun.await??;
     let (sender, receiver) = mpsc::channel(MESSAGES_AHEAD);
     let stopping = calls.watching().stopping();
-    tokio::spawn(run(desk, incoming.call, watch, sender, calls.stream_idle_max(), stopping));
-    let stream = futures::stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
-    Ok(Response::new(stream.boxed()))
+    let work = tokio::spawn(run(desk, incoming.call, watch, sender, calls.stream_idle_max(), stopping));
+    Ok(Response::new(streamed(receiver, work, None, None)))
 }
 
+/// Sends until the client leaves, or says why the stream ends.
 async fn run(
     desk: Arc<Desk>,
     call: Call,
     mut watch: Watch,
-    sender: mpsc::Sender<Result<wire::WatchGrantsResponse, Status>>,
+    sender: mpsc::Sender<wire::WatchGrantsResponse>,
     idle_max: Duration,
     mut stopping: tokio::sync::watch::Receiver<bool>,
-) {
+) -> Result<(), Status> {
     let mut untold = 0;
     loop {
         let (at_desk, caller) = (Arc::clone(&desk), call.clone());
         let read = tokio::task::spawn_blocking(move || (step(&at_desk, &caller, &mut watch), watch)).await;
-        let message = match read {
-            Ok((Ok(message), read)) => {
-                watch = read;
-                message.map(Ok)
-            }
-            Ok((Err(error), _)) => {
-                let _nobody_listens = sender.send(Err(error)).await;
-                return;
-            }
-            Err(_) => {
-                let _nobody_listens = sender.send(Err(wire_status::lost())).await;
-                return;
-            }
-        };
+        let found;
+        (found, watch) = read.map_err(|_| wire_status::lost())?;
         untold += 1;
-        let message = message.or_else(|| (untold >= LOOKS_UNTOLD).then(|| Ok(wire::WatchGrantsResponse::default())));
+        let message = found?.or_else(|| (untold >= LOOKS_UNTOLD).then(wire::WatchGrantsResponse::default));
         if let Some(message) = message {
             untold = 0;
-            if !matches!(tokio::time::timeout(idle_max, sender.send(message)).await, Ok(Ok(()))) {
-                return;
+            match tokio::time::timeout(idle_max, sender.send(message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => return Err(wire_status::not_read(idle_max.as_secs())),
             }
         } else {
-            let stopped = tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => false,
-                () = sender.closed() => return,
-                stopped = stopping.wait_for(|stopping| *stopping) => stopped.is_ok(),
-            };
-            if stopped {
-                let _nobody_listens = sender.send(Err(wire_status::stopping())).await;
-                return;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = sender.closed() => return Ok(()),
+                Ok(_) = stopping.wait_for(|stopping| *stopping) => return Err(wire_status::stopping()),
             }
         }
         if call.deadline.is_some_and(|deadline| deadline <= std::time::Instant::now()) {
-            let _nobody_listens = sender.send(Err(Status::deadline_exceeded("the watch's time is over"))).await;
-            return;
+            return Err(Status::deadline_exceeded("the watch's time is over"));
         }
     }
 }
