@@ -82,6 +82,12 @@ async fn the_audit_of_a_store_is_its_own_for_who_may_read_it() {
         good(&["--store", store, "permission", "check", "doc:a", "viewer", &format!("agent:{store}")]).await;
     }
     good(&["permission", "check", "doc:a", "viewer", "agent:default"]).await;
+    // A name that a script left empty is no other name.
+    for over in ["store:", "//", "//doc", "shop//", "doc#", "#viewer", "group:"] {
+        let refused = home.at(&server, &["principal", "give", "key-1", "checker", over]).await;
+        assert!(err(&refused).contains("name"), "{over}: {refused:?}");
+    }
+    assert!(!home.at(&server, &["credential", "issue", "key-1", "--for-store", ""]).await.status.success());
     for (name, power) in [("ada", "auditor"), ("bob", "admin"), ("eve", "operator")] {
         good(&["principal", "create", name, "--kind", "human"]).await;
         let over = if power == "operator" { "server" } else { "store:shop" };

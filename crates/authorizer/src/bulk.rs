@@ -129,7 +129,7 @@ impl Authorizer {
             resource,
             permission,
             subject,
-            of_now: true,
+            freshness: Consistency::default().into(),
             wants_until: trace,
         };
         let Concluded { answer, trace, .. } = self.conclude(&question, answer, why, recording)?;

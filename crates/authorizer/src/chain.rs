@@ -104,7 +104,7 @@ impl Authorizer {
 
     /// Asks what was asked of the subject of all who act for it, and whether each may: takes a yes back that does not hold of all.
     pub(crate) fn through_chain(&self, question: &Question<'_>, answer: &mut Answer) -> Result<Through, Error> {
-        let Question { call, chain, world, evaluation, resource, permission, subject, of_now, .. } = question;
+        let Question { call, chain, world, evaluation, resource, permission, subject, freshness, .. } = question;
         let mut through = Through { refused_by: None, is_cut_off: false, until: None };
         let actors = chain.actors();
         for actor in actors {
@@ -116,7 +116,7 @@ impl Authorizer {
             if also.membership == Membership::NotMember {
                 through.refused_by = Some(format!("{actor} is not allowed"));
             }
-            if *of_now && self.is_cut_off(call.store, actor)? {
+            if self.is_cut_off(call.store, *freshness, world, actor)? {
                 also.membership = Membership::NotMember;
                 (through.is_cut_off, through.refused_by) = (true, Some(format!("{actor} is cut off")));
             }

@@ -130,7 +130,7 @@ impl Authorizer {
                     resource,
                     permission,
                     subject,
-                    of_now: matches!(request.freshness, Freshness::Of(_)),
+                    freshness: request.freshness,
                     wants_until: true,
                 };
                 let Concluded { answer, trace, until, .. } = self.conclude(&question, answer, trace, recording)?;

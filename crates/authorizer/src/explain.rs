@@ -93,9 +93,7 @@ impl Authorizer {
             recording.chain(&chain);
             let world = self.world_of(call, request.freshness)?;
             recording.see_page(&world, matches!(request.freshness, Freshness::At(_)));
-            // A question about the past is answered as it was then.
-            let of_now = matches!(request.freshness, Freshness::Of(_));
-            self.explain_in(call, &world, &request.asked, (&chain, of_now), request.misses_max, recording)
+            self.explain_in(call, &world, &request.asked, (&chain, request.freshness), request.misses_max, recording)
         })
     }
 
@@ -114,7 +112,8 @@ impl Authorizer {
             let world = self.world_at(call.store, recorded.revision, recorded.time)?;
             recording.see_past(&world);
             recording.chain(&recorded.chain);
-            self.explain_in(call, &world, &recorded.asked, (&recorded.chain, false), misses_max, recording)
+            let then = Freshness::Exactly(recorded.revision, recorded.time);
+            self.explain_in(call, &world, &recorded.asked, (&recorded.chain, then), misses_max, recording)
         })
     }
 
@@ -123,7 +122,7 @@ impl Authorizer {
         call: &Call,
         world: &World,
         asked: &Asked,
-        (chain, of_now): (&Chain, bool),
+        (chain, freshness): (&Chain, Freshness),
         misses_max: usize,
         recording: &mut Recording<'_>,
     ) -> Result<Explained, Error> {
@@ -143,7 +142,7 @@ impl Authorizer {
             resource,
             permission,
             subject,
-            of_now,
+            freshness,
             wants_until: true,
         };
         let concluded = self.conclude(&question, found.answer.clone(), None, recording)?;

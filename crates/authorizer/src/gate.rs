@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stonetown_graph::Plan;
-use stonetown_tuple::{ObjectRef, RelationshipFilter, StoreId, SubjectId, SubjectRef};
+use stonetown_tuple::{ObjectRef, RelationshipFilter, Revision, StoreId, SubjectId, SubjectRef};
 
 use crate::admission::{Permit, Weight};
+use crate::moment::Freshness;
 use crate::world::World;
 use crate::{Acting, Authorizer, Call, Chain, Delegated, Error};
 
@@ -76,13 +77,13 @@ pub trait Gate: Send + Sync {
     /// [`Error::Denied`] when it may not, and whatever stands in the way of knowing: no error is a yes.
     fn judge(&self, call: &Call, act: Act<'_>) -> Result<(), Error>;
 
-    /// Objects of a store that are cut off now: no question about one of them as subject is answered by yes, whatever revision
-    /// it is put to. `None` when there are none.
+    /// Objects of a store that are cut off now, or were at a revision that has passed: no question of that time about one of them as
+    /// subject is answered by yes, whatever revision it is put to. `None` when there are none.
     ///
     /// # Errors
     /// When it cannot be known.
-    fn cut_off(&self, store: StoreId) -> Result<Option<Arc<CutOff>>, Error> {
-        let _ = store;
+    fn cut_off(&self, store: StoreId, then: Option<Revision>) -> Result<Option<Arc<CutOff>>, Error> {
+        let _ = (store, then);
         Ok(None)
     }
 
@@ -207,14 +208,31 @@ impl Authorizer {
         if now.is_some() && now != lister(&world.plan) { self.judge(call, Act::Enumerate(None)) } else { Ok(()) }
     }
 
-    /// What is cut off in a store.
-    pub(crate) fn cut_off(&self, store: StoreId) -> Result<Option<Arc<CutOff>>, Error> {
-        self.gate.get().map_or(Ok(None), |gate| gate.cut_off(store))
+    /// What is cut off in a store for a question about that world, asked of so fresh a state: a question about the past is answered
+    /// as it was then. What was cut off when a decision was made is not known from the state that it was made by.
+    pub(crate) fn cut_off(
+        &self,
+        store: StoreId,
+        freshness: Freshness,
+        world: &World,
+    ) -> Result<Option<Arc<CutOff>>, Error> {
+        let Some(gate) = self.gate.get() else { return Ok(None) };
+        match freshness {
+            Freshness::Of(_) => gate.cut_off(store, None),
+            Freshness::At(_) => gate.cut_off(store, Some(world.token.revision)),
+            Freshness::Exactly(..) => Ok(None),
+        }
     }
 
-    /// Whether a subject is cut off in a store.
-    pub(crate) fn is_cut_off(&self, store: StoreId, subject: &SubjectRef) -> Result<bool, Error> {
-        Ok(self.cut_off(store)?.is_some_and(|cut_off| names(&cut_off, subject)))
+    /// Whether a subject is cut off; see [`Authorizer::cut_off`].
+    pub(crate) fn is_cut_off(
+        &self,
+        store: StoreId,
+        freshness: Freshness,
+        world: &World,
+        subject: &SubjectRef,
+    ) -> Result<bool, Error> {
+        Ok(self.cut_off(store, freshness, world)?.is_some_and(|cut_off| names(&cut_off, subject)))
     }
 }
 

@@ -103,7 +103,7 @@ impl Authorizer {
         call.note_work(&found.work());
         let from = request.after.map(|cursor| cursor.position);
         recording.begin_results(self)?;
-        if self.is_cut_off(call.store, &request.subject)? {
+        if self.is_cut_off(call.store, request.consistency.into(), &world, &request.subject)? {
             return Ok(world.token);
         }
         emit(
@@ -165,7 +165,7 @@ impl Authorizer {
         call.note_work(&found.work());
         let from = request.after.map(|cursor| cursor.position);
         recording.begin_results(self)?;
-        let cut_off = self.ids_cut_off(call.store, request)?;
+        let cut_off = self.ids_cut_off(call.store, &world, request)?;
         emit(
             &world,
             from,
@@ -190,8 +190,15 @@ impl Authorizer {
     }
 
     /// The ids of the subjects asked for that are cut off.
-    fn ids_cut_off(&self, store: StoreId, request: &LookupSubjectsRequest) -> Result<HashSet<Arc<str>>, Error> {
-        let Some(cut_off) = self.cut_off(store)?.filter(|_| request.subject_relation.is_none()) else {
+    fn ids_cut_off(
+        &self,
+        store: StoreId,
+        world: &World,
+        request: &LookupSubjectsRequest,
+    ) -> Result<HashSet<Arc<str>>, Error> {
+        let Some(cut_off) =
+            self.cut_off(store, request.consistency.into(), world)?.filter(|_| request.subject_relation.is_none())
+        else {
             return Ok(HashSet::new());
         };
         let of_type = cut_off.iter().filter(|object| object.object_type == request.subject_type);

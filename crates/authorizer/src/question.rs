@@ -4,6 +4,7 @@ use stonetown_graph::{Answer, Evaluation, Membership, Trace};
 use stonetown_tuple::{ObjectRef, RelationName, SubjectRef, Timestamp};
 
 use crate::chain::{Chain, earliest};
+use crate::moment::Freshness;
 use crate::recording::Recording;
 use crate::world::World;
 use crate::{Authorizer, Call, Error};
@@ -18,8 +19,8 @@ pub(crate) struct Question<'a> {
     pub(crate) resource: &'a ObjectRef,
     pub(crate) permission: &'a RelationName,
     pub(crate) subject: &'a SubjectRef,
-    /// Whether it is of the present: one about the past is answered as it was then, whoever is cut off now.
-    pub(crate) of_now: bool,
+    /// Of when the world is: who is cut off is a matter of then.
+    pub(crate) freshness: Freshness,
     /// Whether it is to be found out until when the answer holds, which costs further checks.
     pub(crate) wants_until: bool,
 }
@@ -67,9 +68,9 @@ impl Authorizer {
         mut trace: Option<Trace>,
         recording: &mut Recording<'_>,
     ) -> Result<Concluded, Error> {
-        let Question { call, subject, of_now, .. } = question;
+        let Question { call, world, subject, freshness, .. } = question;
         call.note_work(&answer.work);
-        let is_cut_off = *of_now && self.is_cut_off(call.store, subject)?;
+        let is_cut_off = self.is_cut_off(call.store, *freshness, world, subject)?;
         if is_cut_off {
             (answer.membership, trace) = (Membership::NotMember, None);
         }

@@ -170,8 +170,7 @@ impl Authorizer {
             recording.result(&holder.subject);
             visit(holder, cursor)
         };
-        let cut_off = if matches!(request.freshness, Freshness::Of(_)) { self.cut_off(call.store)? } else { None };
-        let cut_off = cut_off.unwrap_or_default();
+        let cut_off = self.cut_off(call.store, request.freshness, &world)?.unwrap_or_default();
         let mut list = List::new(&world, request.after, request.limit, &mut visit);
         if request.subjects == Subjects::Named {
             let named = stonetown_graph::named_subjects(&evaluation, resource, permission)?;
@@ -259,7 +258,7 @@ impl Authorizer {
             }
         }
         recording.begin_results(self)?;
-        if matches!(request.freshness, Freshness::Of(_)) && self.is_cut_off(call.store, &request.subject)? {
+        if self.is_cut_off(call.store, request.freshness, &world, &request.subject)? {
             return Ok(world.token);
         }
         let mut visit = |reach: Reach, cursor| {

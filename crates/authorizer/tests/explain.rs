@@ -16,7 +16,9 @@ use stonetown_authorizer::who_can::{Holder, Reach, Subjects, WhatCanRequest, Who
 use stonetown_authorizer::write::WriteRequest;
 use stonetown_authorizer::{Act, Authorizer, Call, Chain, Effort, Error, Gate, Hold, Membership, Options};
 use stonetown_storage::MemoryDatastore;
-use stonetown_tuple::{CaveatContext, Consistency, Operation, RelationshipUpdate, StoreId, Timestamp, ZedToken};
+use stonetown_tuple::{
+    CaveatContext, Consistency, Operation, RelationshipUpdate, Revision, StoreId, Timestamp, ZedToken,
+};
 
 const SCHEMA: &str = "
 use expiration
@@ -446,16 +448,17 @@ fn relationships_are_shown_to_those_only_who_may_list_them() {
     assert!(door.authorizer.who_can(&door.call, &without, &mut |_, _| ControlFlow::Continue(())).is_ok());
 }
 
-/// Cuts `user:ann` off.
-struct WithoutAnn;
+/// Cuts `user:ann` off, from this revision on.
+struct WithoutAnn(Revision);
 
 impl Gate for WithoutAnn {
     fn judge(&self, _: &Call, _: Act<'_>) -> Result<(), Error> {
         Ok(())
     }
 
-    fn cut_off(&self, _: StoreId) -> Result<Option<Arc<CutOff>>, Error> {
-        Ok(Some(Arc::new(CutOff::from(["user:ann".parse().unwrap()]))))
+    fn cut_off(&self, _: StoreId, then: Option<Revision>) -> Result<Option<Arc<CutOff>>, Error> {
+        let cut_off = || Arc::new(CutOff::from(["user:ann".parse().unwrap()]));
+        Ok(then.is_none_or(|then| then >= self.0).then(cut_off))
     }
 }
 
@@ -466,7 +469,11 @@ fn who_is_cut_off_has_nothing_now_and_had_what_it_had() {
     let then = Freshness::At(door.authorizer.clock().now());
     pause();
     assert!(door.member("document:a#view@user:ann"));
-    assert!(door.authorizer.set_gate(Arc::new(WithoutAnn)).is_ok());
+    let since = door.touch(&["document:c#viewer@user:bob"]).revision;
+    pause();
+    let later = Freshness::At(door.authorizer.clock().now());
+    pause();
+    assert!(door.authorizer.set_gate(Arc::new(WithoutAnn(since))).is_ok());
     let found = door.explain("document:a#view@user:ann");
     assert_eq!((found.membership(), found.is_cut_off), (&Membership::NotMember, true));
     assert!(found.reasons.path.is_empty() && found.until.is_none());
@@ -485,4 +492,11 @@ fn who_is_cut_off_has_nothing_now_and_had_what_it_had() {
     assert_eq!(door.who_can(&WhoCanRequest { freshness: then, ..who("document:a", "view") }).len(), 2);
     assert!(door.what_can(&what("user:ann")).is_empty());
     assert_eq!(door.what_can(&WhatCanRequest { freshness: then, ..what("user:ann") }).len(), 2);
+
+    // A moment that has passed is no way around it.
+    let before = door.explain_at(later, "document:a#view@user:ann").unwrap();
+    assert_eq!((before.membership(), before.is_cut_off), (&Membership::NotMember, true));
+    assert!(door.what_can(&WhatCanRequest { freshness: later, ..what("user:ann") }).is_empty());
+    let held = door.who_can(&WhoCanRequest { freshness: later, ..who("document:a", "view") });
+    assert!(held.iter().all(|holder| holder.subject.to_string() != "user:ann"), "{held:?}");
 }

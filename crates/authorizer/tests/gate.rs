@@ -16,7 +16,7 @@ use stonetown_authorizer::lookup::{LookupResourcesRequest, LookupSubjectsRequest
 use stonetown_authorizer::materialize::{LookupSetsRequest, Start};
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::watch::WatchRequest;
-use stonetown_authorizer::who_can::{Holder, Subjects, WhatCanRequest, WhoCanRequest};
+use stonetown_authorizer::who_can::{Holder, Reach, Subjects, WhatCanRequest, WhoCanRequest};
 use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
 use stonetown_authorizer::{Act, Authorizer, BulkMode, Call, Caller, Effort, Error, Gate, Options};
 use stonetown_storage::MemoryDatastore;
@@ -346,6 +346,23 @@ fn a_guarded_type_is_listed_as_its_schema_says() {
     assert_eq!(found("record", "view", Consistency::FullyConsistent).unwrap(), ["2"]);
     assert_eq!(found("record", "list", Consistency::FullyConsistent).unwrap(), ["2"]);
     assert_eq!(found("note", "view", Consistency::FullyConsistent).unwrap(), ["n"]);
+    let mut had = Vec::new();
+    let what = WhatCanRequest {
+        freshness: Consistency::default().into(),
+        subject: "agent:a".parse().unwrap(),
+        resource_type: Some("record".parse().unwrap()),
+        permission: None,
+        context: Default::default(),
+        with_path: false,
+        limit: None,
+        after: None,
+    };
+    let visit = &mut |reach: Reach, _| {
+        had.push(format!("{}#{}", reach.resource, reach.permission));
+        ControlFlow::Continue(())
+    };
+    door.authorizer.what_can(&internal, &what, visit).unwrap();
+    assert_eq!(had, ["record:1#view", "record:2#view", "record:2#list", "record:1#purge", "record:2#purge"]);
     door.gate.asked.lock().clear();
     let refused = |at: &str, of: &'static str, asked: Vec<String>| assert_eq!(asked, [of, EVERY], "{at}");
     // What the schema does not list, now or when it did not say so yet.

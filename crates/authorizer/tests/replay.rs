@@ -18,7 +18,8 @@ use stonetown_authorizer::write::WriteRequest;
 use stonetown_authorizer::{Act, Acting, Authorizer, Call, Chain, Delegated, Effort, Error, Gate, Given, Options};
 use stonetown_storage::{Datastore, MemoryDatastore};
 use stonetown_tuple::{
-    Attribute, CaveatContext, Consistency, Operation, Relationship, RelationshipUpdate, StoreId, SubjectRef, Timestamp,
+    Attribute, CaveatContext, Consistency, Operation, Relationship, RelationshipUpdate, Revision, StoreId, SubjectRef,
+    Timestamp,
 };
 
 const SCHEMA: &str = "
@@ -241,7 +242,8 @@ impl Gate for WithoutAnn {
         Ok(())
     }
 
-    fn cut_off(&self, _: StoreId) -> Result<Option<Arc<CutOff>>, Error> {
+    fn cut_off(&self, _: StoreId, then: Option<Revision>) -> Result<Option<Arc<CutOff>>, Error> {
+        assert!(then.is_none(), "nobody asks about a moment here");
         let cut_off = || Arc::new(CutOff::from(["user:ann".parse().unwrap()]));
         Ok(self.0.load(Ordering::SeqCst).then(cut_off))
     }

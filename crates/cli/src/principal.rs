@@ -285,9 +285,19 @@ impl Power {
             let (resource_type, relation) = (resource_type.to_owned(), relation.to_owned());
             Over::Store(pb::PowerOverStore { store, resource_type, relation })
         };
-        let (store, over) = self.over.split_once("//").unwrap_or(("", &self.over));
+        let (store, over) = match self.over.split_once("//") {
+            Some((store, over)) if !store.is_empty() => (store, over),
+            Some(_) => {
+                bail!("`{}` names no store before the two slashes: leave them out for the default one", self.over)
+            }
+            None => ("", &*self.over),
+        };
         let store = store.to_owned();
         let over = match (over.split_once(':'), over.split_once('#')) {
+            // An empty name would be another power: that over the default store, or over all of one.
+            _ if over.is_empty() || over.starts_with('#') || over.ends_with([':', '#']) => {
+                bail!("`{}` ends or begins where a name belongs", self.over)
+            }
             _ if over == "server" => Over::Server(true),
             (Some(("group", id)), _) => Over::Group(id.to_owned()),
             (Some(("store", name)), _) => of_store(name.to_owned(), "", ""),
@@ -319,6 +329,7 @@ fn stand_in(text: &str) -> Result<pb::StandIn, String> {
     // Two slashes, as a type may have a prefix.
     let read = |text: &str| text.parse::<ObjectRef>().map_err(|error| error.to_string());
     let (store, subject) = match text.split_once("//") {
+        Some(("", _)) => return Err("no store before the two slashes: leave them out for the default one".to_owned()),
         Some((store, subject)) => (store, read(subject)?),
         None => ("", read(text)?),
     };

@@ -395,7 +395,11 @@ impl Plan {
             owner.is_none_or(|owner| owner == node.owner)
                 && name.map_or(matches!(node.body, Body::Permission(_)), |name| *name == node.name)
         };
-        let wanted: Vec<_> = (0..).zip(&self.nodes).filter(|(_, node)| asked(node)).collect();
+        // The nodes that list guarded ones have their names, and no name finds them.
+        let is_named =
+            |number, node: &Node| self.object_type(node.owner).nodes.get(&node.name) == Some(&NodeId(number));
+        let nodes = (0..).zip(&self.nodes);
+        let wanted: Vec<_> = nodes.filter(|(number, node)| asked(node) && is_named(*number, node)).collect();
         if let (Some(name), true) = (name, wanted.is_empty()) {
             let definition = resource_type.map_or("*", AsRef::as_ref).to_owned();
             return Err(GraphError::UnknownRelation { definition, relation: name.to_string() });

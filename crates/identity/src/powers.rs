@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use hashbrown::Equivalent;
 use stonetown_authorizer::gate::CutOff;
 use stonetown_authorizer::{Act, Acting, Call, Chain, Delegated, Error, Gate, Membership, Quota};
-use stonetown_tuple::{CaveatContext, ObjectRef, Revision, StoreId, SubjectRef, Timestamp};
+use stonetown_tuple::{CaveatContext, Consistency, ObjectRef, Revision, StoreId, SubjectRef, Timestamp};
 
 use crate::chain;
 use crate::memo::Memo;
@@ -139,12 +139,17 @@ impl Gate for Powers {
         system.map(|system| system.quota(store)).unwrap_or_default()
     }
 
-    fn cut_off(&self, store: StoreId) -> Result<Option<Arc<CutOff>>, Error> {
+    fn cut_off(&self, store: StoreId, then: Option<Revision>) -> Result<Option<Arc<CutOff>>, Error> {
+        if let Some(then) = then {
+            let system = self.system()?;
+            let (_, mut by_store) = principal::cut_off(&system, Consistency::AtExactSnapshot(system.token(then)))?;
+            return Ok(by_store.remove(&store));
+        }
         let known = self.cut_off.load();
         if let Some(known) = known.as_ref().filter(|known| known.at >= self.changed.at()) {
             return Ok(known.by_store.get(&store).cloned());
         }
-        let (at, by_store) = principal::cut_off(&*self.system()?)?;
+        let (at, by_store) = principal::cut_off(&*self.system()?, Consistency::FullyConsistent)?;
         let found = by_store.get(&store).cloned();
         self.cut_off.store(Some(Arc::new(AllCutOff { at, by_store })));
         Ok(found)

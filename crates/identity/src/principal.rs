@@ -215,13 +215,17 @@ pub(crate) fn state(system: &System, id: &str) -> Result<Option<State>, Error> {
     }))
 }
 
-/// Everything that quarantined principals are cut off as, and the revision it is of.
-pub(crate) fn cut_off(system: &System) -> Result<(Revision, HashMap<StoreId, Arc<CutOff>>), Error> {
+/// Everything that quarantined principals are cut off as at some state, and the revision it is of.
+pub(crate) fn cut_off(
+    system: &System,
+    consistency: Consistency,
+) -> Result<(Revision, HashMap<StoreId, Arc<CutOff>>), Error> {
     let mut principals = Vec::new();
-    let at = system.read(&quarantines()?, &mut |relationship| principals.push(relationship.resource.clone()))?;
+    let at = system
+        .read_at(&quarantines()?, consistency, &mut |relationship| principals.push(relationship.resource.clone()))?;
     let mut found: HashMap<StoreId, CutOff> = HashMap::new();
     for principal in principals {
-        let document = system.document::<Principal>(Kind::Principal, principal.object_id.as_str())?;
+        let document = system.document_at::<Principal>(Kind::Principal, principal.object_id.as_str(), consistency)?;
         for StandIn { store, subject } in document.into_iter().flat_map(|document| document.subjects) {
             // A store that is gone has nobody in it.
             if let Some(store) = system.store_id(&store) {

@@ -231,9 +231,22 @@ impl System {
     /// # Errors
     /// When the store cannot be read, or the document has not the form of a `T`.
     pub fn document<T: DeserializeOwned>(&self, kind: Kind, id: &str) -> Result<Option<T>, Error> {
+        self.document_at(kind, id, Consistency::FullyConsistent)
+    }
+
+    /// As [`System::document`], of another state.
+    ///
+    /// # Errors
+    /// As [`System::document`].
+    pub(crate) fn document_at<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        id: &str,
+        consistency: Consistency,
+    ) -> Result<Option<T>, Error> {
         let filter = RelationshipFilter { resource_id: Some(kind.object(id)?.object_id), ..documents_of(kind)? };
         let mut found = None;
-        self.read(&filter, &mut |relationship| found = Some(System::of_relationship(relationship)))?;
+        self.read_at(&filter, consistency, &mut |relationship| found = Some(System::of_relationship(relationship)))?;
         found.transpose()
     }
 

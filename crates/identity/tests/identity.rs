@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use stonetown_authorizer::check::CheckRequest;
 use stonetown_authorizer::lookup::{LookupResourcesRequest, LookupSubjectsRequest};
+use stonetown_authorizer::moment::Freshness;
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::write::WriteRequest;
 use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Error, Membership, Options};
@@ -308,6 +309,14 @@ fn a_quarantine_is_subtracted_everywhere() {
     assert_eq!(before.2.len(), 2);
     assert_eq!(before.3.len(), 2);
     assert_eq!(before.4, ["*[]"]);
+    // A moment between two commits.
+    let moment = || {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let moment = server.authorizer.clock().now();
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        moment
+    };
+    let free = moment();
 
     let mut change = server.identity.system().change();
     let mut principal: stonetown_identity::Principal =
@@ -326,9 +335,17 @@ fn a_quarantine_is_subtracted_everywhere() {
     assert!(resources().is_empty());
     assert_eq!(subjects("doc:a"), ["8[]"]);
     assert_eq!(subjects("doc:b"), [r#"*["7"]"#]);
+    let quarantined = moment();
 
     server.system(&["-sys/principal:key-2#quarantined@sys/root:self"]).unwrap();
     let after = (membership("doc:a"), membership("doc:b"), resources(), subjects("doc:a"), subjects("doc:b"));
     assert_eq!(after, before);
     assert_eq!(server.tries("key-2"), EVERYTHING);
+
+    // The past is answered as it was then.
+    let then = |moment| {
+        let request = CheckRequest { freshness: Freshness::At(moment), ..check("doc:a") };
+        server.authorizer.check(&key, &request, Effort::Full).unwrap().membership
+    };
+    assert_eq!((then(free), then(quarantined)), (Membership::Member, Membership::NotMember));
 }

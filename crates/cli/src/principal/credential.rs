@@ -1,5 +1,6 @@
 //! `stonetown credential`.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use stonetown_api::proto::stonetown::v1 as pb;
 use stonetown_server::config::Period;
@@ -57,8 +58,8 @@ pub(crate) struct Issue {
     #[arg(long, value_name = "SCOPE", value_parser = narrowing)]
     scope: Vec<pb::Narrowing>,
     /// The one store that it is for; every store without it.
-    #[arg(long, default_value = "", value_name = "STORE", hide_default_value = true)]
-    for_store: String,
+    #[arg(long, value_name = "STORE", value_parser = NonEmptyStringValueParser::new())]
+    for_store: Option<String>,
     #[command(flatten)]
     why: Why,
 }
@@ -68,6 +69,7 @@ pub(crate) async fn run(mut client: Client, command: Command, output: Output) ->
     match command {
         Command::Issue(Issue { principal, ttl, scope, for_store: store, why }) => {
             let ttl = ttl.map(period).transpose()?;
+            let store = store.unwrap_or_default();
             let request = pb::IssueCredentialRequest { principal, ttl, scope, store, why: Some(why.into_wire()) };
             let issued = service.issue_credential(request).await?.into_inner();
             print::issued(&issued.id, &issued.token, issued.expires_at, output);
