@@ -187,9 +187,9 @@ struct PendingErasure {
     recorded: SyncSender<bool>,
 }
 
-/// What is to be waited for before a strict call is answered.
+/// What is to be waited for before a strict call is answered: the batches that its records went into.
 #[derive(Debug, Default)]
-pub struct Receipt(Option<Arc<Batch>>);
+pub struct Receipt(Vec<Arc<Batch>>);
 
 thread_local! {
     static DRAFT: RefCell<Draft> = RefCell::default();
@@ -285,12 +285,12 @@ impl Recorder {
         match pushed {
             Ok(batch) => {
                 self.shared.counters.strict.fetch_add(u64::from(strict), Ordering::Relaxed);
-                Ok(Receipt(batch))
+                Ok(Receipt(batch.into_iter().collect()))
             }
             Err(why) if strict => Err(self.refused(why)),
             Err(_) => {
                 self.shared.counters.lost.fetch_add(1, Ordering::Relaxed);
-                Ok(Receipt(None))
+                Ok(Receipt::default())
             }
         }
     }
@@ -363,19 +363,23 @@ impl Recorder {
     /// # Errors
     /// [`Unrecorded`] when it could not be, or not in time.
     pub fn wait(&self, receipt: &Receipt, deadline: Option<Instant>) -> Result<(), Unrecorded> {
-        let Some(batch) = &receipt.0 else { return Ok(()) };
+        if receipt.0.is_empty() {
+            return Ok(());
+        }
         let counters = &self.shared.counters;
         let begun = Instant::now();
         let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(begun));
         counters.strict_waiting.fetch_add(1, Ordering::Relaxed);
-        let synced = batch.wait(left.min(self.strict_wait_max));
+        let patience = left.min(self.strict_wait_max);
+        let mut outcomes = receipt.0.iter().map(|batch| batch.wait(patience.saturating_sub(begun.elapsed())));
+        let unsynced = outcomes.find(|synced| *synced != Some(true));
         counters.strict_waiting.fetch_sub(1, Ordering::Relaxed);
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(0);
         counters.strict_wait_micros.fetch_add(micros, Ordering::Relaxed);
-        match synced {
-            Some(true) => Ok(()),
-            Some(false) => Err(self.refused(Unrecorded::NotSynced)),
-            None => Err(self.refused(Unrecorded::OutOfTime)),
+        match unsynced {
+            None => Ok(()),
+            Some(Some(_)) => Err(self.refused(Unrecorded::NotSynced)),
+            Some(None) => Err(self.refused(Unrecorded::OutOfTime)),
         }
     }
 
@@ -512,11 +516,10 @@ impl Drop for Recorder {
 impl Receipt {
     /// Stands for both.
     pub fn join(&mut self, other: Receipt) {
-        // Batches are settled in order: the later one stands for the earlier, unless that failed.
-        if let Some(batch) = other.0 {
-            match &self.0 {
-                Some(own) if own.has_failed() => {}
-                _ => self.0 = Some(batch),
+        // A batch that is synced says nothing of the one before, which may fail.
+        for batch in other.0 {
+            if !self.0.last().is_some_and(|last| Arc::ptr_eq(last, &batch)) {
+                self.0.push(batch);
             }
         }
     }

@@ -43,10 +43,6 @@ impl Batch {
         }
         *outcome
     }
-
-    pub(crate) fn has_failed(&self) -> bool {
-        *self.outcome.lock() == Some(false)
-    }
 }
 
 pub(crate) struct Queue {

@@ -185,6 +185,51 @@ fn on_a_full_disk_strict_calls_fail_and_the_rest_leaves_a_counted_gap() {
     assert_eq!(subjects, ["user:before", "user:after"]);
 }
 
+static HELD: Mutex<()> = Mutex::new(());
+static FAILS_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// A disk that fails once, when it goes on.
+struct FailingDisk(File);
+
+impl Sink for FailingDisk {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let _until_it_goes_on = HELD.lock();
+        if FAILS_ONCE.swap(false, Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.0.write_all_at(bytes, offset)
+    }
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+#[test]
+fn records_of_one_call_that_are_synced_at_different_times_are_all_waited_for() {
+    let place = Place::new();
+    let failing =
+        |directory, origin| Setup { sink: |file| Box::new(FailingDisk(file)), ..Setup::new(directory, origin) };
+    let recorder = Recorder::open_with(place.options(), Arc::clone(&place.datastore), failing).unwrap();
+    let before = recorder.record(decision("before"), true).unwrap();
+    recorder.wait(&before, None).unwrap();
+    let held = HELD.lock();
+    FAILS_ONCE.store(true, Ordering::SeqCst);
+    let mut receipt = recorder.record(decision("first"), true).unwrap();
+    // The first is being written when the second is recorded.
+    while recorder.queued_bytes() > 0 {
+        std::thread::yield_now();
+    }
+    let second = recorder.record(decision("second"), true).unwrap();
+    receipt.join(second);
+    drop(held);
+    assert_eq!(recorder.wait(&receipt, None), Err(Unrecorded::NotSynced));
+    recorder.close();
+    assert_eq!(subjects(&place), ["before", "second"]);
+}
+
 static STALLED: Mutex<()> = Mutex::new(());
 
 struct StallingDisk(File);
