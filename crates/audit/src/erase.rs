@@ -23,8 +23,9 @@ use crate::segment::{self, Frame, Next, SegmentReader};
 /// Whose personal fields are to be erased: all that is set is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Erasure {
-    /// An object, as `TYPE:ID`: its id where it was the subject or the resource, the relationships that changed and name it, and
-    /// with it the caveat values and metadata of these records; and each detail and each value that mentions it.
+    /// An object, as `TYPE:ID`: its id where it was the subject or the resource, or acted for another, the relationships that changed
+    /// and name it, also in the values of a caveat, and with it the caveat values and metadata of these records; and each detail and
+    /// each value that mentions it.
     pub object: Option<String>,
     /// Who called or wrote, with the caveat values and metadata of these calls.
     pub caller: Option<String>,
@@ -77,9 +78,10 @@ impl Erasure {
     fn chooses(&self, entry: &Entry<'_>) -> Vec<bool> {
         let is_theirs = self.is_of(entry);
         let of_field = |field: Field, value: &str| match field {
-            Field::SubjectId => self.object.as_ref().is_some_and(|object| is_object(object, &entry.subject())),
-            Field::ResourceId => self.object.as_ref().is_some_and(|object| is_object(object, &entry.resource())),
-            Field::Caller | Field::Actor => self.caller.as_deref() == Some(value),
+            Field::SubjectId => self.is_named(&entry.subject()),
+            Field::ResourceId => self.is_named(&entry.resource()),
+            Field::Caller => self.caller.as_deref() == Some(value),
+            Field::Actor => self.caller.as_deref() == Some(value) || self.is_named(value),
             Field::Update => self.is_of_update(value),
             Field::Context | Field::Metadata | Field::Detail => is_theirs || self.is_mentioned(value),
         };
@@ -95,9 +97,10 @@ impl Erasure {
         let names_caller = |caller: &str| self.caller.as_deref() == Some(caller);
         match &entry.body {
             Body::Decision(decision) => {
-                let names =
-                    |object: &String| is_object(object, &entry.subject()) || is_object(object, &entry.resource());
-                decision.callers().any(names_caller) || self.object.as_ref().is_some_and(names)
+                decision.callers().any(names_caller)
+                    || self.is_named(&entry.subject())
+                    || self.is_named(&entry.resource())
+                    || decision.actors.iter().any(|actor| self.is_named(actor))
             }
             Body::Change(change) => {
                 names_caller(change.actor) || change.updates.iter().any(|update| self.is_of_update(update))
@@ -106,22 +109,39 @@ impl Erasure {
         }
     }
 
+    /// Whether a relationship that changed is one of the object, or has it in the values of its caveat: as a document of the server
+    /// about somebody else has.
     fn is_of_update(&self, update: &str) -> bool {
-        let (Some(object), Some((resource, _, subject))) = (&self.object, parts_of_update(update)) else {
-            return false;
-        };
-        is_object(object, resource) || is_object(object, subject)
+        let is_of = |(resource, _, subject)| self.is_named(resource) || self.is_named(subject);
+        parts_of_update(update).is_some_and(is_of) || self.is_mentioned(update)
+    }
+
+    /// Whether a name is the object's, or that of a userset of it.
+    fn is_named(&self, name: &str) -> bool {
+        self.object.as_ref().is_some_and(|object| is_object(object, name))
     }
 
     /// Whether a text names the object, not as a part of another's name.
     fn is_mentioned(&self, text: &str) -> bool {
         let Some(object) = self.object.as_deref() else { return false };
-        let part_of_name = |c: char| c.is_ascii_alphanumeric() || "_/|-=+".contains(c);
         text.match_indices(object).any(|(at, _)| {
-            let (before, after) = (text[..at].chars().next_back(), text[at + object.len()..].chars().next());
-            !before.is_some_and(part_of_name) && !after.is_some_and(part_of_name)
+            let (before, after) = (&text[..at], text[at + object.len()..].chars().next());
+            !ends_within_name(before) && !after.is_some_and(part_of_name)
         })
     }
+}
+
+fn part_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_/|-=+".contains(c)
+}
+
+/// Whether a name that begins behind a text would be the rest of a longer one.
+fn ends_within_name(text: &str) -> bool {
+    let before = text.trim_end_matches(part_of_name);
+    let begun = &text[before.len()..];
+    // The letters of a control character in JSON, as in `\n` and `\u001b`, are no part of a name.
+    let is_escape = matches!(begun, "b" | "f" | "n" | "r" | "t") || begun.len() == 5 && begun.starts_with('u');
+    !(begun.is_empty() || before.ends_with('\\') && is_escape)
 }
 
 /// Erases from the logs of a store, in a folder of logs that no server writes. The keys are those of the server.
@@ -276,10 +296,16 @@ mod tests {
     #[test]
     fn a_name_within_another_is_not_a_mention() {
         let erasure = Erasure { object: Some("user:anna".to_owned()), caller: None };
-        for text in ["user:anna", "document:x#view > user:anna", r#"{"who":"user:anna"}"#, "group:a#m@user:anna, x"] {
+        for text in [
+            "user:anna",
+            "document:x#view > user:anna",
+            r#"{"who":"user:anna"}"#,
+            "group:a#m@user:anna, x",
+            r"{\nuser:anna}",
+        ] {
             assert!(erasure.is_mentioned(text), "{text}");
         }
-        for text in ["user:annabel", "superuser:anna", "anna", "user:anna-2", ""] {
+        for text in ["user:annabel", "superuser:anna", "anna", "user:anna-2", r"{\nnuser:anna}", "nuser:anna", ""] {
             assert!(!erasure.is_mentioned(text), "{text}");
         }
         assert!(!Erasure { object: None, caller: Some("key-1".to_owned()) }.is_mentioned("user:anna"));

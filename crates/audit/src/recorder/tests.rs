@@ -1,3 +1,4 @@
+mod erasing;
 mod stores;
 
 use std::fs::File;
