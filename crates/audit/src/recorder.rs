@@ -77,6 +77,8 @@ pub struct Options {
     pub masked: Vec<String>,
     /// How long a strict call waits for the disk before it is refused.
     pub strict_wait_max: Duration,
+    /// How long an erasure waits until it is recorded, before it is refused.
+    pub erasure_wait_max: Duration,
     /// Bytes that may wait to be written.
     pub queue_bytes_max: usize,
     /// Bytes that the log of decisions of each store may have on disk; beyond, its oldest segments go. 0 for no bound.
@@ -96,6 +98,7 @@ impl Options {
             strict: Strict::default(),
             masked: Vec::new(),
             strict_wait_max: STRICT_WAIT_MAX,
+            erasure_wait_max: ERASURE_WAIT_MAX,
             queue_bytes_max: 16 << 20,
             decisions_bytes_max: 0,
         }
@@ -160,6 +163,7 @@ pub struct Recorder {
     thread: Mutex<Option<JoinHandle<()>>>,
     strict: Strict,
     strict_wait_max: Duration,
+    erasure_wait_max: Duration,
     masked: Vec<String>,
     folder: PathBuf,
     /// The second of the last refused log-in, and how many there were in it.
@@ -237,6 +241,7 @@ impl Recorder {
             thread: Mutex::new(Some(thread)),
             strict: options.strict,
             strict_wait_max: options.strict_wait_max,
+            erasure_wait_max: options.erasure_wait_max,
             masked: options.masked,
             folder,
             log_ins: Mutex::default(),
@@ -351,7 +356,10 @@ impl Recorder {
             let (recorded, is_recorded) = sync_channel(1);
             let pending = PendingErasure { of, fields, actor: actor.to_owned(), why: why.to_owned(), recorded };
             self.shared.erasures.lock().push(pending);
-            match is_recorded.recv_timeout(ERASURE_WAIT_MAX) {
+            let is_recorded = is_recorded.recv_timeout(self.erasure_wait_max);
+            // What the writer has not come to is not to be recorded once it is refused.
+            self.shared.erasures.lock().clear();
+            match is_recorded {
                 Ok(true) => Ok(()),
                 _ => Err(EraseError::Unrecorded),
             }
