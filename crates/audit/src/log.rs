@@ -228,7 +228,12 @@ impl Log {
         if *old == new {
             return Ok(());
         }
-        let endorsement = keys.find(old).map(|key| key.sign(&KeyChange::message(&self.setup.origin, &new)));
+        let former = keys.find(old);
+        // The old key is in force up to the record of the change, and in the header of a segment that begins with it.
+        if self.is_full() {
+            self.roll(old, former.map(AsRef::as_ref))?;
+        }
+        let endorsement = former.map(|key| key.sign(&KeyChange::message(&self.setup.origin, &new)));
         let endorsement = endorsement.and_then(|signature| signature.try_into().ok());
         if endorsement.is_none() {
             tracing::warn!(
@@ -344,7 +349,15 @@ impl Log {
     /// # Errors
     /// When what is in memory cannot be written, which is then lost, or no segment can be made.
     pub(crate) fn make_room(&mut self) -> Result<(), LogError> {
-        if self.frontier.size() == self.first + (1 << self.setup.bits) { self.roll() } else { Ok(()) }
+        if !self.is_full() {
+            return Ok(());
+        }
+        let key = Arc::clone(&self.key);
+        self.roll(&key.public(), Some(&key))
+    }
+
+    fn is_full(&self) -> bool {
+        self.frontier.size() == self.first + (1 << self.setup.bits)
     }
 
     /// Appends a draft, in memory, to a log that has room; `start` is the record of the start of the process that decided.
@@ -360,9 +373,14 @@ impl Log {
         Ok(())
     }
 
-    fn roll(&mut self) -> Result<(), LogError> {
-        self.sync()?;
-        let (sink, length) = make_segment(&self.setup, &self.key.public(), &self.frontier)?;
+    /// Begins a new segment under the key in force. Without its private half the next checkpoint is the first over what is not
+    /// signed for.
+    fn roll(&mut self, in_force: &PublicKey, key: Option<&SigningKey>) -> Result<(), LogError> {
+        self.sync_records()?;
+        if let Some(key) = key {
+            self.sign(key)?;
+        }
+        let (sink, length) = make_segment(&self.setup, in_force, &self.frontier)?;
         self.sink = Some(sink);
         self.first = self.frontier.size();
         self.written = (self.frontier.clone(), length);
@@ -400,6 +418,12 @@ impl Log {
     /// # Errors
     /// When any of it fails.
     pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+        self.sync_records()?;
+        let key = Arc::clone(&self.key);
+        self.sign(&key)
+    }
+
+    fn sync_records(&mut self) -> Result<(), LogError> {
         self.write()?;
         let size = self.frontier.size();
         let io = |source| LogError::Io { path: segment::path(&self.setup.directory, self.first), source };
@@ -414,8 +438,15 @@ impl Log {
             })?;
             self.synced = size;
         }
+        Ok(())
+    }
+
+    /// Signs in the segment for what is synced.
+    fn sign(&mut self, key: &SigningKey) -> Result<(), LogError> {
+        let size = self.frontier.size();
+        let io = |source| LogError::Io { path: segment::path(&self.setup.directory, self.first), source };
         if self.checkpointed < size {
-            let frame = segment::checkpoint_frame(&self.checkpoint().sign(&self.key));
+            let frame = segment::checkpoint_frame(&self.checkpoint().sign(key));
             let length = self.written.1;
             let sink = awake(&mut self.sink, &self.setup, self.first).map_err(io)?;
             if let Err(source) = sink.write_at(&frame, length) {

@@ -230,3 +230,31 @@ fn a_full_disk_takes_nothing_from_what_is_there_and_a_failed_sync_ends_writing()
     close(log);
     assert_eq!(verify(&place.directory(), &Against::default()).unwrap().problems, []);
 }
+
+#[test]
+fn a_key_that_changes_at_the_end_of_a_full_segment_signs_nothing_before_the_record_of_that() {
+    for is_lost in [false, true] {
+        let mut place = Place::new();
+        let (mut log, _) = place.open().unwrap();
+        add(&mut log, 8);
+        // Killed before the last segment, which is full, was signed for.
+        log.write().unwrap();
+        drop(log);
+        let keys = place.folder.path().join("keys");
+        if is_lost {
+            fs::remove_dir_all(&keys).unwrap();
+        } else {
+            Keys::rotate(&keys).unwrap();
+        }
+        place.keys = Keys::open(&keys).unwrap();
+        let (mut log, _) = place.open().unwrap();
+        assert_eq!(segment::list(&place.directory()).unwrap(), [0, 8]);
+        log.add(&Body::Pruned(Timestamp::UNIX_EPOCH, 8)).unwrap();
+        close(log);
+        let known = if is_lost { vec![place.keys.signing().public()] } else { Vec::new() };
+        let against = Against { keys: known, checkpoints: Vec::new() };
+        assert_eq!(verify(&place.directory(), &against).unwrap().problems, [], "lost: {is_lost}");
+        fs::remove_file(segment::path(&place.directory(), 0)).unwrap();
+        assert_eq!(verify(&place.directory(), &against).unwrap().problems, [], "lost: {is_lost}, oldest removed");
+    }
+}
