@@ -550,17 +550,29 @@ fn replay(path: &Path, origin: &str) -> Result<Replayed, LogError> {
         clean: false,
         position: None,
     };
+    let mut signed_for = 0;
     loop {
         let broken = match reader.read().map_err(io)? {
             Next::End => return Ok(found),
             Next::Broken(why) => why,
-            Next::Frame(Frame::Record { entry, beside, leaf }) => match found.take_record(entry, beside, leaf) {
-                Ok(()) => {
-                    found.length = reader.offset();
-                    continue;
+            Next::Frame(Frame::Record { entry, beside, leaf }) => {
+                let (mut read, index) = (Entry::read(entry, beside), found.frontier.size());
+                // What lies beside a record that was signed for can be half erased, if the power went. The tree covers nothing of it.
+                if read.is_none() {
+                    if signed_for <= index {
+                        let later = later_checkpoint(path, found.length, index, origin, &found.key).map_err(io)?;
+                        signed_for = later.unwrap_or(0);
+                    }
+                    read = Some(entry).filter(|_| index < signed_for).and_then(Entry::read_public);
                 }
-                Err(why) => why,
-            },
+                match found.take_record(entry, read, leaf) {
+                    Ok(()) => {
+                        found.length = reader.offset();
+                        continue;
+                    }
+                    Err(why) => why,
+                }
+            }
             Next::Frame(Frame::Checkpoint(note)) => match found.take_checkpoint(note, origin) {
                 Ok(()) => {
                     found.length = reader.offset();
@@ -579,11 +591,11 @@ fn replay(path: &Path, origin: &str) -> Result<Replayed, LogError> {
 }
 
 impl Replayed {
-    fn take_record(&mut self, entry: &[u8], beside: &[u8], leaf: [u8; 32]) -> Result<(), &'static str> {
+    fn take_record(&mut self, entry: &[u8], read: Option<Entry<'_>>, leaf: [u8; 32]) -> Result<(), &'static str> {
         if leaf_hash(entry) != leaf {
             return Err("the record is not what was written");
         }
-        let read = Entry::read(entry, beside).ok_or("the record cannot be read")?;
+        let read = read.ok_or("the record cannot be read")?;
         if read.index != self.frontier.size() {
             return Err("the record belongs to another place");
         }

@@ -405,6 +405,11 @@ impl<'a> Entry<'a> {
         Entry::read_by(entry, beside, sealed::open_unchecked)
     }
 
+    /// Reads an entry without its personal fields, whatever lies beside it.
+    pub(crate) fn read_public(entry: &'a [u8]) -> Option<Entry<'a>> {
+        Entry::read_by(entry, &[], sealed::skip)
+    }
+
     fn read_by(
         entry: &'a [u8],
         beside: &'a [u8],

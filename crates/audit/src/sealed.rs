@@ -126,6 +126,16 @@ pub(crate) fn open_unchecked<'a>(entry: &mut Reader<'_>, beside: &'a [u8]) -> Op
     open_if(entry, beside, false)
 }
 
+/// Passes over the fields at the end of an entry; what lies beside it is not looked at.
+pub(crate) fn skip<'a>(entry: &mut Reader<'_>, _beside: &'a [u8]) -> Option<Vec<Personal<'a>>> {
+    let count = entry.byte()?;
+    entry.take(usize::from(count))?;
+    if count > 0 {
+        let _told: Hash = entry.array()?;
+    }
+    entry.is_empty().then(Vec::new)
+}
+
 fn open_if<'a>(entry: &mut Reader<'_>, beside: &'a [u8], checked: bool) -> Option<Vec<Personal<'a>>> {
     let count = entry.byte()?;
     let tags = entry.take(usize::from(count))?;

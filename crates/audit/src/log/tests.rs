@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::record::Gap;
+use crate::record::{Erased, Gap};
 use crate::verify::{Against, verify};
 
 const ORIGIN: &str = "stonetown/1/decisions";
@@ -256,5 +256,37 @@ fn a_key_that_changes_at_the_end_of_a_full_segment_signs_nothing_before_the_reco
         assert_eq!(verify(&place.directory(), &against).unwrap().problems, [], "lost: {is_lost}");
         fs::remove_file(segment::path(&place.directory(), 0)).unwrap();
         assert_eq!(verify(&place.directory(), &against).unwrap().problems, [], "lost: {is_lost}, oldest removed");
+    }
+}
+
+#[test]
+fn an_erasure_that_a_power_loss_tore_is_found_by_verify_and_does_not_keep_the_log_from_opening() {
+    let place = Place::new();
+    let (mut log, _) = place.open().unwrap();
+    let why = "why ".repeat(1000);
+    let erased = Erased { time: Timestamp::UNIX_EPOCH, decisions: 0, changes: 0, actor: "key-1", why: &why };
+    log.add(&Body::Erased(erased)).unwrap();
+    close(log);
+    let path = place.last_segment();
+    let whole = fs::read(&path).unwrap();
+    let mut reader = SegmentReader::open(&path).unwrap().unwrap();
+    let begin = reader.offset();
+    let Next::Frame(Frame::Record { entry, beside, .. }) = reader.read().unwrap() else { panic!("no record") };
+    let begin = usize::try_from(segment::beside_at(begin, entry.len())).unwrap();
+    let mut after = beside.to_vec();
+    assert_eq!(crate::sealed::erase(&mut after, &mut |_, _| true), 2);
+    for half in [after.len() / 2, 12] {
+        // The pages before, or those behind, are on the disk.
+        let early = [&after[..half], &beside[half..]].concat();
+        let late = [&beside[..half], &after[half..]].concat();
+        for torn in [early, late] {
+            let mut bytes = whole.clone();
+            bytes[begin..begin + torn.len()].copy_from_slice(&torn);
+            fs::write(&path, &bytes).unwrap();
+            let (log, found) = place.open().unwrap();
+            assert_eq!((log.size(), found.clean, found.bytes_cut), (2, true, 0));
+            let problems = verify(&place.directory(), &Against::default()).unwrap().problems;
+            assert!(problems.len() == 1 && problems[0].what.contains("personal fields"), "{problems:?}");
+        }
     }
 }
