@@ -60,6 +60,26 @@ async fn a_call_is_in_the_store_that_it_names_or_that_its_credential_is_for() {
     assert!(bad(&["store", "create", "one"]).await.contains("a name is used once"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_about_principals_stores_and_grants_count_as_their_callers() {
+    let home = Home::new();
+    let server = Server::start(&binary().unwrap(), Store::Memory, &["--max-heavy-calls-per-caller", "0"], &[]).await;
+    let server = server.unwrap();
+    for light in [&["principal", "create", "bot", "--kind", "human"][..], &["principal", "get", "bot"]] {
+        out(&home.at(&server, light).await);
+    }
+    for heavy in [
+        &["principal", "list"][..],
+        &["credential", "list", "bot"],
+        &["store", "list"],
+        &["grant", "list"],
+        &["grant", "template", "list"],
+    ] {
+        let refused = home.at(&server, &[&["--max-retries", "0"], heavy].concat()).await;
+        assert!(err(&refused).contains("too many calls at once"), "{heavy:?}: {refused:?}");
+    }
+}
+
 /// `attack stores` asks as often as the threat model has it.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_stores_with_equal_names_never_answer_for_each_other() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
+use stonetown_authorizer::admission::Weight;
 use stonetown_authorizer::{Authorizer, Call, Error};
 use stonetown_grants::Desk;
 use stonetown_identity::Identity;
@@ -51,6 +52,15 @@ pub(crate) enum Pool {
     Light,
     /// Everything that may take long.
     Heavy,
+}
+
+impl From<Pool> for Weight {
+    fn from(pool: Pool) -> Weight {
+        match pool {
+            Pool::Light => Weight::Light,
+            Pool::Heavy => Weight::Heavy,
+        }
+    }
 }
 
 impl Calls {

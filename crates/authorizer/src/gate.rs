@@ -146,6 +146,15 @@ impl Authorizer {
         self.admission.admit(&call.caller, weight, (call.store, self.quota(call.store).calls_max))
     }
 
+    /// Lets a call in that another part of the server judges, for as long as the permit lives.
+    ///
+    /// # Errors
+    /// [`Error::TooManyCalls`], [`Error::MemoryPressure`] or [`Error::AboveQuota`], all worth a retry, later; [`Error::Invalid`] with a
+    /// chain.
+    pub fn let_in(&self, call: &Call, weight: Weight) -> Result<Permit, Error> {
+        self.admit(call, weight, &[])
+    }
+
     /// How much a store may hold and ask.
     pub(crate) fn quota(&self, store: StoreId) -> Quota {
         self.gate.get().map(|gate| gate.quota(store)).unwrap_or_default()

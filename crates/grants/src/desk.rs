@@ -150,13 +150,13 @@ impl Desk {
     ///
     /// # Errors
     /// As those of a watch.
-    pub fn watch(&self, after: Option<ZedToken>) -> Result<Watch, Error> {
+    pub fn watch(&self, call: &Call, after: Option<ZedToken>) -> Result<Watch, Error> {
         let request = WatchRequest {
             start: after.map_or(WatchStart::Head, WatchStart::After),
             filters: vec![documents()?],
             ..WatchRequest::default()
         };
-        let call = Call { store: StoreId::SYSTEM, caller: Caller::internal(), ..Call::new("") };
+        let call = Call { store: StoreId::SYSTEM, caller: Caller::on_behalf_of(&call.caller), ..Call::new("") };
         Ok(self.system.authorizer().watch(&call, &request)?)
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use stonetown_authorizer::Call;
 use stonetown_authorizer::watch::Watched;
 use stonetown_grants::{Ask, AutoRule, Decision, Emergency, Error, Grant, Limits, Parameter, Stage, Template, Vote};
 use stonetown_identity::Kind;
@@ -319,7 +320,7 @@ fn the_process_that_is_killed() {
     look(&world, &model, "after a kill");
     let mut made = 0;
     // What is visible was acknowledged.
-    let mut watch = world.desk.watch(None).unwrap();
+    let mut watch = world.desk.watch(&Call::new("watcher"), None).unwrap();
     loop {
         step(&mut random, &mut world, &mut model, &mut made);
         world.authorizer().keep_time().unwrap();

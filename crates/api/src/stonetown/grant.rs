@@ -25,6 +25,7 @@ impl Calls {
     /// Runs a call about grants on a thread that may block, and has recorded under `name` how it ended.
     async fn at_desk<M: Send + 'static, T: Send + 'static>(
         &self,
+        pool: Pool,
         name: &'static str,
         request: Request<M>,
         work: impl FnOnce(&Desk, &Call, M) -> Result<T, Status> + Send + 'static,
@@ -32,9 +33,12 @@ impl Calls {
         let (incoming, _, message) = Incoming::open(request)?;
         let desk = self.desk()?;
         incoming.cost.add(1, 0);
-        let done = self.run(Pool::Light, move |authorizer| {
+        let done = self.run(pool, move |authorizer| {
             let call = &incoming.call;
-            Ok(authorizer.record_call(call, name, why_refused, || work(&desk, call, message)))
+            Ok(authorizer.record_call(call, name, why_refused, || {
+                let _permit = authorizer.let_in(call, pool.into()).map_err(|error| engine_status(&error))?;
+                work(&desk, call, message)
+            }))
         });
         let done = done.await?;
         done.map(Response::new)
@@ -53,7 +57,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::PutTemplateRequest>,
     ) -> Result<Response<wire::PutTemplateResponse>, Status> {
-        self.at_desk("put_template", request, |desk, call, message| {
+        self.at_desk(Pool::Light, "put_template", request, |desk, call, message| {
             let template = convert::template(message.template)?;
             let template = desk.put_template(call, &template, &message.reason).map_err(|error| status(&error))?;
             Ok(wire::PutTemplateResponse { template: Some(convert::template_to_wire(&template)) })
@@ -65,7 +69,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::DeleteTemplateRequest>,
     ) -> Result<Response<wire::DeleteTemplateResponse>, Status> {
-        self.at_desk("delete_template", request, |desk, call, message| {
+        self.at_desk(Pool::Light, "delete_template", request, |desk, call, message| {
             desk.delete_template(call, &message.name, &message.reason).map_err(|error| status(&error))?;
             Ok(wire::DeleteTemplateResponse {})
         })
@@ -76,7 +80,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::ListTemplatesRequest>,
     ) -> Result<Response<wire::ListTemplatesResponse>, Status> {
-        self.at_desk("list_templates", request, |desk, call, _| {
+        self.at_desk(Pool::Heavy, "list_templates", request, |desk, call, _| {
             let templates = desk.templates(call).map_err(|error| status(&error))?;
             let templates = templates.iter().map(|template| convert::template_to_wire(template)).collect();
             Ok(wire::ListTemplatesResponse { templates })
@@ -88,7 +92,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::RequestGrantRequest>,
     ) -> Result<Response<wire::RequestGrantResponse>, Status> {
-        self.at_desk("request_grant", request, |desk, call, message| {
+        self.at_desk(Pool::Light, "request_grant", request, |desk, call, message| {
             let grant = desk.request(call, &convert::ask(message)?);
             shown(desk, grant).map(|grant| wire::RequestGrantResponse { grant })
         })
@@ -99,7 +103,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::DecideGrantRequest>,
     ) -> Result<Response<wire::DecideGrantResponse>, Status> {
-        self.at_desk("decide_grant", request, |desk, call, message| {
+        self.at_desk(Pool::Light, "decide_grant", request, |desk, call, message| {
             let wire::DecideGrantRequest { id, version, approve, comment, ttl_max } = message;
             let decision = Decision { version, approve, comment, ttl_max: convert::seconds("ttl_max", ttl_max)? };
             let grant = desk.decide(call, &id, &decision);
@@ -112,7 +116,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::RevokeGrantRequest>,
     ) -> Result<Response<wire::RevokeGrantResponse>, Status> {
-        self.at_desk("revoke_grant", request, |desk, call, message| {
+        self.at_desk(Pool::Light, "revoke_grant", request, |desk, call, message| {
             let grant = desk.revoke(call, &message.id, &message.reason);
             shown(desk, grant).map(|grant| wire::RevokeGrantResponse { grant })
         })
@@ -123,7 +127,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::CompleteTaskRequest>,
     ) -> Result<Response<wire::CompleteTaskResponse>, Status> {
-        self.at_desk("complete_task", request, |desk, call, message| {
+        self.at_desk(Pool::Light, "complete_task", request, |desk, call, message| {
             let ended = desk.complete_task(call, &message.task).map_err(|error| status(&error))?;
             Ok(wire::CompleteTaskResponse { ended })
         })
@@ -134,7 +138,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::ReviewGrantRequest>,
     ) -> Result<Response<wire::ReviewGrantResponse>, Status> {
-        self.at_desk("review_grant", request, |desk, call, message| {
+        self.at_desk(Pool::Light, "review_grant", request, |desk, call, message| {
             let grant = desk.review(call, &message.id, message.justified, &message.comment);
             shown(desk, grant).map(|grant| wire::ReviewGrantResponse { grant })
         })
@@ -145,7 +149,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::GetGrantRequest>,
     ) -> Result<Response<wire::GetGrantResponse>, Status> {
-        self.at_desk("get_grant", request, |desk, call, message| {
+        self.at_desk(Pool::Light, "get_grant", request, |desk, call, message| {
             let grant = desk.get(call, &message.id);
             shown(desk, grant).map(|grant| wire::GetGrantResponse { grant })
         })
@@ -156,7 +160,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::ListGrantsRequest>,
     ) -> Result<Response<wire::ListGrantsResponse>, Status> {
-        self.at_desk("list_grants", request, |desk, call, asked| {
+        self.at_desk(Pool::Heavy, "list_grants", request, |desk, call, asked| {
             let matches = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
             let keep = |grant: &Grant| {
                 matches(&asked.task, &grant.task)
@@ -188,7 +192,7 @@ impl wire::grant_service_server::GrantService for Calls {
         &self,
         request: Request<wire::FindTemplatesRequest>,
     ) -> Result<Response<wire::FindTemplatesResponse>, Status> {
-        self.at_desk("find_templates", request, |desk, call, message| {
+        self.at_desk(Pool::Heavy, "find_templates", request, |desk, call, message| {
             let (object, permission) = convert::question(message)?;
             let found = desk.requestable(call, &object, permission.as_str(), None).map_err(|error| status(&error))?;
             let requestable = found.into_iter().map(convert::requestable_to_wire).collect();

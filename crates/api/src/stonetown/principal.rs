@@ -4,6 +4,7 @@ pub(super) mod convert;
 
 use std::sync::Arc;
 
+use stonetown_authorizer::admission::Weight;
 use stonetown_authorizer::{Call, Caller, Error};
 use stonetown_identity::Identity;
 use stonetown_identity::manage::{LIST_MAX, Mandate, Terms};
@@ -25,6 +26,7 @@ impl Calls {
     /// recorded under `name`.
     pub(super) async fn managed<M, A: Send + 'static, R: Send + 'static>(
         &self,
+        pool: Pool,
         name: &'static str,
         request: Request<M>,
         parse: impl FnOnce(M) -> Result<A, FieldError>,
@@ -34,10 +36,13 @@ impl Calls {
         let identity = self.principals()?;
         let asked = parse(message)?;
         incoming.cost.add(1, 0);
-        let answer = self.run(Pool::Light, move |authorizer| {
+        let answer = self.run(pool, move |authorizer| {
             // It is about the server, and so in its log, whichever store the call names.
             let call = &Call { store: StoreId::SYSTEM, ..incoming.call };
-            authorizer.record_call(call, name, why_refused, || work(&identity, &call.caller, asked))
+            authorizer.record_call(call, name, why_refused, || {
+                let _permit = authorizer.let_in(call, pool.into())?;
+                work(&identity, &call.caller, asked)
+            })
         });
         answer.await.map(Response::new)
     }
@@ -65,10 +70,11 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::CreatePrincipalRequest| {
             Ok((convert::wanted(message.principal).at("principal")?, convert::why(message.why)))
         };
-        let answer = self.managed("create_principal", request, parse, |identity, caller, ((id, wanted), why)| {
-            let principal = Some(convert::principal(identity.create_principal(caller, &id, wanted, &why)?)?);
-            Ok(wire::CreatePrincipalResponse { principal })
-        });
+        let answer =
+            self.managed(Pool::Light, "create_principal", request, parse, |identity, caller, ((id, wanted), why)| {
+                let principal = Some(convert::principal(identity.create_principal(caller, &id, wanted, &why)?)?);
+                Ok(wire::CreatePrincipalResponse { principal })
+            });
         answer.await
     }
 
@@ -79,10 +85,11 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::UpdatePrincipalRequest| {
             Ok((convert::wanted(message.principal).at("principal")?, convert::why(message.why)))
         };
-        let answer = self.managed("update_principal", request, parse, |identity, caller, ((id, wanted), why)| {
-            let principal = Some(convert::principal(identity.update_principal(caller, &id, wanted, &why)?)?);
-            Ok(wire::UpdatePrincipalResponse { principal })
-        });
+        let answer =
+            self.managed(Pool::Light, "update_principal", request, parse, |identity, caller, ((id, wanted), why)| {
+                let principal = Some(convert::principal(identity.update_principal(caller, &id, wanted, &why)?)?);
+                Ok(wire::UpdatePrincipalResponse { principal })
+            });
         answer.await
     }
 
@@ -91,7 +98,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         request: Request<wire::GetPrincipalRequest>,
     ) -> Result<Response<wire::GetPrincipalResponse>, Status> {
         let parse = |message: wire::GetPrincipalRequest| convert::id(message.id).at("id");
-        let answer = self.managed("get_principal", request, parse, |identity, caller, id| {
+        let answer = self.managed(Pool::Light, "get_principal", request, parse, |identity, caller, id| {
             let principal = Some(convert::principal(identity.get_principal(caller, &id)?)?);
             Ok(wire::GetPrincipalResponse { principal })
         });
@@ -106,6 +113,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let identity = self.principals()?;
         let page = message.page.unwrap_or_default();
         let stream = self.stream(incoming, MESSAGES_AHEAD, move |authorizer, call, outlet| {
+            let _permit = authorizer.let_in(call, Weight::Heavy)?;
             let mut left = if page.size == 0 { usize::MAX } else { page.size as usize };
             let mut after = page.cursor;
             while left > 0 {
@@ -134,10 +142,11 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::QuarantinePrincipalRequest| {
             Ok((convert::id(message.id).at("id")?, convert::why(message.why)))
         };
-        let answer = self.managed("quarantine_principal", request, parse, |identity, caller, (id, why)| {
-            let token = token::encode(identity.quarantine(caller, &id, &why)?).token;
-            Ok(wire::QuarantinePrincipalResponse { token })
-        });
+        let answer =
+            self.managed(Pool::Light, "quarantine_principal", request, parse, |identity, caller, (id, why)| {
+                let token = token::encode(identity.quarantine(caller, &id, &why)?).token;
+                Ok(wire::QuarantinePrincipalResponse { token })
+            });
         answer.await
     }
 
@@ -147,7 +156,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
     ) -> Result<Response<wire::ReleasePrincipalResponse>, Status> {
         let parse =
             |message: wire::ReleasePrincipalRequest| Ok((convert::id(message.id).at("id")?, convert::why(message.why)));
-        let answer = self.managed("release_principal", request, parse, |identity, caller, (id, why)| {
+        let answer = self.managed(Pool::Light, "release_principal", request, parse, |identity, caller, (id, why)| {
             let token = token::encode(identity.release(caller, &id, &why)?).token;
             Ok(wire::ReleasePrincipalResponse { token })
         });
@@ -161,14 +170,15 @@ impl wire::principal_service_server::PrincipalService for Calls {
         let parse = |message: wire::RetirePrincipalRequest| {
             Ok((convert::id(message.id).at("id")?, message.dry_run, convert::why(message.why)))
         };
-        let answer = self.managed("retire_principal", request, parse, |identity, caller, (id, dry_run, why)| {
-            let retired = identity.retire(caller, &id, dry_run, &why)?;
-            Ok(wire::RetirePrincipalResponse {
-                credentials: retired.credentials,
-                powers: retired.powers,
-                relationships: retired.relationships,
-            })
-        });
+        let answer =
+            self.managed(Pool::Heavy, "retire_principal", request, parse, |identity, caller, (id, dry_run, why)| {
+                let retired = identity.retire(caller, &id, dry_run, &why)?;
+                Ok(wire::RetirePrincipalResponse {
+                    credentials: retired.credentials,
+                    powers: retired.powers,
+                    relationships: retired.relationships,
+                })
+            });
         answer.await
     }
 
@@ -183,11 +193,18 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let terms = Terms { ttl, scope: convert::scope(message.scope), store };
             Ok((principal, terms, convert::why(message.why)))
         };
-        let answer = self.managed("issue_credential", request, parse, |identity, caller, (principal, terms, why)| {
-            let issued = identity.issue_credential(caller, &principal, terms, &why)?;
-            let (token, expires_at) = (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
-            Ok(wire::IssueCredentialResponse { id: issued.id, token, expires_at })
-        });
+        let answer = self.managed(
+            Pool::Light,
+            "issue_credential",
+            request,
+            parse,
+            |identity, caller, (principal, terms, why)| {
+                let issued = identity.issue_credential(caller, &principal, terms, &why)?;
+                let (token, expires_at) =
+                    (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
+                Ok(wire::IssueCredentialResponse { id: issued.id, token, expires_at })
+            },
+        );
         answer.await
     }
 
@@ -200,11 +217,18 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let overlap = message.overlap.map(convert::duration).transpose().at("overlap")?.unwrap_or_default();
             Ok((convert::id(message.id).at("id")?, ttl, overlap, convert::why(message.why)))
         };
-        let answer = self.managed("rotate_credential", request, parse, |identity, caller, (id, ttl, overlap, why)| {
-            let issued = identity.rotate_credential(caller, &id, ttl, overlap, &why)?;
-            let (token, expires_at) = (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
-            Ok(wire::RotateCredentialResponse { id: issued.id, token, expires_at })
-        });
+        let answer = self.managed(
+            Pool::Light,
+            "rotate_credential",
+            request,
+            parse,
+            |identity, caller, (id, ttl, overlap, why)| {
+                let issued = identity.rotate_credential(caller, &id, ttl, overlap, &why)?;
+                let (token, expires_at) =
+                    (issued.token.reveal().to_owned(), Some(timestamp_to_wire(issued.expires_at)));
+                Ok(wire::RotateCredentialResponse { id: issued.id, token, expires_at })
+            },
+        );
         answer.await
     }
 
@@ -221,13 +245,14 @@ impl wire::principal_service_server::PrincipalService for Calls {
             };
             Ok((which, convert::why(message.why)))
         };
-        let answer = self.managed("revoke_credential", request, parse, |identity, caller, (which, why)| {
-            let at = match which {
-                Which::Id(id) => identity.revoke_credential(caller, &id, &why)?,
-                Which::AllOf(principal) => identity.revoke_credentials(caller, &principal, &why)?,
-            };
-            Ok(wire::RevokeCredentialResponse { token: token::encode(at).token })
-        });
+        let answer =
+            self.managed(Pool::Light, "revoke_credential", request, parse, |identity, caller, (which, why)| {
+                let at = match which {
+                    Which::Id(id) => identity.revoke_credential(caller, &id, &why)?,
+                    Which::AllOf(principal) => identity.revoke_credentials(caller, &principal, &why)?,
+                };
+                Ok(wire::RevokeCredentialResponse { token: token::encode(at).token })
+            });
         answer.await
     }
 
@@ -236,7 +261,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         request: Request<wire::ListCredentialsRequest>,
     ) -> Result<Response<wire::ListCredentialsResponse>, Status> {
         let parse = |message: wire::ListCredentialsRequest| convert::id(message.principal).at("principal");
-        let answer = self.managed("list_credentials", request, parse, |identity, caller, principal| {
+        let answer = self.managed(Pool::Heavy, "list_credentials", request, parse, |identity, caller, principal| {
             let credentials = identity.list_credentials(caller, &principal)?.into_iter().map(convert::lease).collect();
             Ok(wire::ListCredentialsResponse { credentials })
         });
@@ -251,10 +276,11 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let holder = convert::holder(message.holder).at("holder")?;
             Ok((holder, convert::power(message.power).at("power")?, convert::why(message.why)))
         };
-        let answer = self.managed("give_power", request, parse, |identity, caller, (holder, power, why)| {
-            let token = token::encode(identity.give_power(caller, &holder, &power, &why)?).token;
-            Ok(wire::GivePowerResponse { token })
-        });
+        let answer =
+            self.managed(Pool::Light, "give_power", request, parse, |identity, caller, (holder, power, why)| {
+                let token = token::encode(identity.give_power(caller, &holder, &power, &why)?).token;
+                Ok(wire::GivePowerResponse { token })
+            });
         answer.await
     }
 
@@ -266,10 +292,11 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let holder = convert::holder(message.holder).at("holder")?;
             Ok((holder, convert::power(message.power).at("power")?, convert::why(message.why)))
         };
-        let answer = self.managed("take_power", request, parse, |identity, caller, (holder, power, why)| {
-            let token = token::encode(identity.take_power(caller, &holder, &power, &why)?).token;
-            Ok(wire::TakePowerResponse { token })
-        });
+        let answer =
+            self.managed(Pool::Light, "take_power", request, parse, |identity, caller, (holder, power, why)| {
+                let token = token::encode(identity.take_power(caller, &holder, &power, &why)?).token;
+                Ok(wire::TakePowerResponse { token })
+            });
         answer.await
     }
 
@@ -278,7 +305,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         request: Request<wire::ListPowersRequest>,
     ) -> Result<Response<wire::ListPowersResponse>, Status> {
         let parse = |message: wire::ListPowersRequest| convert::id(message.principal).at("principal");
-        let answer = self.managed("list_powers", request, parse, |identity, caller, principal| {
+        let answer = self.managed(Pool::Heavy, "list_powers", request, parse, |identity, caller, principal| {
             let powers = identity.powers_of(caller, &principal)?.into_iter().map(convert::power_to_wire).collect();
             Ok(wire::ListPowersResponse { powers })
         });
@@ -296,10 +323,16 @@ impl wire::principal_service_server::PrincipalService for Calls {
                 (convert::id(message.principal).at("principal")?, convert::id(message.actor).at("actor")?);
             Ok((principal, actor, mandate, convert::why(message.why)))
         };
-        let answer = self.managed("delegate", request, parse, |identity, caller, (principal, actor, mandate, why)| {
-            let delegation = identity.delegate(caller, &principal, &actor, &mandate, &why)?;
-            Ok(wire::DelegateResponse { delegation: Some(convert::delegation(delegation)) })
-        });
+        let answer = self.managed(
+            Pool::Light,
+            "delegate",
+            request,
+            parse,
+            |identity, caller, (principal, actor, mandate, why)| {
+                let delegation = identity.delegate(caller, &principal, &actor, &mandate, &why)?;
+                Ok(wire::DelegateResponse { delegation: Some(convert::delegation(delegation)) })
+            },
+        );
         answer.await
     }
 
@@ -312,10 +345,11 @@ impl wire::principal_service_server::PrincipalService for Calls {
                 (convert::id(message.principal).at("principal")?, convert::id(message.actor).at("actor")?);
             Ok((principal, actor, convert::why(message.why)))
         };
-        let answer = self.managed("undelegate", request, parse, |identity, caller, (principal, actor, why)| {
-            let token = token::encode(identity.undelegate(caller, &principal, &actor, &why)?).token;
-            Ok(wire::UndelegateResponse { token })
-        });
+        let answer =
+            self.managed(Pool::Light, "undelegate", request, parse, |identity, caller, (principal, actor, why)| {
+                let token = token::encode(identity.undelegate(caller, &principal, &actor, &why)?).token;
+                Ok(wire::UndelegateResponse { token })
+            });
         answer.await
     }
 
@@ -324,7 +358,7 @@ impl wire::principal_service_server::PrincipalService for Calls {
         request: Request<wire::ListDelegationsRequest>,
     ) -> Result<Response<wire::ListDelegationsResponse>, Status> {
         let parse = |message: wire::ListDelegationsRequest| convert::id(message.principal).at("principal");
-        let answer = self.managed("list_delegations", request, parse, |identity, caller, principal| {
+        let answer = self.managed(Pool::Heavy, "list_delegations", request, parse, |identity, caller, principal| {
             let found = identity.delegations(caller, &principal)?;
             Ok(wire::ListDelegationsResponse { delegations: found.into_iter().map(convert::delegation).collect() })
         });
@@ -339,17 +373,18 @@ impl wire::principal_service_server::PrincipalService for Calls {
             let (from, to) = (core::object(message.from).at("from")?, core::object(message.to).at("to")?);
             Ok((convert::store(message.store), from, to, convert::why(message.why)))
         };
-        let answer = self.managed("replace_subject", request, parse, |identity, caller, (store, from, to, why)| {
-            let replaced = identity.replace_subject(caller, &store, &from, &to, &why)?;
-            let token = replaced.at.map(|at| token::encode(at).token).unwrap_or_default();
-            Ok(wire::ReplaceSubjectResponse { moved: replaced.moved, token })
-        });
+        let answer =
+            self.managed(Pool::Heavy, "replace_subject", request, parse, |identity, caller, (store, from, to, why)| {
+                let replaced = identity.replace_subject(caller, &store, &from, &to, &why)?;
+                let token = replaced.at.map(|at| token::encode(at).token).unwrap_or_default();
+                Ok(wire::ReplaceSubjectResponse { moved: replaced.moved, token })
+            });
         answer.await
     }
 
     async fn who_am_i(&self, request: Request<wire::WhoAmIRequest>) -> Result<Response<wire::WhoAmIResponse>, Status> {
         let store = request.extensions().get::<StoreId>().copied().unwrap_or(StoreId::DEFAULT);
-        let answer = self.managed("who_am_i", request, Ok, move |identity, caller, _| {
+        let answer = self.managed(Pool::Light, "who_am_i", request, Ok, move |identity, caller, _| {
             let found = identity.who_am_i(caller, store)?;
             let proof = caller.proof.as_deref();
             Ok(wire::WhoAmIResponse {

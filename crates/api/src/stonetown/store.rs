@@ -5,7 +5,7 @@ use stonetown_identity::Store;
 use tonic::{Request, Response, Status};
 
 use super::principal::convert;
-use crate::calls::Calls;
+use crate::calls::{Calls, Pool};
 use crate::convert::{At, timestamp_to_wire};
 use crate::proto::stonetown::v1 as wire;
 use crate::token;
@@ -20,10 +20,16 @@ impl wire::store_service_server::StoreService for Calls {
             let holder = message.holder.map(|holder| convert::holder(Some(holder))).transpose().at("holder")?;
             Ok((message.name, holder, quota(message.quota), convert::why(message.why)))
         };
-        let answer = self.managed("create_store", request, parse, |identity, caller, (name, holder, quota, why)| {
-            let store = identity.create_store(caller, &name, holder.as_ref(), quota, &why)?;
-            Ok(wire::CreateStoreResponse { store: Some(to_wire(name, Some(&store))) })
-        });
+        let answer = self.managed(
+            Pool::Light,
+            "create_store",
+            request,
+            parse,
+            |identity, caller, (name, holder, quota, why)| {
+                let store = identity.create_store(caller, &name, holder.as_ref(), quota, &why)?;
+                Ok(wire::CreateStoreResponse { store: Some(to_wire(name, Some(&store))) })
+            },
+        );
         answer.await
     }
 
@@ -32,6 +38,7 @@ impl wire::store_service_server::StoreService for Calls {
         request: Request<wire::ListStoresRequest>,
     ) -> Result<Response<wire::ListStoresResponse>, Status> {
         let answer = self.managed(
+            Pool::Heavy,
             "list_stores",
             request,
             |_| Ok(()),
@@ -50,7 +57,7 @@ impl wire::store_service_server::StoreService for Calls {
     ) -> Result<Response<wire::SetQuotaResponse>, Status> {
         let parse =
             |message: wire::SetQuotaRequest| Ok((message.name, quota(message.quota), convert::why(message.why)));
-        let answer = self.managed("set_quota", request, parse, |identity, caller, (name, quota, why)| {
+        let answer = self.managed(Pool::Light, "set_quota", request, parse, |identity, caller, (name, quota, why)| {
             let store = identity.set_quota(caller, &name, quota, &why)?;
             Ok(wire::SetQuotaResponse { store: Some(to_wire(name, Some(&store))) })
         });
@@ -62,7 +69,7 @@ impl wire::store_service_server::StoreService for Calls {
         request: Request<wire::DeleteStoreRequest>,
     ) -> Result<Response<wire::DeleteStoreResponse>, Status> {
         let parse = |message: wire::DeleteStoreRequest| Ok((message.name, convert::why(message.why)));
-        let answer = self.managed("delete_store", request, parse, |identity, caller, (name, why)| {
+        let answer = self.managed(Pool::Light, "delete_store", request, parse, |identity, caller, (name, why)| {
             let token = token::encode(identity.delete_store(caller, &name, &why)?).token;
             Ok(wire::DeleteStoreResponse { token })
         });

@@ -35,7 +35,7 @@ pub(super) async fn answer(
     let opening = Arc::clone(&desk);
     let call = incoming.call.clone();
     let begun = calls.run(Pool::Light, move |authorizer| {
-        let open = || opening.watch(after).map_err(|error| status(&error));
+        let open = || opening.watch(&call, after).map_err(|error| status(&error));
         Ok(authorizer.record_call(&call, "watch_grants", why_refused, open))
     });
     let watch = begun.await??;
@@ -60,8 +60,14 @@ async fn run(
         let read = tokio::task::spawn_blocking(move || (step(&at_desk, &caller, &mut watch), watch)).await;
         let found;
         (found, watch) = read.map_err(|_| wire_status::lost())?;
+        let message = match found? {
+            Found::Grants(message) => Some(message),
+            Found::Nothing => None,
+            Found::NothingYet if sender.is_closed() => return Ok(()),
+            Found::NothingYet => continue,
+        };
         untold += 1;
-        let message = found?.or_else(|| (untold >= LOOKS_UNTOLD).then(wire::WatchGrantsResponse::default));
+        let message = message.or_else(|| (untold >= LOOKS_UNTOLD).then(wire::WatchGrantsResponse::default));
         if let Some(message) = message {
             untold = 0;
             match tokio::time::timeout(idle_max, sender.send(message)).await {
@@ -82,20 +88,28 @@ async fn run(
     }
 }
 
-/// What is next in the log, if there is anything.
-fn step(desk: &Desk, call: &Call, watch: &mut Watch) -> Result<Option<wire::WatchGrantsResponse>, Status> {
-    loop {
-        match desk.poll(watch).map_err(|error| status(&error))? {
-            Watched::CaughtUp => return Ok(None),
-            Watched::More => {}
-            Watched::Message(message) => {
-                let grants = desk.in_message(call, &message).map_err(|error| status(&error))?;
-                let token = message.through.map(|token| token::encode(token).token).unwrap_or_default();
-                if !grants.is_empty() {
-                    let grants = grants.iter().map(|grant| convert::grant_to_wire(grant, desk.now())).collect();
-                    return Ok(Some(wire::WatchGrantsResponse { grants, token }));
-                }
+/// What is next in the log.
+enum Found {
+    Grants(wire::WatchGrantsResponse),
+    /// The end of the log is reached.
+    Nothing,
+    /// There is more behind what was read.
+    NothingYet,
+}
+
+/// Reads a bounded piece of the log.
+fn step(desk: &Desk, call: &Call, watch: &mut Watch) -> Result<Found, Status> {
+    Ok(match desk.poll(watch).map_err(|error| status(&error))? {
+        Watched::CaughtUp => Found::Nothing,
+        Watched::More => Found::NothingYet,
+        Watched::Message(message) => {
+            let grants = desk.in_message(call, &message).map_err(|error| status(&error))?;
+            if grants.is_empty() {
+                return Ok(Found::NothingYet);
             }
+            let token = message.through.map(|token| token::encode(token).token).unwrap_or_default();
+            let grants = grants.iter().map(|grant| convert::grant_to_wire(grant, desk.now())).collect();
+            Found::Grants(wire::WatchGrantsResponse { grants, token })
         }
-    }
+    })
 }
