@@ -98,6 +98,18 @@ impl Caller {
         self.proof.as_ref().filter(|_| !self.internal)?.scope.as_ref()
     }
 
+    /// The one store that the caller's credential is for, where it is for one.
+    #[must_use]
+    pub fn bound_to(&self) -> Option<&str> {
+        self.proof.as_ref().filter(|_| !self.internal)?.store.as_deref()
+    }
+
+    /// Whether the caller's credential is for less than its principal may do.
+    #[must_use]
+    pub fn is_narrowed(&self) -> bool {
+        self.scope().is_some() || self.bound_to().is_some()
+    }
+
     /// Refuses what the caller's credential does not cover: a permission or relation of one resource.
     ///
     /// # Errors

@@ -58,8 +58,8 @@ impl Why {
 }
 
 impl Identity {
-    /// Refuses those who have none of some permissions in the system store, and those whose credential is narrowed: that
-    /// covers resources of stores, never the server.
+    /// Refuses those who have none of some permissions in the system store. A credential that is narrowed covers resources of
+    /// stores, never the server; one for a store covers that store alone, whatever its principal may do.
     fn require(&self, caller: &Caller, act: &str, any_of: &[(ObjectRef, &str)]) -> Result<(), Error> {
         if caller.is_internal() {
             return Ok(());
@@ -67,7 +67,9 @@ impl Identity {
         let denied = || caller.denied(&act);
         let subject = Kind::Principal.object(&caller.name).map(SubjectRef::object).map_err(|_| denied())?;
         if caller.scope().is_none() {
-            for (object, permission) in any_of {
+            let own = caller.bound_to().map(|store| Kind::Store.object(store)).transpose()?;
+            for (object, permission) in any_of.iter().filter(|(object, _)| own.as_ref().is_none_or(|own| own == object))
+            {
                 if self.system().holds(object, permission, &subject, CaveatContext::new())? {
                     return Ok(());
                 }

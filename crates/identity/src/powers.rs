@@ -92,6 +92,12 @@ impl Powers {
         Ok(verdict.allowed)
     }
 
+    /// Whether a credential is for where the call is: one for a store is for that store, and not for the server.
+    fn is_within_reach(&self, call: &Call, act: Act<'_>) -> Result<bool, Error> {
+        let Some(store) = call.caller.bound_to() else { return Ok(true) };
+        Ok(act != Act::OperateServer && *self.system()?.store_name(call.store) == *store)
+    }
+
     fn system(&self) -> Result<Arc<System>, Error> {
         self.system.upgrade().ok_or_else(|| Error::Internal("the system store is closed".to_owned()))
     }
@@ -118,7 +124,8 @@ impl Gate for Powers {
         };
         let asked = Asked { store: call.store, caller: &*call.caller.name, power, resource_type, relation };
         // Nothing of the system store is done or seen through ordinary calls.
-        if call.store != StoreId::SYSTEM && self.allows(asked)? { Ok(()) } else { Err(call.caller.denied(&act)) }
+        let is_reached = call.store != StoreId::SYSTEM && self.is_within_reach(call, act)?;
+        if is_reached && self.allows(asked)? { Ok(()) } else { Err(call.caller.denied(&act)) }
     }
 
     fn assert_chain(&self, call: &Call, subject: &SubjectRef) -> Result<(), Error> {

@@ -13,8 +13,9 @@ use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::watch::{WatchRequest, WatchStart, Watched};
 use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
 use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Error, Membership, Options, Quota};
-use stonetown_identity::manage::{Over, Power, Terms, Wanted, Why};
-use stonetown_identity::{Holder, Identity, NO_STORE, PrincipalKind, Start};
+use stonetown_identity::manage::{Mandate, Over, Power, Terms, Wanted, Why};
+use stonetown_identity::principal::StandIn;
+use stonetown_identity::{Holder, Identity, NO_STORE, PrincipalKind, Refusal, Start};
 use stonetown_storage::{Datastore, MemoryDatastore};
 use stonetown_tuple::{Consistency, Operation, RelationshipFilter, RelationshipUpdate, StoreId};
 
@@ -311,4 +312,96 @@ fn a_quota_holds_one_store_and_no_other() {
     server.identity.set_quota(&server.root, "small", quota, &why()).unwrap();
     server.write(small, Operation::Touch, "doc:a#viewer@agent:x").unwrap();
     assert!(server.write(small, Operation::Touch, "doc:d#viewer@agent:x").is_err());
+}
+
+/// An agent for which the subject of its name stands in these stores.
+fn agent_in(server: &Server, id: &str, owner: &str, stores: &[&str]) {
+    let stand_in = |store: &&str| StandIn { store: (*store).to_owned(), subject: format!("agent:{id}") };
+    let wanted = Wanted {
+        kind: PrincipalKind::Agent,
+        owner: Some(Holder::Principal(owner.to_owned())),
+        labels: Default::default(),
+        subjects: stores.iter().map(stand_in).collect(),
+        external: Vec::new(),
+    };
+    server.identity.create_principal(&server.root, id, wanted, &why()).unwrap();
+}
+
+fn denied<T>(outcome: Result<T, Error>) -> bool {
+    matches!(outcome, Err(Error::Denied { .. }))
+}
+
+/// Even one of an administrator of the server, which manages every principal.
+#[test]
+fn a_credential_for_one_store_reaches_no_other_and_not_the_server() {
+    let server = open(&memory());
+    let (one, other) = (server.store("one", Quota::default()), server.store("other", Quota::default()));
+    for store in [one, other] {
+        server.authorizer.write_schema(&server.in_store(store), SCHEMA).unwrap();
+        server.write(store, Operation::Touch, "doc:a#viewer@agent:x").unwrap();
+    }
+    agent_in(&server, "agent", "key-1", &["one", "other"]);
+    let terms = |store: &str| Terms { store: Some(store.to_owned()), ..Terms::default() };
+    let identity = &server.identity;
+    let kept = identity.issue_credential(&server.root, "key-1", terms("other"), &why()).unwrap();
+    let issued = identity.issue_credential(&server.root, "key-1", terms("one"), &why()).unwrap();
+    let bound = identity.by_token(issued.token.reveal()).unwrap();
+
+    let (from, to) = ("agent:x".parse().unwrap(), "agent:y".parse().unwrap());
+    assert!(denied(identity.replace_subject(&bound, "other", &from, &to, &why())));
+    assert!(denied(server.may(&Call { store: other, caller: bound.clone(), ..Call::new("") }, "a", "x")));
+    assert_eq!(identity.replace_subject(&bound, "one", &from, &to, &why()).unwrap().moved, 1);
+    for terms in [Terms::default(), terms("one"), terms("other")] {
+        assert!(denied(identity.issue_credential(&bound, "key-1", terms.clone(), &why())));
+        assert!(denied(identity.issue_credential(&bound, "agent", terms, &why())));
+    }
+    assert!(denied(identity.rotate_credential(&bound, &kept.id, None, Default::default(), &why())));
+    assert!(denied(identity.revoke_credential(&bound, &kept.id, &why())));
+    assert!(denied(identity.revoke_credentials(&bound, "key-1", &why())));
+    assert!(denied(identity.list_credentials(&bound, "key-1")));
+    assert!(denied(identity.powers_of(&bound, "key-1")));
+    assert!(denied(identity.get_principal(&bound, "agent")));
+    assert!(denied(identity.list_principals(&bound, "", 10)));
+    let mandate = Mandate { types: vec!["*".to_owned()], permissions: vec!["*".to_owned()], ttl: None };
+    assert!(denied(identity.delegate(&bound, "key-1", "agent", &mandate, &why())));
+    assert!(denied(identity.undelegate(&bound, "agent", "key-1", &why())));
+    assert!(denied(identity.quarantine(&bound, "agent", &why())));
+    assert!(denied(identity.release(&bound, "agent", &why())));
+    assert!(denied(identity.retire(&bound, "agent", false, &why())));
+    assert!(denied(identity.list_stores(&bound)));
+    assert!(denied(identity.create_store(&bound, "third", None, Quota::default(), &why())));
+    for name in ["one", "other"] {
+        assert!(denied(identity.set_quota(&bound, name, Quota::default(), &why())));
+        assert!(denied(identity.delete_store(&bound, name, &why())));
+    }
+    for store in [one, other] {
+        let call = Call { store, caller: bound.clone(), ..Call::new("") };
+        assert!(denied(server.authorizer.checkpoint(&call, None)));
+        assert!(denied(server.authorizer.scrub(&call, &mut |_| ControlFlow::Continue(()))));
+    }
+    // Who holds powers over the store it is for is that store's own matter.
+    let agent = Holder::Principal("agent".to_owned());
+    let give = |name: &str, over: Over| {
+        let power = Power { name: name.to_owned(), over };
+        let given = identity.give_power(&bound, &agent, &power, &why());
+        (denied(given), denied(identity.take_power(&bound, &agent, &power, &why())))
+    };
+    let of = |store: &str| {
+        let (store, doc, viewer) = (store.to_owned(), "doc".to_owned(), "viewer".to_owned());
+        let relation = Over::Relation(store.clone(), doc.clone(), viewer);
+        [("checker", Over::Store(store.clone())), ("checker", Over::Type(store, doc)), ("writer", relation)]
+    };
+    for (name, over) in of("one") {
+        assert_eq!(give(name, over), (false, false));
+    }
+    let server_wide = [("operator", Over::Server), ("member", Over::Group("preshared".to_owned()))];
+    for (name, over) in of("other").into_iter().chain(server_wide) {
+        assert_eq!(give(name, over), (true, true));
+    }
+    // It is rotated and taken back as any other, and what comes of it is for the same store.
+    let next = identity.rotate_credential(&bound, &issued.id, None, Default::default(), &why()).unwrap();
+    let bound = identity.by_token(next.token.reveal()).unwrap();
+    assert_eq!(bound.bound_to(), Some("one"));
+    identity.revoke_credential(&bound, &next.id, &why()).unwrap();
+    assert!(matches!(identity.still(&bound), Err(Refusal::Revoked)));
 }

@@ -151,9 +151,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`] for who neither manages the principal nor is it, whether or not it exists.
     pub fn powers_of(&self, caller: &Caller, principal: &str) -> Result<Vec<Power>, Error> {
-        if *caller.name != *principal {
-            self.require_manager(caller, "see powers of principal", principal)?;
-        }
+        self.require_self_or_manager(caller, "see powers of principal", principal)?;
         self.described(principal)?;
         Ok(self.held_by(principal)?.iter().filter_map(Power::of).collect())
     }

@@ -109,7 +109,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`] for who is neither of them and does not manage the principal.
     pub fn undelegate(&self, caller: &Caller, principal: &str, actor: &str, why: &Why) -> Result<ZedToken, Error> {
-        if *caller.name != *actor || caller.scope().is_some() {
+        if *caller.name != *actor || caller.is_narrowed() {
             self.require_self_or_manager(caller, "take back who acts for principal", principal)?;
         }
         let mut change = self.system().change();

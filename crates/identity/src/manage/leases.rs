@@ -180,7 +180,7 @@ impl Identity {
     }
 
     pub(super) fn require_self_or_manager(&self, caller: &Caller, act: &str, principal: &str) -> Result<(), Error> {
-        if *caller.name == *principal && caller.scope().is_none() {
+        if *caller.name == *principal && !caller.is_narrowed() {
             return Ok(());
         }
         self.require_manager(caller, act, principal)
@@ -196,7 +196,7 @@ impl Identity {
             self.require_administrator(caller, &act)?;
             return Err(Error::NoSuch(format!("credential `{id}`")));
         };
-        let is_own = *caller.name == *credential.principal && (caller.scope().is_none() || held == Some(id));
+        let is_own = *caller.name == *credential.principal && (!caller.is_narrowed() || held == Some(id));
         if !is_own {
             let object = Kind::Principal.object(&credential.principal)?;
             self.require(caller, &act, &[(object, "manage"), (super::root()?, "administer")])?;

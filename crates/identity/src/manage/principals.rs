@@ -103,9 +103,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`] for who does not manage it and is not it, whether or not it exists; [`Error::NoSuch`].
     pub fn get_principal(&self, caller: &Caller, id: &str) -> Result<Described, Error> {
-        if *caller.name != *id {
-            self.require_manager(caller, "see principal", id)?;
-        }
+        self.require_self_or_manager(caller, "see principal", id)?;
         self.described(id)
     }
 
