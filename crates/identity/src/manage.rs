@@ -24,8 +24,8 @@ pub use stores::{Named, STORE_NAME_BYTES_MAX, STORES_MAX};
 pub use subjects::{MOVED_MAX, Replaced};
 pub use whoami::WhoAmI;
 
-use crate::Identity;
-use crate::system::{Kind, parsed};
+use crate::system::{Change, Kind, parsed};
+use crate::{Identity, Refusal};
 
 /// Bytes of a reason and of a ticket at most.
 pub const WHY_BYTES_MAX: usize = justification::JUSTIFICATION_BYTES_MAX;
@@ -58,6 +58,18 @@ impl Why {
 }
 
 impl Identity {
+    /// Begins a change by a caller who is still let in when its turn comes: its credential may have been taken back while it
+    /// waited. What the caller may do is asked after this, as nobody changes it any more then.
+    fn change_by(&self, caller: &Caller) -> Result<Change<'_>, Error> {
+        let change = self.system().change();
+        let still = if caller.is_internal() { Ok(()) } else { self.still(caller) };
+        match still {
+            Ok(()) => Ok(change),
+            Err(Refusal::Unavailable(error)) => Err(error),
+            Err(refusal) => Err(caller.denied(&format!("change anything any more: {refusal}"))),
+        }
+    }
+
     /// Refuses those who have none of some permissions in the system store. A credential that is narrowed covers resources of
     /// stores, never the server; one for a store covers that store alone, whatever its principal may do.
     fn require(&self, caller: &Caller, act: &str, any_of: &[(ObjectRef, &str)]) -> Result<(), Error> {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stonetown_authorizer::{Authorizer, Caller, Error, Narrowing, Options, Scope};
-use stonetown_identity::manage::{Terms, Wanted, Why};
+use stonetown_authorizer::{Authorizer, Caller, Error, Narrowing, Options, Quota, Scope};
+use stonetown_identity::manage::{Mandate, Over, Power, Terms, Wanted, Why};
 use stonetown_identity::{Holder, Identity, Issued, PrincipalKind, Refusal, Start};
 use stonetown_storage::MemoryDatastore;
 use stonetown_tuple::Timestamp;
@@ -144,4 +144,54 @@ fn a_holder_makes_narrower_ones_that_end_with_its_own() {
     for issued in [&own, &child, &grandchild] {
         assert!(matches!(shown(&identity, issued), Err(Refusal::Revoked)), "{}", issued.id);
     }
+}
+
+/// A call may have been let in, and have to wait for its turn, while its credential is taken back.
+#[test]
+fn who_was_let_in_before_its_credential_ended_changes_nothing_after() {
+    let (identity, key) = server();
+    let why = Why::default;
+    let operator = Power { name: "operator".to_owned(), over: Over::Server };
+    let ada = Holder::Principal("ada".to_owned());
+    identity.give_power(&key, &ada, &operator, &why()).unwrap();
+    let agents = issue(&identity, &key, "agent", None, None).unwrap();
+    let agent = shown(&identity, &agents).unwrap();
+    let mandate = Mandate { types: vec!["*".to_owned()], permissions: vec!["*".to_owned()], ttl: None };
+    let wanted = || Wanted {
+        kind: PrincipalKind::Human,
+        owner: None,
+        labels: BTreeMap::new(),
+        subjects: Vec::new(),
+        external: Vec::new(),
+    };
+    let revoked = issue(&identity, &key, "ada", None, None).unwrap();
+    let other = issue(&identity, &key, "ada", None, None).unwrap();
+    let by_revoked = shown(&identity, &revoked).unwrap();
+    identity.revoke_credential(&key, &revoked.id, &why()).unwrap();
+    let short = issue(&identity, &key, "ada", Some(MINUTE), None).unwrap();
+    let by_expired = shown(&identity, &short).unwrap();
+    wait(60);
+    for stale in [&by_revoked, &by_expired] {
+        assert!(is_denied(issue(&identity, stale, "ada", None, None)));
+        assert!(is_denied(issue(&identity, stale, "ada", None, to("doc", &["a"]))));
+        assert!(is_denied(issue(&identity, stale, "agent", None, None)));
+        assert!(is_denied(identity.rotate_credential(stale, &other.id, None, MINUTE, &why())));
+        assert!(is_denied(identity.revoke_credential(stale, &other.id, &why())));
+        assert!(is_denied(identity.revoke_credentials(stale, "ada", &why())));
+        assert!(is_denied(identity.give_power(stale, &ada, &operator, &why())));
+        assert!(is_denied(identity.take_power(stale, &ada, &operator, &why())));
+        assert!(is_denied(identity.delegate(stale, "ada", "agent", &mandate, &why())));
+        assert!(is_denied(identity.undelegate(stale, "ada", "agent", &why())));
+        assert!(is_denied(identity.create_principal(stale, "eve", wanted(), &why())));
+        assert!(is_denied(identity.update_principal(stale, "ada", wanted(), &why())));
+        assert!(is_denied(identity.quarantine(stale, "agent", &why())));
+        assert!(is_denied(identity.release(stale, "agent", &why())));
+        assert!(is_denied(identity.retire(stale, "agent", false, &why())));
+        assert!(is_denied(identity.create_store(stale, "shop", None, Quota::default(), &why())));
+        assert!(is_denied(identity.set_quota(stale, "shop", Quota::default(), &why())));
+        assert!(is_denied(identity.delete_store(stale, "shop", &why())));
+    }
+    // What narrows its own needs no manager: it, too, has to be alive when its turn comes.
+    identity.revoke_credential(&key, &agents.id, &why()).unwrap();
+    assert!(is_denied(issue(&identity, &agent, "agent", None, to("doc", &["a"]))));
 }

@@ -119,10 +119,10 @@ impl Identity {
     /// [`Error::Denied`] for who does not administer what it is over, [`Error::NoSuch`] for a holder or store that is not
     /// there, [`Error::Invalid`] for a power that nobody can have.
     pub fn give_power(&self, caller: &Caller, holder: &Holder, power: &Power, why: &Why) -> Result<ZedToken, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_power_over(caller, &power.over, "give")?;
         let (object, edges) = power.over.object(self.system())?;
         power.check(&object)?;
-        let mut change = self.system().change();
         self.holder_exists(holder)?;
         for edge in edges {
             change.touch(&edge)?;
@@ -136,12 +136,12 @@ impl Identity {
     /// # Errors
     /// As [`Identity::give_power`]; [`Error::Refused`] when nobody could administer any more.
     pub fn take_power(&self, caller: &Caller, holder: &Holder, power: &Power, why: &Why) -> Result<ZedToken, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_power_over(caller, &power.over, "take away")?;
         let (object, _) = power.over.object(self.system())?;
         power.check(&object)?;
         let (Holder::Principal(id) | Holder::Group(id)) = holder;
         valid_id(id)?;
-        let mut change = self.system().change();
         change.delete(&format!("{object}#{}@{}", power.name, holder.subject()))?;
         change.commit(caller, why.metadata("take power")?)
     }

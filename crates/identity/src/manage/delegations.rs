@@ -56,6 +56,7 @@ impl Identity {
         mandate: &Mandate,
         why: &Why,
     ) -> Result<Delegation, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_self_or_manager(caller, "let others act for principal", principal)?;
         let names = [&mandate.types, &mandate.permissions];
         if names.iter().any(|names| names.is_empty() || names.len() > DELEGATED_NAMES_MAX) {
@@ -69,7 +70,6 @@ impl Identity {
         if principal == actor {
             return Err(Error::Invalid("nobody acts for oneself".to_owned()));
         }
-        let mut change = self.system().change();
         for id in [principal, actor] {
             valid_id(id)?;
             if self.described(id)?.state == State::Retired {
@@ -109,10 +109,10 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`] for who is neither of them and does not manage the principal.
     pub fn undelegate(&self, caller: &Caller, principal: &str, actor: &str, why: &Why) -> Result<ZedToken, Error> {
+        let mut change = self.change_by(caller)?;
         if *caller.name != *actor || caller.is_narrowed() {
             self.require_self_or_manager(caller, "take back who acts for principal", principal)?;
         }
-        let mut change = self.system().change();
         change.update(Operation::Delete, edge(principal, actor)?);
         change.commit(caller, why.metadata("undelegate")?)
     }

@@ -58,6 +58,7 @@ impl Identity {
     /// principal that may not call or has too many, [`Error::Invalid`] for a `ttl` above the server's.
     pub fn issue_credential(&self, caller: &Caller, principal: &str, terms: Terms, why: &Why) -> Result<Issued, Error> {
         let Terms { ttl, scope, store } = terms;
+        let mut change = self.change_by(caller)?;
         let managed = self.require_manager(caller, "hand out credentials of principal", principal);
         let parent = match (managed, &scope, caller.proof.as_deref()) {
             (Err(Error::Denied { .. }), Some(scope), Some(proof))
@@ -75,12 +76,16 @@ impl Identity {
         {
             return Err(Error::NoSuch(format!("store `{name}`")));
         }
-        let mut change = self.system().change();
         if self.described(principal)?.state != State::Active {
             return Err(Error::Refused(format!("principal `{principal}` is quarantined or retired")));
         }
-        let left = |ends: Timestamp| ends.duration_since(self.system().now()).unsigned_abs();
-        let left = parent.and_then(|proof| proof.expires_at).map_or(Duration::MAX, left);
+        let left = match parent.and_then(|proof| proof.expires_at) {
+            Some(ends) => Duration::try_from(ends.duration_since(self.system().now())).unwrap_or_default(),
+            None => Duration::MAX,
+        };
+        if left.is_zero() {
+            return Err(caller.denied(&"make another of a credential that has ended"));
+        }
         let lease = Wanted {
             ttl: ttl.unwrap_or(TTL_DEFAULT).min(left),
             scope,
@@ -105,7 +110,7 @@ impl Identity {
         overlap: Duration,
         why: &Why,
     ) -> Result<Issued, Error> {
-        let mut change = self.system().change();
+        let mut change = self.change_by(caller)?;
         let mut old = self.owned_credential(caller, id, "rotate")?;
         let now = self.system().now();
         if old.revoked || old.expires_at <= now {
@@ -131,7 +136,7 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`] for who neither manages its principal nor is it, whether or not it exists.
     pub fn revoke_credential(&self, caller: &Caller, id: &str, why: &Why) -> Result<ZedToken, Error> {
-        let mut change = self.system().change();
+        let mut change = self.change_by(caller)?;
         let old = self.owned_credential(caller, id, "revoke")?;
         let mut revoked = vec![id.to_owned()];
         let leases = self.leases_of(&old.principal)?;
@@ -151,8 +156,8 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`] for who neither manages the principal nor is it, whether or not it exists.
     pub fn revoke_credentials(&self, caller: &Caller, principal: &str, why: &Why) -> Result<ZedToken, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_self_or_manager(caller, "revoke credentials of principal", principal)?;
-        let mut change = self.system().change();
         self.described(principal)?;
         for (id, credential) in self.leases_of(principal)? {
             change.put(Kind::Credential, &id, &Credential { revoked: true, ..credential })?;

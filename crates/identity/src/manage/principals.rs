@@ -66,9 +66,9 @@ impl Identity {
     /// [`Error::Denied`] for who does not administer the server, [`Error::Exists`] when the id or another name is taken,
     /// [`Error::Refused`] when nobody answers for one that is no human.
     pub fn create_principal(&self, caller: &Caller, id: &str, wanted: Wanted, why: &Why) -> Result<Described, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_administrator(caller, "make principals")?;
         check_id(id)?;
-        let mut change = self.system().change();
         if self.system().document::<Principal>(Kind::Principal, id)?.is_some() {
             return Err(Error::Exists(format!("principal `{id}`")));
         }
@@ -84,8 +84,8 @@ impl Identity {
     /// # Errors
     /// As [`Identity::create_principal`]; [`Error::NoSuch`] when there is none.
     pub fn update_principal(&self, caller: &Caller, id: &str, wanted: Wanted, why: &Why) -> Result<Described, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_administrator(caller, "change principals")?;
-        let mut change = self.system().change();
         let before = self.described(id)?;
         if before.state == State::Retired {
             return Err(Error::Refused(format!("principal `{id}` is retired")));
@@ -139,8 +139,8 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`], [`Error::NoSuch`], [`Error::Refused`] when nobody could administer any more.
     pub fn quarantine(&self, caller: &Caller, id: &str, why: &Why) -> Result<ZedToken, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_manager(caller, "quarantine principal", id)?;
-        let mut change = self.system().change();
         self.described(id)?;
         change.touch(&quarantine_of(id))?;
         change.commit(caller, why.metadata("quarantine principal")?)
@@ -151,8 +151,8 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`] for who does not administer the server: who answers for a principal cannot undo what others did.
     pub fn release(&self, caller: &Caller, id: &str, why: &Why) -> Result<ZedToken, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_administrator(caller, "let quarantined principals in again")?;
-        let mut change = self.system().change();
         if self.described(id)?.state == State::Retired {
             return Err(Error::Refused(format!("principal `{id}` is retired: that is for good")));
         }
@@ -167,9 +167,9 @@ impl Identity {
     /// [`Error::Denied`] for who does not manage it, or may not delete relationships of every relation in the stores where
     /// subjects stand for it; [`Error::NoSuch`]; [`Error::Refused`] when nobody could administer any more.
     pub fn retire(&self, caller: &Caller, id: &str, dry_run: bool, why: &Why) -> Result<Retired, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_manager(caller, "retire principal", id)?;
         let subjects = {
-            let mut change = self.system().change();
             let Described { principal, .. } = self.described(id)?;
             let mut retired = Retired::default();
             for (credential, _) in self.leases_of(id)? {

@@ -40,9 +40,9 @@ impl Identity {
         quota: Quota,
         why: &Why,
     ) -> Result<Store, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_administrator(caller, "make stores")?;
         check_name(name)?;
-        let mut change = self.system().change();
         if name == DEFAULT_STORE || self.system().document::<Store>(Kind::Store, name)?.is_some() {
             return Err(Error::Exists(format!("store `{name}`, now or before: a name is used once")));
         }
@@ -68,8 +68,8 @@ impl Identity {
     /// # Errors
     /// [`Error::Denied`] for who does not administer the server, [`Error::NoSuch`], [`Error::Refused`] for the default store.
     pub fn set_quota(&self, caller: &Caller, name: &str, quota: Quota, why: &Why) -> Result<Store, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_administrator(caller, "set the quota of a store")?;
-        let mut change = self.system().change();
         let store = Store { quota, ..self.store(name)? };
         change.put(Kind::Store, name, &store)?;
         self.commit_stores(change, caller, why, "set quota")?;
@@ -82,8 +82,8 @@ impl Identity {
     /// # Errors
     /// As [`Identity::set_quota`].
     pub fn delete_store(&self, caller: &Caller, name: &str, why: &Why) -> Result<ZedToken, Error> {
+        let mut change = self.change_by(caller)?;
         self.require_administrator(caller, "delete a store")?;
-        let mut change = self.system().change();
         let kept = self.system().document::<Store>(Kind::Store, name);
         let store = match kept {
             Ok(Some(store)) if store.deleted => store,
