@@ -405,3 +405,35 @@ fn a_credential_for_one_store_reaches_no_other_and_not_the_server() {
     identity.revoke_credential(&bound, &next.id, &why()).unwrap();
     assert!(matches!(identity.still(&bound), Err(Refusal::Revoked)));
 }
+
+#[test]
+fn a_retirement_that_may_not_delete_what_its_subjects_have_changes_nothing() {
+    let server = open(&memory());
+    for name in ["one", "gone"] {
+        let store = server.store(name, Quota::default());
+        server.authorizer.write_schema(&server.in_store(store), SCHEMA).unwrap();
+    }
+    let one = server.identity.system().store_id("one").unwrap();
+    server.write(one, Operation::Touch, "doc:a#viewer@agent:helper").unwrap();
+    agent_in(&server, "ada", "key-1", &[]);
+    agent_in(&server, "helper", "ada", &["gone", "one"]);
+    server.identity.delete_store(&server.root, "gone", &why()).unwrap();
+    let ada = Caller::named("ada");
+    assert!(denied(server.identity.retire(&ada, "helper", false, &why())));
+    server.identity.still(&Caller::named("helper")).unwrap();
+    assert!(server.may(&server.in_store(one), "a", "helper").unwrap());
+    // In a store that is gone there is nothing that anybody would have to be allowed to delete.
+    let power = Power { name: "revoker".to_owned(), over: Over::Store("one".to_owned()) };
+    server.identity.give_power(&server.root, &Holder::Principal("ada".to_owned()), &power, &why()).unwrap();
+    assert_eq!(server.identity.retire(&ada, "helper", false, &why()).unwrap().relationships, 1);
+    assert!(matches!(server.identity.still(&Caller::named("helper")), Err(Refusal::Retired)));
+    // Whoever retires itself may delete what it has, though no more than that.
+    agent_in(&server, "last", "key-1", &["one"]);
+    server.write(one, Operation::Touch, "doc:a#viewer@agent:last").unwrap();
+    let last = Holder::Principal("last".to_owned());
+    let operator = Power { name: "operator".to_owned(), over: Over::Server };
+    for power in [power, operator] {
+        server.identity.give_power(&server.root, &last, &power, &why()).unwrap();
+    }
+    assert_eq!(server.identity.retire(&Caller::named("last"), "last", false, &why()).unwrap().relationships, 1);
+}

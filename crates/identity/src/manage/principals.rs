@@ -164,13 +164,16 @@ impl Identity {
     /// subjects that stand for it. One that was cut short can be repeated. With `dry_run` nothing changes.
     ///
     /// # Errors
-    /// [`Error::Denied`] for who does not manage it, or may not delete relationships of every relation in the stores where
-    /// subjects stand for it; [`Error::NoSuch`]; [`Error::Refused`] when nobody could administer any more.
+    /// [`Error::Denied`], before anything changes, for who does not manage it, or may not delete relationships of every relation
+    /// in the stores where subjects stand for it; [`Error::NoSuch`]; [`Error::Refused`] when nobody could administer any more.
     pub fn retire(&self, caller: &Caller, id: &str, dry_run: bool, why: &Why) -> Result<Retired, Error> {
-        let mut change = self.change_by(caller)?;
-        self.require_manager(caller, "retire principal", id)?;
-        let subjects = {
+        let (mut retired, subjects) = {
+            let mut change = self.change_by(caller)?;
+            self.require_manager(caller, "retire principal", id)?;
             let Described { principal, .. } = self.described(id)?;
+            // In a store that is gone there is nothing left of it.
+            let is_there = |stand_in: &&StandIn| self.system().store_id(&stand_in.store).is_some();
+            let subjects: Vec<_> = principal.subjects.iter().filter(is_there).cloned().collect();
             let mut retired = Retired::default();
             for (credential, _) in self.leases_of(id)? {
                 retired.credentials += 1;
@@ -187,18 +190,16 @@ impl Identity {
                 change.update(stonetown_tuple::Operation::Delete, delegation_edge(id, &delegation.actor)?);
             }
             if dry_run {
-                for stand_in in &principal.subjects {
+                for stand_in in &subjects {
                     retired.relationships += self.relationships_of(caller, stand_in)?;
                 }
                 return Ok(retired);
             }
-            let subjects = principal.subjects.clone();
             subjects.iter().try_for_each(|stand_in| self.check_retirement(caller, stand_in, why))?;
             change.put(Kind::Principal, id, &Principal { retired: true, ..principal })?;
             change.commit(caller, why.metadata("retire principal")?)?;
             (retired, subjects)
         };
-        let (mut retired, subjects) = subjects;
         for stand_in in &subjects {
             retired.relationships += self.delete_relationships_of(caller, stand_in, why)?;
         }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use stonetown_authorizer::read::ReadRequest;
 use stonetown_authorizer::write::{DeleteRequest, WriteRequest};
-use stonetown_authorizer::{Call, Caller, Error, justification};
+use stonetown_authorizer::{Act, Call, Caller, Error, justification};
 use stonetown_tuple::{
     Consistency, ObjectRef, Operation, Precondition, Relationship, RelationshipFilter, RelationshipUpdate,
     SubjectFilter, SubjectId, SubjectRef, SubjectRelationFilter, ZedToken,
@@ -88,17 +88,20 @@ impl Identity {
         counted.map(|_| count).or_else(none_of_the_type)
     }
 
-    /// Refuses what [`Identity::delete_relationships_of`] would refuse for want of a reason.
+    /// Refuses what [`Identity::delete_relationships_of`] would refuse for want of the power or of a reason.
     pub(super) fn check_retirement(&self, caller: &Caller, stand_in: &StandIn, why: &Why) -> Result<(), Error> {
-        let call = self.call_in(&Caller::on_behalf_of(caller), &stand_in.store);
-        let Some(schema) = self.schema_of(&call)? else { return Ok(()) };
+        let own = self.call_in(caller, &stand_in.store);
+        self.system().authorizer().judge(&own, Act::Revoke { resource_type: None, relation: None })?;
+        let inside = Call { caller: Caller::on_behalf_of(caller), ..own };
+        let Some(schema) = self.schema_of(&inside)? else { return Ok(()) };
         let metadata = why.metadata("retire principal")?;
         justification::check_deletion(&schema, &of_subject(&parsed(&stand_in.subject)?), metadata.as_deref())
     }
 
-    /// Deletes the relationships of a subject; how many there were.
+    /// Deletes the relationships of a subject for a caller whom [`Identity::check_retirement`] has judged, and who may be the
+    /// one that has no powers any more; how many there were.
     pub(super) fn delete_relationships_of(&self, caller: &Caller, stand_in: &StandIn, why: &Why) -> Result<u64, Error> {
-        let call = self.call_in(caller, &stand_in.store);
+        let call = self.call_in(&Caller::on_behalf_of(caller), &stand_in.store);
         let filter = of_subject(&parsed(&stand_in.subject)?);
         let metadata = why.metadata("retire principal")?;
         let request = DeleteRequest { filter, metadata, ..DeleteRequest::default() };
