@@ -184,7 +184,7 @@ impl Identity {
         !self.issuers.is_empty()
     }
 
-    /// Whether one who was let in still would be.
+    /// Whether one who was let in still would be, and all whom it acts for.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -194,7 +194,8 @@ impl Identity {
             return self.holds(&*self.known(id)?.ok_or(Refusal::Revoked)?);
         }
         self.not_over(proof.and_then(|proof| proof.expires_at))?;
-        self.is_active(&caller.name)
+        let parties = proof.into_iter().flat_map(|proof| &proof.acting_for).chain([&caller.name]);
+        parties.into_iter().try_for_each(|party| self.is_active(party))
     }
 
     fn holds(&self, known: &Known) -> Result<(), Refusal> {
@@ -265,7 +266,8 @@ impl Identity {
     }
 }
 
-/// Those who act for whom a token is about, the nearest first: its claim `act` nests them the other way round (RFC 8693, 4.1).
+/// Those who act for whom a token is about, the nearest first: its claim `act` nests them the other way round (RFC 8693, 4.1). All
+/// are of the token's own issuer: none vouches for whom another knows.
 fn actors(issuer: &str, claims: &Map<String, Value>) -> Result<Vec<External>, JwtError> {
     let mut found = Vec::new();
     let mut outer = claims;
@@ -273,8 +275,10 @@ fn actors(issuer: &str, claims: &Map<String, Value>) -> Result<Vec<External>, Jw
         let act = act.as_object().filter(|_| found.len() < ACTORS_MAX).ok_or(JwtError::Unknown)?;
         let named = |name: &str| act.get(name).map(|value| value.as_str().ok_or(JwtError::Unknown)).transpose();
         let subject = named("sub")?.ok_or(JwtError::Unknown)?.to_owned();
-        let issuer = named("iss")?.unwrap_or(issuer).to_owned();
-        found.push(External::Oidc { issuer, subject });
+        if named("iss")?.is_some_and(|other| other != issuer) {
+            return Err(JwtError::Unknown);
+        }
+        found.push(External::Oidc { issuer: issuer.to_owned(), subject });
         outer = act;
     }
     found.reverse();

@@ -1,6 +1,9 @@
 //! Tokens of issuers: what is accepted, and everything that must not be.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::rand::SystemRandom;
@@ -9,10 +12,17 @@ use ring::signature::{
     RsaKeyPair, RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
+use stonetown_authorizer::{Authorizer, Options};
 use stonetown_identity::jwt::{Issuer, JwtError, KEYS_MAX, KeySet, KeysError, SET_BYTES_MAX, TOKEN_BYTES_MAX};
+use stonetown_identity::manage::{Wanted, Why};
+use stonetown_identity::principal::External;
+use stonetown_identity::{Identity, PrincipalKind, Refusal, Start};
+use stonetown_storage::MemoryDatastore;
 use stonetown_tuple::Timestamp;
 
 const ISSUER: &str = "https://idp.example.com";
+/// Another issuer that the server accepts.
+const OTHER: &str = "https://other.example.com";
 const AUDIENCE: &str = "stonetown";
 /// The time of all tests.
 const NOW: i64 = 1_800_000_000;
@@ -323,4 +333,55 @@ fn a_set_of_keys_is_bounded_and_has_one_that_can_prove_something() {
         assert!(matches!(parse(&useless), Err(KeysError::Empty)), "{useless}");
     }
     assert!(matches!(KeySet::parse(b"<html>"), Err(KeysError::Form(_))));
+}
+
+/// A server that takes tokens of two issuers, each with a `build-7` and an `agent:7`.
+fn server(keys: &Keys) -> Identity {
+    let options = Options { wall_clock: Some(|| at(NOW)), ..Options::default() };
+    let authorizer = Arc::new(Authorizer::open(Arc::new(MemoryDatastore::new()), options).unwrap());
+    let (identity, _) = Identity::open(authorizer, Start { keys: 1, ..Start::default() }).unwrap();
+    let other = Issuer::new(OTHER, vec![AUDIENCE.to_owned()]);
+    let key = identity.by_key(1).unwrap();
+    for (issuer, sort) in [(ISSUER, "own"), (OTHER, "other")] {
+        for subject in ["build-7", "agent:7"] {
+            let external = vec![External::Oidc { issuer: issuer.to_owned(), subject: subject.to_owned() }];
+            let (kind, labels) = (PrincipalKind::Human, BTreeMap::new());
+            let wanted = Wanted { kind, owner: None, labels, subjects: Vec::new(), external };
+            let id = format!("{sort}-{}", subject.replace(':', "-"));
+            identity.create_principal(&key, &id, wanted, &Why::default()).unwrap();
+        }
+    }
+    identity.with_issuers(vec![Arc::new(keys.issuer()), Arc::new(other)])
+}
+
+#[test]
+fn an_issuer_says_nothing_about_who_another_knows() {
+    let keys = Keys::new();
+    let identity = server(&keys);
+    let caller = |act: Value| identity.by_jwt(&keys.token(&but("act", Some(act))), None);
+    assert_eq!(&*caller(json!({ "sub": "agent:7" })).unwrap().name, "own-agent-7");
+    assert_eq!(&*caller(json!({ "sub": "agent:7", "iss": ISSUER })).unwrap().name, "own-agent-7");
+    for act in [
+        json!({ "sub": "agent:7", "iss": OTHER }),
+        json!({ "sub": "agent:7", "act": { "sub": "build-7", "iss": OTHER } }),
+        json!({ "sub": "agent:7", "iss": OTHER, "act": { "sub": "build-7" } }),
+    ] {
+        let refused = caller(act.clone());
+        assert!(matches!(refused, Err(Refusal::Jwt(JwtError::Unknown))), "{act}: {refused:?}");
+    }
+}
+
+#[test]
+fn who_acts_for_one_who_was_cut_off_does_not_go_on() {
+    let keys = Keys::new();
+    let identity = server(&keys);
+    let key = identity.by_key(1).unwrap();
+    let agent = identity.by_jwt(&keys.token(&claims()), None).unwrap();
+    identity.still(&agent).unwrap();
+    identity.quarantine(&key, "own-build-7", &Why::default()).unwrap();
+    assert!(matches!(identity.still(&agent), Err(Refusal::Quarantined)));
+    identity.release(&key, "own-build-7", &Why::default()).unwrap();
+    identity.still(&agent).unwrap();
+    identity.retire(&key, "own-build-7", false, &Why::default()).unwrap();
+    assert!(matches!(identity.still(&agent), Err(Refusal::Retired)));
 }
