@@ -12,6 +12,7 @@ use stonetown_api::proto::authzed::api::v1 as wire;
 use stonetown_api::proto::stonetown::v1 as own;
 use stonetown_tests::client::Client;
 use stonetown_tests::crash;
+use stonetown_tests::home::{Home, out};
 use stonetown_tests::operated::Operated;
 use stonetown_tests::server::{Server, Store, binary};
 use stonetown_tests::until::until;
@@ -224,11 +225,45 @@ async fn a_flood_of_refused_log_ins_is_counted_and_leaves_few_records() {
     until_signed(directory).await;
     server.kill().await.unwrap();
     let single = search(directory, &["--call", "authenticate"]);
-    assert!(single.iter().all(|record| record["reason"] == "unknown_credential"));
+    assert!(single.iter().all(|record| record["reason"] == "unknown"));
     let gaps = search(directory, &[]).into_iter().filter(|record| record["reason"] == "log_ins_sampled");
     let counted: u64 = gaps.map(|gap| gap["count"].as_u64().unwrap()).sum();
     assert!((1..100).contains(&single.len()), "{}", single.len());
     assert_eq!(single.len() as u64 + counted, 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_that_is_refused_is_recorded_with_its_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let (server, client) = start(directory, &[]).await;
+    drop(client);
+    let home = Home::new();
+    let good = async |args: &[&str]| out(&home.at(&server, args).await);
+    let issued = async |flags: &[&str]| {
+        let text = good(&[&["--json", "credential", "issue"], flags].concat()).await;
+        let issued: Value = serde_json::from_str(&text).unwrap();
+        ["id", "token"].map(|name| issued[name].as_str().unwrap().to_owned())
+    };
+    good(&["store", "create", "shop"]).await;
+    for name in ["ann", "bob"] {
+        good(&["principal", "create", name, "--kind", "human"]).await;
+    }
+    let ([id, revoked], [_, quarantined]) = (issued(&["ann"]).await, issued(&["bob"]).await);
+    let [_, elsewhere] = issued(&["ann", "--for-store", "shop"]).await;
+    good(&["credential", "revoke", &id]).await;
+    good(&["principal", "quarantine", "bob", "--reason", "test"]).await;
+    for token in ["wrong", &revoked, &quarantined, &elsewhere] {
+        assert!(home.said(&server.address, token, &["--store", "default", "whoami"]).await.is_err());
+    }
+    server.kill().await.unwrap();
+    let (server, client) = start(directory, &[]).await;
+    drop(client);
+    until_signed(directory).await;
+    server.kill().await.unwrap();
+    let recorded = search(directory, &["--call", "authenticate"]);
+    let reasons: Vec<_> = recorded.iter().map(|record| record["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["unknown", "revoked", "quarantined", "other_store"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use stonetown_identity::jwt::JwtError;
 use stonetown_identity::{CertificateNames, DEFAULT_STORE, Identity, NO_STORE, Refusal, credential};
 use stonetown_tuple::StoreId;
 use subtle::{Choice, ConstantTimeEq};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::config::Secret;
 use crate::metrics::Metrics;
@@ -31,7 +31,7 @@ const MISSING: &str = "missing";
 /// The call names a store that its caller's credential is not for.
 const OTHER_STORE: &str = "other_store";
 
-/// Why callers are not let in, as metrics have it.
+/// Why callers are not let in, as metrics and the log have it.
 pub(crate) fn reasons() -> impl Iterator<Item = &'static str> {
     Refusal::REASONS.into_iter().chain([MISSING, OTHER_STORE])
 }
@@ -211,9 +211,7 @@ impl Auth {
             Err(Refused { status, reason }) => {
                 self.metrics.refuse_log_in(reason);
                 if let Some(recorder) = &self.recorder {
-                    let sent = status.code() == Code::PermissionDenied;
-                    let why = if sent { "unknown_credential" } else { "no_credential" };
-                    recorder.record_refused_log_in(why, path);
+                    recorder.record_refused_log_in(reason, path);
                 }
                 Err(Box::new(status))
             }
@@ -224,6 +222,8 @@ impl Auth {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     fn authenticate(value: Option<&str>) -> Result<String, Code> {

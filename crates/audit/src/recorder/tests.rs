@@ -536,7 +536,7 @@ fn a_flood_of_refused_log_ins_leaves_few_records_and_an_exact_count() {
     let place = Place::new();
     let recorder = place.open(place.options());
     for _ in 0..5000 {
-        recorder.record_refused_log_in("unknown_credential", "/authzed.api.v1.PermissionsService/CheckPermission");
+        recorder.record_refused_log_in("unknown", "/authzed.api.v1.PermissionsService/CheckPermission");
     }
     recorder.close();
     let single = place.of_kind(DECISIONS, "decision").len() as u64;
