@@ -205,10 +205,10 @@ pub(crate) async fn run(mut client: Client, command: Command, output: Output) ->
             while left > 0
                 && let Some(message) = stream.message().await?
             {
-                for grant in message.grants {
-                    show::grant(Some(grant), output)?;
-                    left = left.saturating_sub(1);
-                }
+                let grants =
+                    message.grants.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(&message.grants);
+                show::told(grants, &message.token, output);
+                left -= grants.len() as u64;
             }
         }
         Command::Find { resource, permission } => {

@@ -232,16 +232,24 @@ fn details(step: &pb::Step) -> Vec<String> {
     if let Some(provenance) = &step.provenance {
         let by = if provenance.by.is_empty() { String::new() } else { format!(" by {}", provenance.by) };
         details.push(format!("written {}{by}", provenance.at.as_ref().map(time).unwrap_or_default()));
-        for (name, value) in [("reason", &provenance.reason), ("ticket", &provenance.ticket)] {
+        for (name, value) in
+            [("reason", &provenance.reason), ("ticket", &provenance.ticket), ("grant", &grant_of(provenance))]
+        {
             if !value.is_empty() {
                 details.push(format!("{name}: {value}"));
             }
         }
     }
-    if step.source != 0 {
-        details.push(format!("grant {}", step.source));
-    }
     details
+}
+
+/// The grant through which a relationship was written; empty where it was not.
+fn grant_of(provenance: &pb::Provenance) -> String {
+    let said = provenance.metadata.as_ref().and_then(|metadata| metadata.fields.get("stonetown.grant")?.kind.as_ref());
+    match said {
+        Some(prost_types::value::Kind::StringValue(id)) => id.clone(),
+        _ => String::new(),
+    }
 }
 
 fn steps_json(steps: &[pb::Step]) -> Vec<Value> {

@@ -4,6 +4,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stonetown_api::proto::stonetown::v1 as pb;
+use stonetown_server::config::Period;
 
 use crate::output::Output;
 
@@ -12,6 +13,17 @@ pub(super) fn grant(grant: Option<pb::Grant>, output: Output) -> anyhow::Result<
     let grant = grant.context("the server answered without a grant")?;
     output.result(text(&grant), || value(&grant));
     Ok(grant)
+}
+
+/// Prints what a message of a watch tells, with the token from which a later watch goes on.
+pub(super) fn told(grants: &[pb::Grant], token: &str, output: Output) {
+    for grant in grants {
+        output.result(format!("{}\n  token: {token}", text(grant)), || {
+            let mut told = value(grant);
+            told["token"] = token.into();
+            told
+        });
+    }
 }
 
 /// Prints several.
@@ -40,7 +52,7 @@ fn text(grant: &pb::Grant) -> String {
     let pb::Grant { id, template, subject, requester, because, .. } = grant;
     let state = state(grant);
     let until = match grant.state() {
-        pb::GrantState::Pending => time(grant.stage_ends_at).map(|end| format!(", to be decided until {end}")),
+        pb::GrantState::Pending => Some(wanted(grant)),
         pb::GrantState::Approved if !grant.active => time(grant.begins_at).map(|begin| format!(", from {begin}")),
         _ => None,
     };
@@ -48,8 +60,16 @@ fn text(grant: &pb::Grant) -> String {
     let mut lines = vec![format!("{id} {state}: {template} for {subject}{}{ends}", until.unwrap_or_default())];
     lines.push(format!("  asked by {requester}; {}", because.escape_debug()));
     lines.extend(grant.edges.iter().map(|edge| format!("  {edge}")));
-    if grant.needs_review {
-        lines.push("  an emergency: waits for a review".to_owned());
+    if grant.emergency {
+        lines.push(match &grant.review {
+            _ if grant.needs_review => "  an emergency: waits for a review".to_owned(),
+            Some(review) => {
+                let found = if review.approve { "justified" } else { "not justified" };
+                let said = format!("  an emergency: {found}, says {} {}", review.by, review.comment.escape_debug());
+                said.trim_end().to_owned()
+            }
+            None => "  an emergency".to_owned(),
+        });
     }
     // Reasons are anybody's text: nothing in them reaches the terminal as a control character.
     for (name, said) in [("reason", &grant.reason), ("ticket", &grant.ticket), ("task", &grant.task)] {
@@ -64,6 +84,19 @@ fn text(grant: &pb::Grant) -> String {
         );
     }
     lines.join("\n")
+}
+
+/// What those who decide are asked for.
+fn wanted(grant: &pb::Grant) -> String {
+    let ttl = length(grant).map(|ttl| format!(", for {ttl}")).unwrap_or_default();
+    let from = time(grant.starts_at).map(|from| format!(" from {from} on")).unwrap_or_default();
+    let stage = time(grant.stage_ends_at).map(|end| format!(", to be decided by `{}` until {end}", grant.stage));
+    format!("{ttl}{from}{}", stage.unwrap_or_default())
+}
+
+/// How long it is to last.
+fn length(grant: &pb::Grant) -> Option<Period> {
+    Some(Period(grant.ttl.and_then(|ttl| ttl.try_into().ok())?))
 }
 
 fn state(grant: &pb::Grant) -> &'static str {
@@ -109,6 +142,8 @@ fn value(grant: &pb::Grant) -> Value {
         "renews": grant.renews,
         "stage": grant.stage,
         "stageEndsAt": time(grant.stage_ends_at),
+        "ttl": length(grant).map(|ttl| ttl.to_string()),
+        "startsAt": time(grant.starts_at),
         "askedAt": time(grant.asked_at),
         "beginsAt": time(grant.begins_at),
         "endsAt": time(grant.ends_at),
