@@ -54,6 +54,11 @@ async fn a_call_is_in_the_store_that_it_names_or_that_its_credential_is_for() {
     assert_eq!(lookup("one", &next).await.code, 200);
     let refused = lookup("other", &next).await;
     assert_eq!(refused.code, 400, "{refused:?}");
+    // Of two names none is believed: one of them could be of who stands between.
+    let key = format!("Bearer {KEY}");
+    let twice = [("authorization", &*key), ("stonetown-store", "one"), ("stonetown-store", "other")];
+    let refused = post(&server.address, "/v1/permissions/resources", &twice, body.replace("CURSOR", "")).await.unwrap();
+    assert!(refused.code == 403 && refused.body.contains("more than once"), "{refused:?}");
 
     good(&["store", "delete", "one"]).await;
     assert!(err(&with(&check).await).contains("may not check"));

@@ -1438,7 +1438,7 @@ func (x *IssueCredentialResponse) GetExpiresAt() *timestamppb.Timestamp {
 type RotateCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// As long as the one that it takes the place of, where it is not set.
+	// As long as the one that it takes the place of, where it is not set; longer only by who manages the principal.
 	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// How long the other may still be used; not set: it ends now.
 	Overlap       *durationpb.Duration `protobuf:"bytes,3,opt,name=overlap,proto3" json:"overlap,omitempty"`

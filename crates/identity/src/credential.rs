@@ -53,6 +53,12 @@ pub struct Credential {
     /// The one store that it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
+    /// The first of those that its holder rotated until there was this one: it is revoked with each that came before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// For how many milliseconds it was issued, where a rotation has it end earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
 }
 
 /// One alternative of a stored scope.
@@ -115,7 +121,15 @@ impl Credential {
             scope: None,
             parent: None,
             store: None,
+            line: None,
+            ttl_ms: None,
         })
+    }
+
+    /// How long it was issued for.
+    pub(crate) fn ttl(&self) -> Duration {
+        let lasts = || self.expires_at.duration_since(self.issued_at).unsigned_abs();
+        self.ttl_ms.map_or_else(lasts, Duration::from_millis)
     }
 
     /// Whether a text is this credential's token. Takes as long for any text of the same length.

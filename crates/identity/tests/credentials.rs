@@ -123,6 +123,42 @@ fn a_rotation_overlaps_and_gains_nothing() {
 }
 
 #[test]
+fn who_holds_a_credential_gains_no_time_by_rotating_it_and_loses_all_of_it_with_the_first() {
+    let (identity, key) = server();
+    let first = issue(&identity, &key, "agent", Some(10 * MINUTE), None).unwrap();
+    let agent = shown(&identity, &first).unwrap();
+    let why = Why::default();
+    let longer = identity.rotate_credential(&agent, &first.id, Some(11 * MINUTE), MINUTE, &why);
+    assert!(matches!(&longer, Err(Error::Refused(why)) if why.contains("600 s")), "{longer:?}");
+    // An answer that got lost is asked for again: no shorter for the first having an end already.
+    let lost = identity.rotate_credential(&agent, &first.id, None, MINUTE, &why).unwrap();
+    wait(30);
+    let second = identity.rotate_credential(&agent, &first.id, None, MINUTE, &why).unwrap();
+    assert_eq!(second.expires_at, lost.expires_at + Duration::from_secs(30));
+    wait(30);
+    let third =
+        identity.rotate_credential(&shown(&identity, &second).unwrap(), &second.id, None, MINUTE, &why).unwrap();
+    let third_agent = shown(&identity, &third).unwrap();
+    let narrow = issue(&identity, &third_agent, "agent", None, to("doc", &["a"])).unwrap();
+
+    // Its holder puts earlier ones away without losing what it calls with.
+    identity.revoke_credential(&third_agent, &second.id, &why).unwrap();
+    assert!(matches!(shown(&identity, &second), Err(Refusal::Revoked)));
+    assert!(shown(&identity, &third).is_ok() && shown(&identity, &narrow).is_ok());
+    // The first was stolen: whatever came of it is.
+    identity.revoke_credential(&key, &first.id, &why).unwrap();
+    for issued in [&lost, &second, &third, &narrow] {
+        assert!(matches!(shown(&identity, issued), Err(Refusal::Revoked)), "{}", issued.id);
+    }
+
+    // Who answers for it hands out anew, in its place and for longer, and that stands by itself.
+    let old = issue(&identity, &key, "agent", Some(MINUTE), None).unwrap();
+    let new = identity.rotate_credential(&key, &old.id, Some(10 * MINUTE), MINUTE, &why).unwrap();
+    identity.revoke_credential(&key, &old.id, &why).unwrap();
+    assert!(shown(&identity, &new).is_ok());
+}
+
+#[test]
 fn a_holder_makes_narrower_ones_that_end_with_its_own() {
     let (identity, key) = server();
     let own = issue(&identity, &key, "agent", Some(10 * MINUTE), None).unwrap();

@@ -130,12 +130,16 @@ impl Authentication {
     /// store has leads to where nobody may do anything.
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` for another store than the credential's.
+    /// `PERMISSION_DENIED` for another store than the credential's, and for two names: who stands between may have added one of them.
     #[allow(clippy::result_large_err)]
     fn store(&self, headers: &HeaderMap, caller: &Caller) -> Result<StoreId, Refused> {
         let denied = |why: &str| Err(Refused { status: Status::permission_denied(why), reason: OTHER_STORE });
         let own = caller.proof.as_ref().and_then(|proof| proof.store.as_deref());
-        let named = headers.get(STORE).map(|name| name.to_str().unwrap_or_default());
+        let mut names = headers.get_all(STORE).iter();
+        let named = names.next().map(|name| name.to_str().unwrap_or_default());
+        if names.next().is_some() {
+            return denied("the call names its store more than once");
+        }
         if let (Some(named), Some(own)) = (named, own)
             && named != own
         {

@@ -1,5 +1,6 @@
 //! Credentials: handed out, rotated and taken back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use stonetown_authorizer::{Caller, Error, Scope};
@@ -91,6 +92,7 @@ impl Identity {
             scope,
             store,
             parent: parent.map(|p| p.credential.to_string()),
+            line: None,
         };
         let issued = self.add_credential(&mut change, principal, lease)?;
         change.commit(caller, why.metadata("issue credential")?)?;
@@ -98,10 +100,11 @@ impl Identity {
     }
 
     /// Hands out a credential in the place of another, as long and as narrow, and lets the other end after `overlap`. Who holds
-    /// a credential may rotate it.
+    /// a credential may rotate it, but not to a longer one.
     ///
     /// # Errors
-    /// As [`Identity::issue_credential`]; [`Error::Refused`] for a credential that has ended.
+    /// As [`Identity::issue_credential`]; [`Error::Refused`] for a credential that has ended, and for a longer one by who does
+    /// not manage the principal.
     pub fn rotate_credential(
         &self,
         caller: &Caller,
@@ -119,9 +122,18 @@ impl Identity {
         if old.parent.is_some() {
             return Err(Error::Refused("its holder made it from another credential: make another".to_owned()));
         }
-        let same = old.expires_at.duration_since(old.issued_at).unsigned_abs();
-        let lease = Wanted { ttl: ttl.unwrap_or(same), scope: old.scope(), store: old.store.clone(), parent: None };
+        let (same, manager) = (old.ttl(), "prolong credentials of principal");
+        let ttl = ttl.unwrap_or(same);
+        if ttl > same && self.require_manager(caller, manager, &old.principal).is_err() {
+            let same = same.as_secs();
+            return Err(Error::Refused(format!("who does not manage it rotates it to one of {same} s at most")));
+        }
+        // What its holder makes of it goes with it, or a revocation would come too late for who has stolen it.
+        let by_holder = *caller.name == *old.principal;
+        let line = by_holder.then(|| old.line.clone().unwrap_or_else(|| id.to_owned()));
+        let lease = Wanted { ttl, scope: old.scope(), store: old.store.clone(), parent: None, line };
         let issued = self.add_credential(&mut change, &old.principal, lease)?;
+        old.ttl_ms = u64::try_from(same.as_millis()).ok();
         let ends = now.checked_add(overlap).unwrap_or(old.expires_at);
         old.expires_at = old.expires_at.min(ends);
         old.revoked = overlap.is_zero();
@@ -130,22 +142,31 @@ impl Identity {
         Ok(issued)
     }
 
-    /// Takes a credential back, and those that its holder made from it. No call that begins after this has returned is let in
-    /// with them.
+    /// Takes a credential back, and those that its holder made from it or rotated it to, but for the one that this is called with. No
+    /// call that begins after this has returned is let in with them.
     ///
     /// # Errors
     /// [`Error::Denied`] for who neither manages its principal nor is it, whether or not it exists.
     pub fn revoke_credential(&self, caller: &Caller, id: &str, why: &Why) -> Result<ZedToken, Error> {
         let mut change = self.change_by(caller)?;
         let old = self.owned_credential(caller, id, "revoke")?;
-        let mut revoked = vec![id.to_owned()];
-        let leases = self.leases_of(&old.principal)?;
-        while let Some(id) = revoked.pop() {
-            let own = format!("{OWN}{id}");
-            let made_from = |credential: &Credential| !credential.revoked && credential.parent.as_ref() == Some(&own);
-            revoked.extend(leases.iter().filter(|(_, child)| made_from(child)).map(|(id, _)| id.clone()));
-            if let Some((_, credential)) = leases.iter().find(|(other, _)| *other == id) {
-                change.put(Kind::Credential, &id, &Credential { revoked: true, ..credential.clone() })?;
+        let leases: BTreeMap<_, _> = self.leases_of(&old.principal)?.into_iter().collect();
+        let held = caller.proof.as_ref().and_then(|proof| proof.credential.strip_prefix(OWN));
+        let (mut found, mut next) = (BTreeSet::from([id]), vec![id]);
+        while let Some(id) = next.pop() {
+            let Some(credential) = leases.get(id) else { continue };
+            let (own, line) = (format!("{OWN}{id}"), credential.line.as_deref().unwrap_or(id));
+            let comes_of = |other: &Credential| {
+                let is_later = other.issued_at >= credential.issued_at;
+                other.parent.as_ref() == Some(&own) || other.line.as_deref() == Some(line) && is_later
+            };
+            for (other, _) in leases.iter().filter(|(other, it)| held != Some(other.as_str()) && comes_of(it)) {
+                if found.insert(other) {
+                    next.push(other);
+                }
+            }
+            if !credential.revoked {
+                change.put(Kind::Credential, id, &Credential { revoked: true, ..credential.clone() })?;
             }
         }
         change.commit(caller, why.metadata("revoke credential")?)
@@ -234,7 +255,7 @@ impl Identity {
     }
 
     fn add_credential(&self, change: &mut Change<'_>, principal: &str, wanted: Wanted) -> Result<Issued, Error> {
-        let Wanted { ttl, scope, store, parent } = wanted;
+        let Wanted { ttl, scope, store, parent, line } = wanted;
         if ttl.is_zero() || ttl > self.ttl_max {
             return Err(Error::Invalid(format!(
                 "a credential lasts at most {} s, and longer than 0",
@@ -255,7 +276,7 @@ impl Identity {
             return Err(Error::Refused(format!("principal `{principal}` has {CREDENTIALS_MAX} credentials already")));
         }
         let (id, token) = Token::new()?;
-        let mut credential = Credential { parent, store, ..Credential::new(principal, &token, now, ttl)? };
+        let mut credential = Credential { parent, store, line, ..Credential::new(principal, &token, now, ttl)? };
         if let Some(scope) = scope {
             credential.narrow(scope);
         }
@@ -271,6 +292,7 @@ struct Wanted {
     scope: Option<Scope>,
     store: Option<String>,
     parent: Option<String>,
+    line: Option<String>,
 }
 
 /// Whether a scope is within what a caller's credential covers.

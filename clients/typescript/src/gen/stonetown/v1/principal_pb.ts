@@ -643,7 +643,7 @@ export type RotateCredentialRequest = Message<"stonetown.v1.RotateCredentialRequ
   id: string;
 
   /**
-   * As long as the one that it takes the place of, where it is not set.
+   * As long as the one that it takes the place of, where it is not set; longer only by who manages the principal.
    *
    * @generated from field: google.protobuf.Duration ttl = 2;
    */
