@@ -30,48 +30,51 @@ pub(super) fn report(report: &Report, against: &Against, output: Output) {
                 })
             })
             .collect();
-        println!(
-            "{}",
-            json!({
-                "log": report.origin,
-                "whole": whole,
-                "first": report.first,
-                "size": report.size,
-                "signed": report.signed,
-                "root": root,
-                "key": report.key.fingerprint(),
-                "key_given": !against.keys.is_empty(),
-                "checkpoints_agreed": report.agreed,
-                "gaps": report.gaps.0,
-                "missing": report.gaps.1,
-                "log_ins_sampled": report.sampled,
-                "erased": report.erased,
-                "problems": problems,
-            })
-        );
-        return;
+        return line(json!({
+            "log": report.origin,
+            "whole": whole,
+            "first": report.first,
+            "size": report.size,
+            "signed": report.signed,
+            "root": root,
+            "key": report.key.fingerprint(),
+            "key_given": !against.keys.is_empty(),
+            "checkpoints_agreed": report.agreed,
+            "gaps": report.gaps.0,
+            "missing": report.gaps.1,
+            "log_ins_sampled": report.sampled,
+            "erased": report.erased,
+            "problems": problems,
+        }));
     }
     let verdict = if whole { "whole" } else { "NOT AS IT WAS WRITTEN" };
-    println!("{}: {verdict}", one_line(&report.origin));
+    line(format_args!("{}: {verdict}", one_line(&report.origin)));
     let from = if report.first > 0 { format!(" from {} on", report.first) } else { String::new() };
-    println!("  {} records{from}, {} of them signed for", report.size - report.first, report.signed - report.first);
-    println!("  root {root}");
+    line(format_args!(
+        "  {} records{from}, {} of them signed for",
+        report.size - report.first,
+        report.signed - report.first
+    ));
+    line(format_args!("  root {root}"));
     let known = if against.keys.is_empty() { ", not compared: name it with --key" } else { "" };
-    println!("  key {}{known}", report.key.fingerprint());
+    line(format_args!("  key {}{known}", report.key.fingerprint()));
     if report.agreed > 0 {
-        println!("  agrees with {} given checkpoint(s)", report.agreed);
+        line(format_args!("  agrees with {} given checkpoint(s)", report.agreed));
     }
     if report.gaps.0 > 0 {
-        println!("  says of itself that records are missing: {} gap(s), {} counted", report.gaps.0, report.gaps.1);
+        line(format_args!(
+            "  says of itself that records are missing: {} gap(s), {} counted",
+            report.gaps.0, report.gaps.1
+        ));
     }
     if report.sampled > 0 {
-        println!("  {} refused log-in(s) were counted and not recorded one by one", report.sampled);
+        line(format_args!("  {} refused log-in(s) were counted and not recorded one by one", report.sampled));
     }
     if report.erased > 0 {
-        println!("  {} personal field(s) were erased", report.erased);
+        line(format_args!("  {} personal field(s) were erased", report.erased));
     }
     for problem in &report.problems {
-        println!("  problem: {}", one_line(&problem.to_string()));
+        line(format_args!("  problem: {}", one_line(&problem.to_string())));
     }
 }
 
@@ -102,7 +105,7 @@ pub(super) fn record(entry: &Entry<'_>, output: Output) {
             format!("{} {}", text_of(&value, "kind"), Value::Object(rest))
         }
     };
-    println!("{} #{} {}", entry.time(), entry.index, one_line(&text));
+    line(format_args!("{} #{} {}", entry.time(), entry.index, one_line(&text)));
 }
 
 /// A checkpoint, on the screen or to a file.
@@ -162,7 +165,7 @@ pub(super) fn consistency(proof: &Consistency, output: Output) {
 /// A record with the bytes that proofs are about.
 pub(super) fn exported(record: &Entry<'_>, entry: &[u8], leaf: &Hash) {
     let (entry, leaf) = (BASE64.encode(entry), BASE64.encode(leaf));
-    println!("{}", json!({ "record": record.to_json(), "entry": entry, "leaf_hash": leaf }));
+    line(json!({ "record": record.to_json(), "entry": entry, "leaf_hash": leaf }));
 }
 
 pub(super) fn key(key: &PublicKey, origin: &str, output: Output) {
