@@ -41,6 +41,9 @@ pub enum KeyError {
     /// A key file that holds no key, or one for another purpose.
     #[error("`{}` holds no key of its kind", .0.display())]
     Damaged(PathBuf),
+    /// A directory without a key, where there has to be one.
+    #[error("`{}` has no key of the logs: name the directory that the server has", .0.display())]
+    Missing(PathBuf),
     /// The system gives no random numbers.
     #[error("no random numbers")]
     Random,
@@ -60,12 +63,21 @@ impl Keys {
         Ok(keys)
     }
 
+    /// Reads the keys in a directory that has some.
+    ///
+    /// # Errors
+    /// [`KeyError::Missing`] when it has none; see [`KeyError`].
+    pub fn existing(directory: &Path) -> Result<Keys, KeyError> {
+        let keys = Keys::read(directory)?;
+        if keys.keys.is_empty() { Err(KeyError::Missing(directory.to_owned())) } else { Ok(keys) }
+    }
+
     /// Makes a new key, which signs from the next start of the server on. Returns it.
     ///
     /// # Errors
-    /// See [`KeyError`].
+    /// [`KeyError::Missing`] when there is none to follow; see [`KeyError`].
     pub fn rotate(directory: &Path) -> Result<PublicKey, KeyError> {
-        let last = numbers(directory)?.pop().unwrap_or(0);
+        let last = numbers(directory)?.pop().ok_or_else(|| KeyError::Missing(directory.to_owned()))?;
         make(directory, last + 1).map(|key| key.public())
     }
 
@@ -154,6 +166,18 @@ mod tests {
         let keys = Keys::open(folder.path()).unwrap();
         assert_eq!(keys.signing().public(), new);
         assert!(old != new && keys.find(&old).is_some());
+    }
+
+    #[test]
+    fn a_directory_without_a_key_gets_none_unless_the_first_is_to_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        for directory in [folder.path().to_owned(), folder.path().join("typo")] {
+            assert!(matches!(Keys::rotate(&directory), Err(KeyError::Missing(_))));
+            assert!(matches!(Keys::existing(&directory), Err(KeyError::Missing(_))));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        Keys::open(folder.path()).unwrap();
+        assert!(Keys::existing(folder.path()).is_ok());
     }
 
     #[test]

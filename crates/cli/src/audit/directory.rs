@@ -72,7 +72,7 @@ fn erase(data: &Path, args: Erase, output: Output) -> anyhow::Result<()> {
     let (folder, store) = place(data);
     let data = folder.parent().unwrap_or(data);
     let key_dir = args.key_dir.unwrap_or_else(|| stonetown_server::keys::beside(data));
-    let keys = Keys::open(&key_dir)?;
+    let keys = Keys::existing(&key_dir)?;
     let erasure = Erasure { object: args.object, caller: args.caller };
     let fields =
         erase_offline(&folder, store, &keys, &erasure, &args.actor, &args.reason).map_err(|error| match error {
