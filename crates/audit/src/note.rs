@@ -1,6 +1,8 @@
 //! Checkpoints and signed notes in the formats of C2SP (`tlog-checkpoint`, `signed-note`), with Ed25519 keys. Any client of
 //! these formats can verify them.
 
+use std::str::FromStr;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -9,6 +11,8 @@ use crate::merkle::{Hash, sha256_of};
 
 /// The algorithm byte of Ed25519 in names of keys.
 const ED25519_ALGORITHM: u8 = 1;
+/// Hexadecimal digits of a fingerprint.
+const FINGERPRINT_DIGITS: usize = 32;
 /// Longest note that is read, in bytes.
 pub const NOTE_BYTES_MAX: usize = 16 * 1024;
 
@@ -26,6 +30,15 @@ pub struct Checkpoint {
 /// A public Ed25519 key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey(pub [u8; 32]);
+
+/// A public key that somebody knows, whole or by its fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownKey {
+    /// The key itself.
+    Whole(PublicKey),
+    /// Its [`PublicKey::fingerprint`].
+    Fingerprint(String),
+}
 
 /// A private key of a log.
 pub struct SigningKey {
@@ -174,13 +187,39 @@ impl PublicKey {
     /// A short name for people to compare: the beginning of the key's SHA-256, in hex.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        sha256_of(&[&self.0])[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_of(&[&self.0])[..FINGERPRINT_DIGITS / 2].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether `signature` is this key's for `message`.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
+    }
+}
+
+impl KnownKey {
+    /// Whether it is this key.
+    #[must_use]
+    pub fn is(&self, key: &PublicKey) -> bool {
+        match self {
+            KnownKey::Whole(known) => known == key,
+            KnownKey::Fingerprint(known) => *known == key.fingerprint(),
+        }
+    }
+}
+
+impl FromStr for KnownKey {
+    type Err = NoteError;
+    /// Reads a fingerprint, or a key as [`PublicKey::verifier`] writes it.
+    fn from_str(text: &str) -> Result<KnownKey, NoteError> {
+        if text.contains('+') {
+            return PublicKey::parse_verifier(text).map(|(_, key)| KnownKey::Whole(key));
+        }
+        if text.len() != FINGERPRINT_DIGITS || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let why = "expected a fingerprint of 32 hexadecimal digits, or NAME+ID+KEY";
+            return Err(NoteError { what: "key", why });
+        }
+        Ok(KnownKey::Fingerprint(text.to_ascii_lowercase()))
     }
 }
 

@@ -15,7 +15,7 @@ use stonetown_tuple::StoreId;
 
 use crate::log::{later_checkpoint, signed};
 use crate::merkle::{Hash, leaf_hash};
-use crate::note::{Checkpoint, Note, PublicKey};
+use crate::note::{Checkpoint, KnownKey, Note, PublicKey};
 use crate::reader::{LogReader, ReadError, newest_checkpoint};
 use crate::record::{Body, Entry, LOG_INS_SAMPLED};
 use crate::segment::{self, Frame, Next, SegmentReader};
@@ -27,7 +27,7 @@ const PROBLEMS_MAX: usize = 100;
 #[derive(Debug, Clone, Default)]
 pub struct Against {
     /// Keys that are known to be the log's. Where there are any, the log must have begun with one of them, or changed to one.
-    pub keys: Vec<PublicKey>,
+    pub keys: Vec<KnownKey>,
     /// Checkpoints that were exported before, as signed notes. Those of other logs are left alone.
     pub checkpoints: Vec<String>,
 }
@@ -316,7 +316,7 @@ impl<'a> Verification<'a> {
                 let endorsed = change.is_endorsed(&self.report.origin);
                 self.report.key = change.new;
                 self.see_key(change.new);
-                if !endorsed && !self.against.keys.contains(&change.new) {
+                if !endorsed && !self.is_given(&change.new) {
                     return Err(format!(
                         "record {index} changes the key to {}, which the key before does not endorse: if you did that, \
                          because the key was lost, name the new key with --key",
@@ -367,7 +367,11 @@ impl<'a> Verification<'a> {
         let root = self.tree.root();
         for Awaited { checkpoint, note, what, exported } in awaited {
             let (size, from) = (checkpoint.size, self.good.min(checkpoint.size));
-            let keys = self.against.keys.iter().chain([&self.report.key]);
+            let given = self.against.keys.iter().filter_map(|known| match known {
+                KnownKey::Whole(key) => Some(key),
+                KnownKey::Fingerprint(_) => None,
+            });
+            let keys = given.chain([&self.report.key]);
             let is_signed = keys.into_iter().any(|key| note.is_signed_by(&self.report.origin, key));
             if checkpoint.root != root {
                 let (from, which) =
@@ -383,7 +387,11 @@ impl<'a> Verification<'a> {
     }
 
     fn see_key(&mut self, key: PublicKey) {
-        self.report.key_is_known |= self.against.keys.contains(&key);
+        self.report.key_is_known |= self.is_given(&key);
+    }
+
+    fn is_given(&self, key: &PublicKey) -> bool {
+        self.against.keys.iter().any(|known| known.is(key))
     }
 
     fn end(mut self) -> Report {

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use stonetown_audit::layout::{CHANGES, DECISIONS, log_directory, place, store_folder, stores};
-use stonetown_audit::note::{Checkpoint, Note, PublicKey};
+use stonetown_audit::note::{Checkpoint, KnownKey, Note};
 use stonetown_audit::search::Query;
 use stonetown_audit::{Against, Keys, untold_erasures, verify};
 use stonetown_tuple::{StoreId, Timestamp};
@@ -106,8 +106,8 @@ pub(crate) struct Verify {
     /// A checkpoint that was exported before. Repeat the flag for several.
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
-    /// A public key that is known to be the logs', as `stonetown audit key` prints it, or a file with it. Repeat the flag for
-    /// several.
+    /// A public key that is known to be the logs', or its fingerprint, as `stonetown audit key` prints them, or a file with it. Repeat
+    /// the flag for several.
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
 }
@@ -222,9 +222,10 @@ impl Search {
 }
 
 fn verify_all(args: &Verify, output: Output) -> anyhow::Result<Outcome> {
+    let given = args.checkpoint.iter().map(|file| checkpoint(file)).collect::<Result<Vec<_>, _>>()?;
     let against = Against {
-        keys: args.key.iter().map(|key| public_key(key)).collect::<Result<_, _>>()?,
-        checkpoints: args.checkpoint.iter().map(|file| read(file)).collect::<Result<_, _>>()?,
+        keys: args.key.iter().map(|key| known_key(key)).collect::<Result<_, _>>()?,
+        checkpoints: given.iter().map(|(note, _)| note.clone()).collect(),
     };
     let mut origins = BTreeSet::new();
     let mut whole = true;
@@ -254,11 +255,8 @@ fn verify_all(args: &Verify, output: Output) -> anyhow::Result<Outcome> {
         }
     }
     // A checkpoint of no log that is here would otherwise have been compared with nothing.
-    for (file, note) in args.checkpoint.iter().zip(&against.checkpoints) {
-        let origin = Note::parse(note).and_then(|note| Checkpoint::parse(note.text())).map(|found| found.origin);
-        if let Ok(origin) = origin
-            && !origins.contains(&origin)
-        {
+    for (file, (_, Checkpoint { origin, .. })) in args.checkpoint.iter().zip(&given) {
+        if !origins.contains(origin) {
             bail!("`{}` is a checkpoint of `{origin}`, which is not in `{}`", file.display(), args.directory.display());
         }
     }
@@ -293,10 +291,16 @@ fn logs(directory: &Path) -> anyhow::Result<Vec<Vec<PathBuf>>> {
     Ok(vec![vec![directory.to_owned()]])
 }
 
-fn public_key(text: &str) -> anyhow::Result<PublicKey> {
+fn known_key(text: &str) -> anyhow::Result<KnownKey> {
     let text = if Path::new(text).is_file() { read(Path::new(text))? } else { text.to_owned() };
-    let line = text.lines().next().unwrap_or_default();
-    Ok(PublicKey::parse_verifier(line.split_whitespace().next().unwrap_or_default())?.1)
+    Ok(text.split_whitespace().next().unwrap_or_default().parse()?)
+}
+
+/// An exported checkpoint, as a note and read.
+fn checkpoint(file: &Path) -> anyhow::Result<(String, Checkpoint)> {
+    let note = read(file)?;
+    let checkpoint = Note::parse(&note).and_then(|note| Checkpoint::parse(note.text()));
+    Ok((note, checkpoint.with_context(|| format!("`{}` is no checkpoint", file.display()))?))
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

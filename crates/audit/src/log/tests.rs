@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::note::KnownKey;
 use crate::record::{Erased, Gap};
 use crate::verify::{Against, verify};
 
@@ -162,9 +163,12 @@ fn a_new_key_is_endorsed_by_the_old_one_and_a_lost_one_is_told() {
     let report = verify(&place.directory(), &Against::default()).unwrap();
     assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
     assert!(report.problems[0].what.contains("does not endorse"));
-    let known = Against { keys: vec![place.keys.signing().public()], ..Against::default() };
+    let known = Against {
+        keys: vec![KnownKey::Fingerprint(place.keys.signing().public().fingerprint())],
+        ..Against::default()
+    };
     assert_eq!(verify(&place.directory(), &known).unwrap().problems, []);
-    let unknown = Against { keys: vec![PublicKey([9; 32])], ..Against::default() };
+    let unknown = Against { keys: vec![KnownKey::Whole(PublicKey([9; 32]))], ..Against::default() };
     assert_eq!(verify(&place.directory(), &unknown).unwrap().problems.len(), 2);
 }
 
@@ -251,7 +255,7 @@ fn a_key_that_changes_at_the_end_of_a_full_segment_signs_nothing_before_the_reco
         assert_eq!(segment::list(&place.directory()).unwrap(), [0, 8]);
         log.add(&Body::Pruned(Timestamp::UNIX_EPOCH, 8)).unwrap();
         close(log);
-        let known = if is_lost { vec![place.keys.signing().public()] } else { Vec::new() };
+        let known = if is_lost { vec![KnownKey::Whole(place.keys.signing().public())] } else { Vec::new() };
         let against = Against { keys: known, checkpoints: Vec::new() };
         assert_eq!(verify(&place.directory(), &against).unwrap().problems, [], "lost: {is_lost}");
         fs::remove_file(segment::path(&place.directory(), 0)).unwrap();
