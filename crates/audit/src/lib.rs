@@ -8,6 +8,7 @@
 //! and `log` (files), [`layout`] (where they lie), [`recorder`] (recording while calls are answered), [`reader`], [`verify()`], [`proof`], [`search`], [`erase`].
 
 mod bytes;
+pub mod calls;
 mod changes;
 pub mod digest;
 pub mod erase;

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use stonetown_storage::Datastore;
 use stonetown_tuple::{CaveatContext, InstanceId, Revision, StoreId, Timestamp};
 
+use crate::calls::CALLS;
 use crate::changes::Changes;
 use crate::erase::{self, EraseError, Erasure, Fields};
 use crate::keys::Keys;
@@ -282,6 +283,7 @@ impl Recorder {
         if strict && self.has_stalled() {
             return Err(self.refused(Unrecorded::Stalled));
         }
+        debug_assert!(CALLS.contains(&decision.call), "a search cannot find `{}`", decision.call);
         let (time, of) = (decision.time, log_of(decision.store));
         let pushed = DRAFT.with_borrow_mut(|draft| {
             draft.set(&Body::Decision(decision));

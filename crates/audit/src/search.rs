@@ -6,11 +6,13 @@ mod tests;
 
 use std::ops::ControlFlow;
 
-use stonetown_tuple::Timestamp;
+use stonetown_tuple::{NameError, ObjectId, ObjectType, RelationName, Timestamp};
 
+use crate::calls::CALLS;
 use crate::index::{Aspect, Index, Term};
+use crate::layout::CHANGES;
 use crate::reader::{LogReader, RawRecord, ReadError};
-use crate::record::{Body, Entry};
+use crate::record::{Body, Entry, Outcome};
 
 /// What to look for; all that is set must fit. A subject or resource is `TYPE`, `TYPE:ID`, and for subjects `TYPE:ID#RELATION`.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +35,16 @@ pub struct Query {
     pub until: Option<Timestamp>,
     /// Not before this record.
     pub from: u64,
+}
+
+/// Why no record can fit a query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` {why}")]
+pub struct Unfit {
+    /// The field of [`Query`].
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// Hands the records that fit to `visit`, in order. Each record that is read for it is told to `reading` first, by its index;
@@ -97,6 +109,46 @@ fn search_indexed(
 }
 
 impl Query {
+    /// Refuses what no record of a log ([`DECISIONS`](crate::layout::DECISIONS), [`CHANGES`]) can fit: that nothing is found is to say
+    /// that there was nothing. What was given another name than it ever had cannot be told from it.
+    ///
+    /// # Errors
+    /// [`Unfit`], naming the field.
+    pub fn check(&self, log: &str) -> Result<(), Unfit> {
+        let refuse = |field, why: String| Err(Unfit { field, why });
+        let named = |field, text: &Option<String>, parse: fn(&str) -> Result<(), NameError>| {
+            let parsed = text.as_deref().map_or(Ok(()), parse);
+            parsed.or_else(|error| refuse(field, format!("fits no record: {error}")))
+        };
+        let of_decisions = [("outcome", &self.outcome), ("call", &self.call)];
+        if log == CHANGES
+            && let Some((field, _)) = of_decisions.iter().find(|(_, wanted)| wanted.is_some())
+        {
+            return refuse(field, "is of decisions: no record of a change has it".to_owned());
+        }
+        let outcomes = Outcome::ALL.map(Outcome::name);
+        if self.outcome.as_deref().is_some_and(|outcome| !outcomes.contains(&outcome)) {
+            return refuse("outcome", format!("is one of {}", outcomes.join(", ")));
+        }
+        if let Some(call) = self.call.as_deref()
+            && !CALLS.contains(&call)
+        {
+            let meant = call.replace('-', "_").to_ascii_lowercase();
+            return match CALLS.contains(&&*meant) {
+                true => refuse("call", format!("is recorded as `{meant}`")),
+                false => refuse("call", format!("is one of {}", CALLS.join(", "))),
+            };
+        }
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && since >= until
+        {
+            return refuse("until", format!("is not after `since`: nothing is between {since} and {until}"));
+        }
+        named("resource", &self.resource, object)?;
+        named("subject", &self.subject, subject)?;
+        named("permission", &self.permission, |name| RelationName::new(name).map(drop))
+    }
+
     fn has_times(&self) -> bool {
         self.since.is_some() || self.until.is_some()
     }
@@ -154,6 +206,21 @@ impl Query {
             && self.permission.as_ref().is_none_or(|wanted| wanted == relation)
             && self.subject.as_ref().is_none_or(|wanted| is_object(wanted, subject))
     }
+}
+
+/// `TYPE` or `TYPE:ID`.
+fn object(text: &str) -> Result<(), NameError> {
+    let (object_type, id) = text.split_once(':').unzip();
+    ObjectType::new(object_type.unwrap_or(text))?;
+    id.map_or(Ok(()), |id| ObjectId::new(id).map(drop))
+}
+
+/// The same, also of everybody of a type (`TYPE:*`), or with a relation after `#`.
+fn subject(text: &str) -> Result<(), NameError> {
+    let (of, relation) = text.split_once('#').unzip();
+    relation.map_or(Ok(()), |relation| RelationName::new(relation).map(drop))?;
+    let of = of.unwrap_or(text);
+    object(of.strip_suffix(":*").unwrap_or(of))
 }
 
 /// Resource, relation and subject of a relationship that changed.

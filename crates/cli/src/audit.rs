@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use stonetown_audit::layout::{CHANGES, DECISIONS, log_directory, place, store_folder, stores};
 use stonetown_audit::note::{Checkpoint, KnownKey, Note};
 use stonetown_audit::search::Query;
-use stonetown_audit::{Against, Keys, untold_erasures, verify};
+use stonetown_audit::{Against, Keys, Outcome as Recorded, untold_erasures, verify};
 use stonetown_tuple::{StoreId, Timestamp};
 
 use crate::Outcome;
@@ -148,7 +149,7 @@ pub(crate) struct Search {
     #[arg(long)]
     permission: Option<String>,
     /// How it ended: allowed, denied, conditional, answered, failed or begun.
-    #[arg(long, value_parser = ["allowed", "denied", "conditional", "answered", "failed", "begun"])]
+    #[arg(long, value_parser = PossibleValuesParser::new(Recorded::ALL.map(Recorded::name)))]
     outcome: Option<String>,
     /// Which call, such as check or `lookup_resources`.
     #[arg(long)]

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use stonetown_authorizer::logs::{Erasure, Hash, Log, Query, RawRecord};
-use stonetown_authorizer::replay::Outcome;
 use stonetown_authorizer::{Authorizer, Call, Error};
 use tonic::{Request, Response, Status};
 
@@ -29,7 +28,7 @@ impl wire::audit_service_server::AuditService for Calls {
         let (incoming, _, message) = Incoming::open(request)?;
         let log = log(message.log).at("log")?;
         let mut left = if message.limit == 0 { u64::MAX } else { message.limit };
-        let query = query(message)?;
+        let query = query(message, log)?;
         let stream = self.stream(incoming, MESSAGES_AHEAD, move |authorizer, call, outlet| {
             let mut told = Instant::now();
             // Both closures put something into it.
@@ -145,12 +144,8 @@ fn log(kind: i32) -> Result<Log, FieldError> {
     }
 }
 
-fn query(message: wire::SearchRecordsRequest) -> Result<Query, FieldError> {
-    let names = Outcome::ALL.map(Outcome::name);
-    if !message.outcome.is_empty() && !names.contains(&&*message.outcome) {
-        return Err(FieldError::new(format!("is one of {}", names.join(", ")))).at("outcome");
-    }
-    Ok(Query {
+fn query(message: wire::SearchRecordsRequest, log: Log) -> Result<Query, FieldError> {
+    let query = Query {
         subject: named(message.subject),
         resource: named(message.resource),
         permission: named(message.permission),
@@ -160,7 +155,9 @@ fn query(message: wire::SearchRecordsRequest) -> Result<Query, FieldError> {
         since: message.since.map(timestamp_from_wire).transpose().at("since")?,
         until: message.until.map(timestamp_from_wire).transpose().at("until")?,
         from: message.from,
-    })
+    };
+    query.check(log.name()).or_else(|unfit| Err(FieldError::new(unfit.why)).at(unfit.field))?;
+    Ok(query)
 }
 
 /// A text that says something.
@@ -189,17 +186,21 @@ fn to_wire(raw: &RawRecord<'_>) -> wire::LogRecord {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use stonetown_authorizer::replay::Outcome;
+
     use super::*;
 
     #[test]
     fn what_no_record_can_have_is_refused_at_its_field() {
         let asked = |outcome: &str| wire::SearchRecordsRequest { outcome: outcome.to_owned(), ..Default::default() };
         for known in Outcome::ALL.map(Outcome::name) {
-            assert_eq!(query(asked(known)).unwrap().outcome.as_deref(), Some(known));
+            assert_eq!(query(asked(known), Log::Decisions).unwrap().outcome.as_deref(), Some(known));
         }
-        assert_eq!(query(asked("")).unwrap().outcome, None);
-        let refused = query(asked("alowed")).unwrap_err().to_string();
+        assert_eq!(query(asked(""), Log::Changes).unwrap().outcome, None);
+        let refused = query(asked("alowed"), Log::Decisions).unwrap_err().to_string();
         assert!(refused.contains("outcome") && refused.contains("allowed, denied"), "{refused}");
+        let refused = query(asked("allowed"), Log::Changes).unwrap_err();
+        assert_eq!(refused.field, "outcome");
         assert!(log(3).is_err());
         assert_eq!((log(0).unwrap(), log(2).unwrap()), (Log::Decisions, Log::Changes));
     }

@@ -6,6 +6,7 @@ use stonetown_tuple::{Revision, StoreId};
 
 use super::*;
 use crate::keys::Keys;
+use crate::layout::DECISIONS;
 use crate::log::{Log, Setup};
 use crate::record::{Change, Decision, Outcome};
 use crate::{index, segment};
@@ -171,4 +172,46 @@ fn a_damaged_index_is_not_used() {
     std::fs::write(&path, &whole[..20]).unwrap();
     let query = Query { subject: Some("user:u3".to_owned()), ..Query::default() };
     assert!(found(&log, &query).0.contains(&4), "the segment is read instead");
+}
+
+#[test]
+fn what_no_record_can_fit_is_refused_at_its_field() {
+    let time = |second| Some(Timestamp::from_second(second).unwrap());
+    let of = |text: &str| Some(text.to_owned());
+    let refused = |query: Query, log: &str| query.check(log).unwrap_err();
+    let call = |name: &str| Query { call: of(name), ..Query::default() };
+    assert!(refused(call("nosuch"), DECISIONS).why.contains("check, check_bulk"));
+    assert_eq!(refused(call("lookup-resources"), DECISIONS).to_string(), "`call` is recorded as `lookup_resources`");
+    assert_eq!(refused(call("check"), CHANGES).field, "call");
+    let outcome = |name: &str| Query { outcome: of(name), ..Query::default() };
+    assert!(refused(outcome("alowed"), DECISIONS).why.contains("allowed, denied"));
+    assert_eq!(refused(outcome("allowed"), CHANGES).field, "outcome");
+    for (since, until) in [(2, 1), (2, 2)] {
+        let query = Query { since: time(since), until: time(until), ..Query::default() };
+        assert_eq!(refused(query, DECISIONS).field, "until");
+    }
+    for bad in ["doc*", "document:", ":plan", "document:plan#viewer", "document:*", "document:a b", ""] {
+        assert_eq!(refused(Query { resource: of(bad), ..Query::default() }, CHANGES).field, "resource", "{bad}");
+    }
+    for bad in ["us*", "user:", "user:anna#", "user:anna#...", "user:an na"] {
+        assert_eq!(refused(Query { subject: of(bad), ..Query::default() }, DECISIONS).field, "subject", "{bad}");
+    }
+    assert_eq!(refused(Query { permission: of("vi ew"), ..Query::default() }, DECISIONS).field, "permission");
+
+    for good in ["user", "user:anna", "group:eng#member", "group#member", "user:*", "sys/principal:anna"] {
+        assert_eq!(Query { subject: of(good), ..Query::default() }.check(DECISIONS), Ok(()), "{good}");
+    }
+    let all = Query {
+        resource: of("document:plan"),
+        permission: of("viewer"),
+        caller: of("whoever"),
+        since: time(1),
+        until: time(2),
+        ..Query::default()
+    };
+    assert_eq!((all.check(CHANGES), all.check(DECISIONS)), (Ok(()), Ok(())));
+    for call in CALLS {
+        assert_eq!(Query { call: of(call), outcome: of("begun"), ..Query::default() }.check(DECISIONS), Ok(()));
+    }
+    assert!(CALLS.is_sorted());
 }

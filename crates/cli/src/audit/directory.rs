@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use stonetown_audit::layout::{CHANGES, DECISIONS, log_directory, place};
 use stonetown_audit::search::search;
 use stonetown_audit::{
@@ -32,8 +32,9 @@ pub(super) fn run(data: &Path, command: Command, output: Output) -> anyhow::Resu
             print::consistency(&prove_consistency(&open(data, log.log)?, size)?, output);
         }
         Command::Search(args) => {
-            let log = open(data, args.log.log)?;
             let (query, mut left) = args.query();
+            query.check(name(args.log.log)).map_err(|unfit| anyhow!("--{} {}", unfit.field, unfit.why))?;
+            let log = open(data, args.log.log)?;
             search(&log, &query, &mut |_| ControlFlow::Continue(()), &mut |raw| {
                 print::record(&raw.record, output);
                 left -= 1;
@@ -52,12 +53,15 @@ pub(super) fn run(data: &Path, command: Command, output: Output) -> anyhow::Resu
 }
 
 fn open(data: &Path, log: Log) -> anyhow::Result<LogReader> {
-    let name = match log {
+    let (folder, store) = place(data);
+    Ok(LogReader::open(&log_directory(&folder, store, name(log)))?)
+}
+
+fn name(log: Log) -> &'static str {
+    match log {
         Log::Decisions => DECISIONS,
         Log::Changes => CHANGES,
-    };
-    let (folder, store) = place(data);
-    Ok(LogReader::open(&log_directory(&folder, store, name))?)
+    }
 }
 
 fn keys(data: &Path, output: Output) -> anyhow::Result<()> {
