@@ -21,7 +21,7 @@ use crate::keys::Keys;
 use crate::merkle::{Frontier, leaf_hash};
 use crate::note::{Checkpoint, Note, PublicKey, SigningKey};
 use crate::record::{self, Body, Draft, Entry, KeyChange, Start};
-use crate::sealed::Salts;
+use crate::sealed::{self, Salts};
 use crate::segment::{self, Frame, Header, Next, SegmentReader};
 
 /// The file with the newest checkpoint, beside the segments.
@@ -558,7 +558,7 @@ fn replay(path: &Path, origin: &str) -> Result<Replayed, LogError> {
             Next::Frame(Frame::Record { entry, beside, leaf }) => {
                 let (mut read, index) = (Entry::read(entry, beside), found.frontier.size());
                 // What lies beside a record that was signed for can be half erased, if the power went. The tree covers nothing of it.
-                if read.is_none() {
+                if read.is_none() && sealed::may_be_torn(beside) {
                     if signed_for <= index {
                         let later = later_checkpoint(path, found.length, index, origin, &found.key).map_err(io)?;
                         signed_for = later.unwrap_or(0);

@@ -126,6 +126,17 @@ pub(crate) fn open_unchecked<'a>(entry: &mut Reader<'_>, beside: &'a [u8]) -> Op
     open_if(entry, beside, false)
 }
 
+/// Whether an erasure may have reached the disk in part: a field is erased, or has what is in no value.
+pub(crate) fn may_be_torn(beside: &[u8]) -> bool {
+    let mut reader = Reader(beside);
+    let mut is_torn_slot = || {
+        let (state, room, length) = (reader.byte()?, reader.u32()? as usize, reader.u32()? as usize);
+        let value = reader.take(room)?.get(SALT_BYTES..SALT_BYTES.checked_add(length)?)?;
+        Some(state == ERASED || value.contains(&0) || std::str::from_utf8(value).is_err())
+    };
+    std::iter::from_fn(&mut is_torn_slot).any(|is_torn| is_torn)
+}
+
 /// Passes over the fields at the end of an entry; what lies beside it is not looked at.
 pub(crate) fn skip<'a>(entry: &mut Reader<'_>, _beside: &'a [u8]) -> Option<Vec<Personal<'a>>> {
     let count = entry.byte()?;

@@ -279,6 +279,10 @@ fn an_erasure_that_a_power_loss_tore_is_found_by_verify_and_does_not_keep_the_lo
     let begin = usize::try_from(segment::beside_at(begin, entry.len())).unwrap();
     let mut after = beside.to_vec();
     assert_eq!(crate::sealed::erase(&mut after, &mut |_, _| true), 2);
+    let mut altered = whole.clone();
+    altered[begin + beside.len() / 2] ^= 1;
+    fs::write(&path, &altered).unwrap();
+    assert!(matches!(place.open(), Err(LogError::Damaged { .. })), "altered, and nothing erased");
     for half in [after.len() / 2, 12] {
         // The pages before, or those behind, are on the disk.
         let early = [&after[..half], &beside[half..]].concat();
