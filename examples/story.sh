@@ -93,6 +93,8 @@ trap end EXIT
 trap 'exit 130' INT TERM
 # Whatever the user's own commands call with stays out of the story.
 unset STONETOWN_TOKEN STONETOWN_ENDPOINT STONETOWN_CONTEXT
+# It is read before the server may have made it.
+: >"$work/out"
 "$command" serve --grpc-addr 127.0.0.1:0 --metrics-addr 127.0.0.1:0 --data-dir "$work/data" \
   --first-credential-file "$work/root.token" >"$work/out" 2>"$work/log" </dev/null &
 server=$!
