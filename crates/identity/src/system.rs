@@ -88,7 +88,7 @@ impl Changed {
 }
 
 /// A change of the system store under way. What is read through [`System`] meanwhile stays true until it is committed, as
-/// nobody else changes anything. Dropped, it has never been.
+/// nobody else changes anything, nor what the caller then does about it until it drops this. Dropped before, it has never been.
 pub struct Change<'a> {
     system: &'a System,
     updates: Vec<StoredUpdate>,
@@ -358,14 +358,15 @@ impl Change<'_> {
         Ok(self.update(Operation::Delete, edge))
     }
 
-    /// Makes the change, put down to `caller`, with some metadata: a JSON object that says why.
+    /// Makes the change, put down to `caller`, with some metadata: a JSON object that says why. Others change nothing until this is
+    /// dropped, so that what the caller keeps beside the store is brought up to date in the order of the changes.
     ///
     /// # Errors
     /// [`Error::Refused`] when nobody could administer the server any more, and see [`Error`]; nothing has changed then.
-    pub fn commit(self, caller: &Caller, metadata: Option<String>) -> Result<ZedToken, Error> {
+    pub fn commit(&mut self, caller: &Caller, metadata: Option<String>) -> Result<ZedToken, Error> {
         lockout::refuse(self.system, &self.updates)?;
         let update = |StoredUpdate { operation, relationship, .. }| RelationshipUpdate { operation, relationship };
-        let updates = self.updates.into_iter().map(update).collect();
+        let updates = std::mem::take(&mut self.updates).into_iter().map(update).collect();
         let request = WriteRequest { updates, metadata, ..WriteRequest::default() };
         self.system.authorizer.write(&self.system.call(caller), &request)
     }
@@ -375,13 +376,14 @@ impl Change<'_> {
     /// # Errors
     /// As [`Change::commit`].
     pub fn commit_with(
-        self,
+        &mut self,
         caller: &Caller,
         metadata: Option<String>,
         other: StoreUpdates,
     ) -> Result<ZedToken, Error> {
         lockout::refuse(self.system, &self.updates)?;
-        let own = StoreUpdates { store: StoreId::SYSTEM, updates: self.updates, metadata };
+        let updates = std::mem::take(&mut self.updates);
+        let own = StoreUpdates { store: StoreId::SYSTEM, updates, metadata };
         self.system.authorizer.write_both(&self.system.call(caller), &own, &other)
     }
 }

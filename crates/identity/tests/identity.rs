@@ -327,6 +327,7 @@ fn a_quarantine_is_subtracted_everywhere() {
     change.put(stonetown_identity::Kind::Principal, "key-2", &principal).unwrap();
     change.touch("sys/principal:key-2#quarantined@sys/root:self").unwrap();
     change.commit(&Caller::internal(), None).unwrap();
+    drop(change);
 
     assert!(matches!(server.identity.by_key(2), Err(Refusal::Quarantined)));
     assert!(server.tries("key-2").is_empty());

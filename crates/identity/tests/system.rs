@@ -119,6 +119,7 @@ fn documents_come_back_as_they_were_written() {
     change.put(Kind::Principal, "ada", &note("one")).unwrap().put(Kind::Principal, "ada", &note(awkward)).unwrap();
     change.put(Kind::Template, "prod", &note("a store")).unwrap();
     change.commit(&Caller::named("otto"), Some(r#"{"reason":"a test"}"#.to_owned())).unwrap();
+    drop(change);
     // Dropped, a change has never been.
     system.change().put(Kind::Principal, "bob", &note("never")).unwrap();
     assert_eq!(system.documents::<Note>(Kind::Principal).unwrap(), [("ada".to_owned(), note(awkward))]);
@@ -159,4 +160,26 @@ fn a_change_of_two_stores_is_made_as_a_whole() {
     assert_eq!(system.document::<Note>(Kind::Grant, "g1").unwrap(), Some(note("active")));
     assert!(matches!(attempt("twice", Operation::Create, "doc:a#viewer@user:eve"), Err(Error::AlreadyExists(_))));
     assert_eq!(system.document::<Note>(Kind::Grant, "g1").unwrap(), Some(note("active")));
+}
+
+#[test]
+fn who_changed_is_alone_until_what_follows_from_it_is_done() {
+    let system = new();
+    let order = parking_lot::Mutex::new(Vec::new());
+    let (begun, begins) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let mut change = system.change();
+        change.put(Kind::Grant, "g1", &note("one")).unwrap();
+        change.commit(&Caller::internal(), None).unwrap();
+        scope.spawn(|| {
+            begun.send(()).unwrap();
+            let _change = system.change();
+            order.lock().push("another");
+        });
+        begins.recv().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        order.lock().push("what follows");
+        drop(change);
+    });
+    assert_eq!(order.into_inner(), ["what follows", "another"]);
 }

@@ -142,8 +142,10 @@ impl Identity {
         store.ok_or_else(|| Error::NoSuch(format!("store `{name}`")))
     }
 
-    fn commit_stores(&self, change: Change<'_>, caller: &Caller, why: &Why, what: &str) -> Result<ZedToken, Error> {
+    fn commit_stores(&self, mut change: Change<'_>, caller: &Caller, why: &Why, what: &str) -> Result<ZedToken, Error> {
         let at = change.commit(caller, why.metadata(what)?)?;
+        // Reading them anew waits until nobody changes anything.
+        drop(change);
         self.system().read_catalog()?;
         Ok(at)
     }
