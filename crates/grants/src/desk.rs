@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart, Watched};
 use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Act, Call, Caller, StoredUpdate, justification};
-use stonetown_identity::principal::stand_ins;
+use stonetown_identity::principal::{self, stand_ins};
 use stonetown_identity::{Change, Kind, System};
 use stonetown_tuple::{
     CaveatContext, ObjectRef, Operation, Relationship, RelationshipFilter, StoreId, Timestamp, ZedToken,
@@ -371,6 +371,11 @@ impl Desk {
             let Some(grant) = self.books.lock().open.get(&id).cloned() else { continue };
             let now = self.system.now();
             let activates = grant.is_to_activate(now);
+            if activates && let Some(because) = self.unseated(&grant)? {
+                self.end(change, &Caller::internal(), Grant { state: State::Revoked, because, ..grant }, now)?;
+                written += 1;
+                continue;
+            }
             let grant = Grant { activated: grant.activated || activates, ..shown(grant, now) };
             if grant.state.is_final() || activates {
                 self.keep(change, &Caller::internal(), grant, now)?;
@@ -457,12 +462,12 @@ impl Desk {
             }
         }
         for who in [&grant.requester, &grant.beneficiary, &template.owner] {
-            if self.is_quarantined(who)? {
-                return Ok(Some(format!("{who} is quarantined")));
+            if let Some(why) = self.inactive(who)? {
+                return Ok(Some(format!("{who} {why}")));
             }
         }
-        if !stand_ins(&self.system, &grant.beneficiary, StoreId(grant.store))?.contains(&grant.subject) {
-            return Ok(Some(format!("{} no longer stands for {}", grant.subject, grant.beneficiary)));
+        if let Some(why) = self.unseated(grant)? {
+            return Ok(Some(why));
         }
         // The ceiling: nobody gets what the one who answers for the template may not write.
         let owner = Call { store: StoreId(grant.store), ..Call::new(&template.owner) };
@@ -551,7 +556,7 @@ impl Desk {
         let voter = Call::new(who);
         Ok(self.holds(&voter, &stage, "vote")?
             && self.holds(&voter, &Kind::Grant.object(&grant.id)?, "decide")?
-            && !self.is_quarantined(who)?)
+            && self.inactive(who)?.is_none())
     }
 
     /// Approvals in a stage whose voters may still vote.
@@ -563,9 +568,22 @@ impl Desk {
         Ok(count)
     }
 
-    fn is_quarantined(&self, who: &str) -> Result<bool, Error> {
-        let (object, root) = (Kind::Principal.object(who)?, parsed("sys/root:self")?);
-        Ok(self.system.holds(&object, "quarantined", &root, CaveatContext::new())?)
+    /// Why somebody has no part in grants now; `None` for a principal that may call.
+    fn inactive(&self, who: &str) -> Result<Option<&'static str>, Error> {
+        Ok(match principal::state(&self.system, who)? {
+            Some(principal::State::Active) => None,
+            Some(principal::State::Quarantined) => Some("is quarantined"),
+            Some(principal::State::Retired) => Some("is retired"),
+            None => Some("is no principal"),
+        })
+    }
+
+    /// Why the access of a grant would not be its beneficiary's any more, if so.
+    fn unseated(&self, grant: &Grant) -> Result<Option<String>, Error> {
+        if stand_ins(&self.system, &grant.beneficiary, StoreId(grant.store))?.contains(&grant.subject) {
+            return Ok(None);
+        }
+        Ok(Some(format!("{} no longer stands for {}", grant.subject, grant.beneficiary)))
     }
 
     /// Whether the caller has a permission in the system store. A credential that is narrowed covers resources of stores, and

@@ -10,55 +10,7 @@ use stonetown_grants::{
     Ask, AutoRule, Decision, Emergency, Error, Grant, Happened, Limits, OpenCounts, Requestable, Stage, State, Template,
 };
 use stonetown_tuple::{Revision, StoreId};
-use world::{World, call, set_clock, wait};
-
-fn scale() -> Template {
-    Template {
-        name: "scale".to_owned(),
-        edges: vec!["cluster:${cluster}#scaler@${beneficiary}".to_owned()],
-        parameters: BTreeMap::from([(
-            "cluster".to_owned(),
-            stonetown_grants::Parameter { one_of: vec![], prefix: String::new() },
-        )]),
-        answers: vec!["cluster:${cluster}#scale".to_owned()],
-        ttl_max: 3_600,
-        total_max: 7_200,
-        stages: vec![Stage {
-            name: "sre".to_owned(),
-            approvers: vec!["sys/group:sre#member".to_owned()],
-            need: 1,
-            when: None,
-            timeout: 600,
-        }],
-        auto: vec![],
-        reason_required: false,
-        ticket_required: false,
-        emergency: None,
-        owner: "owner".to_owned(),
-        requesters: vec!["sys/principal:bot".to_owned(), "sys/group:sre#member".to_owned()],
-        version: 0,
-    }
-}
-
-fn ask(cluster: &str) -> Ask {
-    Ask {
-        template: "scale".to_owned(),
-        subject: "agent:bot".to_owned(),
-        parameters: BTreeMap::from([("cluster".to_owned(), cluster.to_owned())]),
-        ttl: 60,
-        ..Ask::default()
-    }
-}
-
-fn approve() -> Decision {
-    Decision { approve: true, ..Decision::default() }
-}
-
-fn with(template: &Template) -> World {
-    let world = World::new();
-    world.desk.put_template(&call("admin"), template, "a test").unwrap();
-    world
-}
+use world::{World, approve, ask, call, scale, set_clock, wait, with};
 
 fn is_denied<T: std::fmt::Debug>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Denied { .. } | Error::NotFound { .. }))

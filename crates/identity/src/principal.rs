@@ -161,14 +161,16 @@ fn by_alias_at(system: &System, alias: &str, consistency: Consistency) -> Result
     Ok(found)
 }
 
-/// The subjects that stand for a principal in a store; none if there is no such principal.
+/// The subjects that stand for a principal in a store; none if there is no such principal, or it is retired: they may be another's
+/// by now.
 ///
 /// # Errors
 /// When the system store cannot be read.
 pub fn stand_ins(system: &System, id: &str, store: StoreId) -> Result<Vec<String>, Error> {
     let store = system.store_name(store);
     let principal = system.document::<Principal>(Kind::Principal, id)?;
-    let subjects = principal.into_iter().flat_map(|principal| principal.subjects);
+    let active = principal.into_iter().filter(|principal| !principal.retired);
+    let subjects = active.flat_map(|principal| principal.subjects);
     Ok(subjects.filter(|stand_in| *stand_in.store == *store).map(|stand_in| stand_in.subject).collect())
 }
 
@@ -203,7 +205,10 @@ pub enum State {
 }
 
 /// A principal's state, `None` if there is no such principal.
-pub(crate) fn state(system: &System, id: &str) -> Result<Option<State>, Error> {
+///
+/// # Errors
+/// When the system store cannot be read.
+pub fn state(system: &System, id: &str) -> Result<Option<State>, Error> {
     let Some(principal) = system.document::<Principal>(Kind::Principal, id)? else { return Ok(None) };
     let mut quarantined = false;
     let filter = RelationshipFilter { resource_id: Some(Kind::Principal.object(id)?.object_id), ..quarantines()? };

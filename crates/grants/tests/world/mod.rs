@@ -10,7 +10,7 @@ use std::sync::Arc;
 use stonetown_authorizer::check::CheckRequest;
 use stonetown_authorizer::write::WriteRequest;
 use stonetown_authorizer::{Authorizer, Call, Caller, Effort, Membership, Options};
-use stonetown_grants::{Desk, Limits};
+use stonetown_grants::{Ask, Decision, Desk, Limits, Parameter, Stage, Template};
 use stonetown_identity::principal::StandIn;
 use stonetown_identity::{DEFAULT_STORE, Kind, Principal, PrincipalKind, System};
 use stonetown_storage::{Datastore, MemoryDatastore};
@@ -97,7 +97,7 @@ impl World {
         ] {
             change.touch(relationship).unwrap();
         }
-        for id in ["bot", "bit", "other", "rita", "sam"] {
+        for id in ["admin", "bot", "bit", "lead", "mightier", "other", "owner", "rita", "sam", "zoe"] {
             let principal = standing_for(id, self.now());
             let alias = principal.subjects[0].alias();
             change.touch(&format!("sys/alias:{alias}#principal@sys/principal:{id}")).unwrap();
@@ -107,7 +107,16 @@ impl World {
     }
 
     pub(crate) fn open(datastore: Arc<dyn Datastore>, limits: Limits) -> World {
-        let options = Options { wall_clock: Some(wall), ..Options::default() };
+        World::open_within(datastore, limits, stonetown_authorizer::Limits::default())
+    }
+
+    /// A world whose engine has these bounds.
+    pub(crate) fn open_within(
+        datastore: Arc<dyn Datastore>,
+        limits: Limits,
+        of_engine: stonetown_authorizer::Limits,
+    ) -> World {
+        let options = Options { wall_clock: Some(wall), limits: of_engine, ..Options::default() };
         let authorizer = Arc::new(Authorizer::open(Arc::clone(&datastore), options).unwrap());
         let system = Arc::new(System::open(authorizer).unwrap());
         let desk = Desk::open(Arc::clone(&system), limits.clone()).unwrap();
@@ -176,7 +185,59 @@ impl World {
         self.change(true, &format!("sys/principal:{principal}#owner@sys/principal:{owner}"));
     }
 
+    /// Lets somebody write everything in the store.
+    pub(crate) fn empower(&self, who: &str) {
+        self.change(true, &format!("sys/store:default#writer@sys/principal:{who}"));
+    }
+
     pub(crate) fn quarantine(&self, who: &str) {
         self.change(true, &format!("sys/principal:{who}#quarantined@sys/root:self"));
     }
+}
+
+/// Access to a cluster for up to an hour, that one of the group `sre` approves.
+pub(crate) fn scale() -> Template {
+    Template {
+        name: "scale".to_owned(),
+        edges: vec!["cluster:${cluster}#scaler@${beneficiary}".to_owned()],
+        parameters: BTreeMap::from([("cluster".to_owned(), Parameter { one_of: vec![], prefix: String::new() })]),
+        answers: vec!["cluster:${cluster}#scale".to_owned()],
+        ttl_max: 3_600,
+        total_max: 7_200,
+        stages: vec![Stage {
+            name: "sre".to_owned(),
+            approvers: vec!["sys/group:sre#member".to_owned()],
+            need: 1,
+            when: None,
+            timeout: 600,
+        }],
+        auto: vec![],
+        reason_required: false,
+        ticket_required: false,
+        emergency: None,
+        owner: "owner".to_owned(),
+        requesters: vec!["sys/principal:bot".to_owned(), "sys/group:sre#member".to_owned()],
+        version: 0,
+    }
+}
+
+pub(crate) fn ask(cluster: &str) -> Ask {
+    Ask {
+        template: "scale".to_owned(),
+        subject: "agent:bot".to_owned(),
+        parameters: BTreeMap::from([("cluster".to_owned(), cluster.to_owned())]),
+        ttl: 60,
+        ..Ask::default()
+    }
+}
+
+pub(crate) fn approve() -> Decision {
+    Decision { approve: true, ..Decision::default() }
+}
+
+/// A world with a template.
+pub(crate) fn with(template: &Template) -> World {
+    let world = World::new();
+    world.desk.put_template(&call("admin"), template, "a test").unwrap();
+    world
 }

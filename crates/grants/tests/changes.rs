@@ -1,0 +1,110 @@
+//! Grants while what they rest on changes: people who leave.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stonetown_authorizer::{Caller, Error as EngineError};
+use stonetown_grants::{Ask, AutoRule, Error, State, Template};
+use stonetown_identity::manage::{Wanted, Why};
+use stonetown_identity::principal::StandIn;
+use stonetown_identity::{DEFAULT_STORE, Identity, PrincipalKind, Start};
+use world::{World, approve, ask, call, scale, wait, with};
+
+/// Who manages the principals of a world. Whoever owns a template there may write.
+fn managing(world: &World) -> Identity {
+    let (identity, _) = Identity::open(Arc::clone(world.system.authorizer()), Start::default()).unwrap();
+    world.empower("owner");
+    identity
+}
+
+fn retire(identity: &Identity, who: &str) {
+    identity.retire(&Caller::named("root"), who, false, &Why::default()).unwrap();
+}
+
+/// Somebody for whom these agents stand.
+fn human(agents: &[&str]) -> Wanted {
+    let subject = |agent: &&str| StandIn { store: DEFAULT_STORE.to_owned(), subject: format!("agent:{agent}") };
+    Wanted {
+        kind: PrincipalKind::Human,
+        owner: None,
+        labels: Default::default(),
+        subjects: agents.iter().map(subject).collect(),
+        external: vec![],
+    }
+}
+
+/// Makes a principal for whom an agent stands from now on that nobody's is any more.
+fn take_over(identity: &Identity, id: &str, agent: &str) {
+    identity.create_principal(&Caller::named("root"), id, human(&[agent]), &Why::default()).unwrap();
+}
+
+#[test]
+fn the_retired_are_given_nothing() {
+    for (retired, why) in [("bot", "bot is retired"), ("rita", "rita is retired"), ("owner", "owner is retired")] {
+        let world = with(&scale());
+        let identity = managing(&world);
+        world.own("bot", "rita");
+        let grant = world.desk.request(&call("rita"), &Ask { beneficiary: "bot".to_owned(), ..ask("a") }).unwrap();
+        retire(&identity, retired);
+        let grant = world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap();
+        assert_eq!(grant.state, State::Failed, "{retired}");
+        assert!(grant.because.contains(why), "{}", grant.because);
+        assert!(!world.may("a", "bot"));
+    }
+}
+
+#[test]
+fn nobody_asks_for_the_retired() {
+    let mut template = scale();
+    template.auto = vec![AutoRule { name: "all".to_owned(), when: "true".to_owned(), approve: true, ttl_max: 0 }];
+    let world = with(&template);
+    let identity = managing(&world);
+    world.own("bot", "rita");
+    let for_bot = |renews| Ask { beneficiary: "bot".to_owned(), renews, ..ask("a") };
+    let given = world.desk.request(&call("rita"), &for_bot(None)).unwrap();
+    assert!(world.may("a", "bot"));
+    retire(&identity, "bot");
+    take_over(&identity, "heir", "bot");
+    assert!(!world.may("a", "bot"), "what it had is gone before another is known by its name");
+    for renews in [None, Some(given.id)] {
+        let refused = world.desk.request(&call("rita"), &for_bot(renews));
+        assert!(matches!(&refused, Err(Error::Invalid { field, .. }) if field == "subject"), "{refused:?}");
+    }
+    assert!(!world.may("a", "bot"));
+}
+
+#[test]
+fn who_is_no_principal_has_no_vote_and_gives_nothing() {
+    let world = with(&Template { owner: "nobody".to_owned(), ..scale() });
+    world.join("sre", "ghost");
+    let grant = world.desk.request(&call("bot"), &ask("a")).unwrap();
+    assert!(matches!(world.desk.decide(&call("ghost"), &grant.id, &approve()), Err(Error::Denied { .. })));
+    let failed = world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap();
+    assert_eq!((failed.state, world.may("a", "bot")), (State::Failed, false));
+}
+
+/// What an agent has stays when it stands for another, but for what was given to the former and has not begun.
+#[test]
+fn what_was_to_begin_does_not_begin_for_another() {
+    let world = with(&scale());
+    let identity = managing(&world);
+    let start = world.now().checked_add(Duration::from_secs(100)).unwrap();
+    let ahead = |cluster| {
+        let grant = world.desk.request(&call("bot"), &Ask { starts_at: Some(start), ..ask(cluster) }).unwrap();
+        world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap()
+    };
+    let grants = [ahead("a"), ahead("b")];
+    identity.update_principal(&Caller::named("root"), "bot", human(&[]), &Why::default()).unwrap();
+    take_over(&identity, "heir", "bot");
+    wait(100);
+    assert_eq!(world.desk.tick().unwrap(), 2);
+    for (grant, cluster) in grants.iter().zip(["a", "b"]) {
+        assert!(!world.may(cluster, "bot"));
+        let grant = world.desk.get(&call("sam"), &grant.id).unwrap();
+        assert_eq!((grant.state, grant.activated), (State::Revoked, false));
+        assert_eq!(grant.because, "agent:bot no longer stands for bot");
+    }
+}
