@@ -167,7 +167,7 @@ impl Authorizer {
         }
         above(RequestLimit::Overlay, with.len(), self.options.limits.overlay_max)?;
         for relationship in with {
-            self.check_relationship(world.schema(), relationship, Purpose::Write)?;
+            self.check_relationship(world, relationship, Purpose::Write)?;
         }
         Ok(Some(Overlay::new(&world.plan, &*world.snapshot, with)?))
     }

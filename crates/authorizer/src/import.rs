@@ -94,7 +94,7 @@ impl Import<'_> {
             let (resource_type, relation) = relation_of(relationship);
             self.authorizer.judge(&self.call, Act::Write { resource_type, relation })?;
             self.authorizer.check_scope(&self.call, &relationship.resource, &relationship.relation)?;
-            self.authorizer.check_relationship(self.world.schema(), relationship, Purpose::Write)?;
+            self.authorizer.check_relationship(&self.world, relationship, Purpose::Write)?;
         }
         if self.demanding {
             let relations = relationships.iter().map(relation_of);

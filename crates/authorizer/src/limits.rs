@@ -3,6 +3,10 @@
 
 use stonetown_tuple::CaveatContext;
 
+/// Bytes of the caveat stored with a relationship of the system store, where what it is about is kept: more than the parts of the
+/// server that write there ever need, so that none is kept from taking something away. No setting changes it.
+pub const SYSTEM_CONTEXT_BYTES_MAX: usize = 1 << 20;
+
 /// Bounds on requests; those on the work of one question are in [`stonetown_graph::Limits`].
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -12,7 +16,8 @@ pub struct Limits {
     pub preconditions_max: usize,
     /// Bytes of transaction metadata, as JSON.
     pub metadata_bytes_max: usize,
-    /// Bytes of the caveat stored with a relationship, as it is encoded on the wire.
+    /// Bytes of the caveat stored with a relationship, as it is encoded on the wire; [`SYSTEM_CONTEXT_BYTES_MAX`] for the system
+    /// store.
     pub relationship_context_bytes_max: usize,
     /// Bytes of the context of a question, as it is encoded on the wire.
     pub request_context_bytes_max: usize,

@@ -1,10 +1,11 @@
 //! Whether the schema allows a relationship: its type, relation, subject, caveat and expiration.
 
 use stonetown_schema::{AllowedType, ParameterSource, Schema, SubjectForm};
-use stonetown_tuple::{Operation, Relationship, SubjectRef};
+use stonetown_tuple::{Operation, Relationship, StoreId, SubjectRef};
 
 use crate::error::RequestLimit;
-use crate::limits::encoded_bytes;
+use crate::limits::{SYSTEM_CONTEXT_BYTES_MAX, encoded_bytes};
+use crate::world::World;
 use crate::{Authorizer, Error};
 
 /// What a relationship is about to be used for.
@@ -23,14 +24,15 @@ impl From<Operation> for Purpose {
 }
 
 impl Authorizer {
-    /// Tests a relationship against the schema, in the order in which errors are of most help.
+    /// Tests a relationship against the schema of its store, in the order in which errors are of most help.
     pub(crate) fn check_relationship(
         &self,
-        schema: &Schema,
+        world: &World,
         relationship: &Relationship,
         purpose: Purpose,
     ) -> Result<(), Error> {
-        self.refuse_large_caveat(relationship)?;
+        self.refuse_large_caveat(world.snapshot.store(), relationship)?;
+        let schema = world.schema();
         let unknown_definition = |name: &str| Error::UnknownDefinition { name: name.to_owned() };
         let unknown_relation = |definition: &str, relation: &str| Error::UnknownRelation {
             definition: definition.to_owned(),
@@ -64,8 +66,9 @@ impl Authorizer {
         check_context(schema, relationship)
     }
 
-    fn refuse_large_caveat(&self, relationship: &Relationship) -> Result<(), Error> {
-        let max = self.options.limits.relationship_context_bytes_max;
+    fn refuse_large_caveat(&self, store: StoreId, relationship: &Relationship) -> Result<(), Error> {
+        let of_users = self.options.limits.relationship_context_bytes_max;
+        let max = if store == StoreId::SYSTEM { SYSTEM_CONTEXT_BYTES_MAX } else { of_users };
         let actual = relationship.caveat.as_ref().map_or(0, |caveat| encoded_bytes(&caveat.context));
         if actual <= max {
             return Ok(());

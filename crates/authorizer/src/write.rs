@@ -104,7 +104,7 @@ impl Authorizer {
             let schema = world.schema();
             request.preconditions.iter().try_for_each(|precondition| check_precondition(schema, precondition))?;
             for update in &request.updates {
-                self.check_relationship(schema, &update.relationship, update.operation.into())?;
+                self.check_relationship(world, &update.relationship, update.operation.into())?;
                 transaction.updates.push(StoredUpdate {
                     operation: update.operation,
                     relationship: update.relationship.clone(),
@@ -177,7 +177,7 @@ impl Authorizer {
     fn world_of_updates(&self, asked: &StoreUpdates, now: Timestamp) -> Result<World, Error> {
         let world = self.world_at(asked.store, self.datastore.head(), now)?;
         for update in &asked.updates {
-            self.check_relationship(world.schema(), &update.relationship, update.operation.into())?;
+            self.check_relationship(&world, &update.relationship, update.operation.into())?;
         }
         Ok(world)
     }

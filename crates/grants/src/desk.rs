@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::Serialize;
 use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart, Watched};
 use stonetown_authorizer::write::StoreUpdates;
 use stonetown_authorizer::{Act, Call, Caller, StoredUpdate, justification};
@@ -37,6 +38,9 @@ pub struct Limits {
     pub templates_max: u64,
     /// Bytes of a reason, comment, ticket or task.
     pub text_bytes_max: usize,
+    /// Bytes of a template, and of what is kept of a grant as long as it is asked for and voted on, as JSON. What ends a grant or
+    /// reviews it adds a few texts, and is never refused for it.
+    pub document_bytes_max: usize,
     /// How far ahead a grant may begin.
     pub ahead_max: Duration,
     /// For how long what has ended is kept to be read; the logs keep it longer.
@@ -51,6 +55,7 @@ impl Default for Limits {
             requests_per_minute_max: 60,
             templates_max: 1_000,
             text_bytes_max: 1_024,
+            document_bytes_max: 128 << 10,
             ahead_max: Duration::from_secs(90 * DAY),
             retention: Duration::from_secs(400 * DAY),
         }
@@ -230,6 +235,7 @@ impl Desk {
             grant.because = format!("{} denied it in stage `{}`", call.caller.name, grant.stage);
             return self.keep(change, &call.caller, grant, now);
         }
+        self.bound_document("bytes of a grant", &grant, "say less in the comment, or have less asked for at once")?;
         if decision.ttl_max != 0 {
             grant.ttl = grant.ttl.min(decision.ttl_max);
         }
@@ -357,32 +363,35 @@ impl Desk {
     }
 
     /// Writes down what time has done: requests whose stage is over, access that has begun or ended, and what need not be kept any
-    /// longer is deleted. Access does not wait for it.
+    /// longer is deleted. Access does not wait for it. Says how many grants were written or deleted.
     ///
     /// # Errors
-    /// When the system store cannot be read or written.
+    /// When the system store cannot be read or written: the first error, after all the others were looked after.
     pub fn tick(&self) -> Result<u64, Error> {
-        let mut written = 0;
         let now = self.system.now();
         let due = |grant: &&Grant| grant.state_at(now) != grant.state || grant.is_to_activate(now);
         let ids: Vec<String> = self.books.lock().open.values().filter(due).map(|grant| grant.id.clone()).collect();
-        for id in ids {
-            let change = self.system.change();
-            let Some(grant) = self.books.lock().open.get(&id).cloned() else { continue };
-            let now = self.system.now();
-            let activates = grant.is_to_activate(now);
-            if activates && let Some(because) = self.unseated(&grant)? {
-                self.end(change, &Caller::internal(), Grant { state: State::Revoked, because, ..grant }, now)?;
-                written += 1;
-                continue;
-            }
-            let grant = Grant { activated: grant.activated || activates, ..shown(grant, now) };
-            if grant.state.is_final() || activates {
-                self.keep(change, &Caller::internal(), grant, now)?;
-                written += 1;
-            }
+        let written = each(&ids, |id| self.advance(id));
+        let forgotten = self.forget(now);
+        Ok(written? + forgotten?)
+    }
+
+    /// Writes down what time has done to one grant, if anything.
+    fn advance(&self, id: &str) -> Result<bool, Error> {
+        let change = self.system.change();
+        let Some(grant) = self.books.lock().open.get(id).cloned() else { return Ok(false) };
+        let now = self.system.now();
+        let activates = grant.is_to_activate(now);
+        if activates && let Some(because) = self.unseated(&grant)? {
+            self.end(change, &Caller::internal(), Grant { state: State::Revoked, because, ..grant }, now)?;
+            return Ok(true);
         }
-        Ok(written + self.forget(now)?)
+        let grant = Grant { activated: grant.activated || activates, ..shown(grant, now) };
+        if !grant.state.is_final() && !activates {
+            return Ok(false);
+        }
+        self.keep(change, &Caller::internal(), grant, now)?;
+        Ok(true)
     }
 
     fn forget(&self, now: Timestamp) -> Result<u64, Error> {
@@ -402,13 +411,13 @@ impl Desk {
             .filter(|(_, grant)| ended(grant) && grant.ends.unwrap_or(grant.asked_at).0 < before)
             .map(|(id, _)| id)
             .collect();
-        for id in &old {
+        each(&old, |id| {
             let mut change = self.system.change();
             self.remove_relationships(&mut change, Kind::Grant, id)?;
             change.take(Kind::Grant, id)?;
             change.commit(&Caller::internal(), metadata(&[("stonetown.grant", id)]))?;
-        }
-        Ok(old.len() as u64)
+            Ok(true)
+        })
     }
 
     /// Puts the request into the next stage that applies; none is left where `stage` is empty afterwards.
@@ -532,6 +541,12 @@ impl Desk {
         if count > limit { Err(Error::TooMany { what, limit, remedy }) } else { Ok(()) }
     }
 
+    /// Refuses what would be too large to be kept, and to be added to when it ends.
+    fn bound_document(&self, what: &'static str, document: &impl Serialize, remedy: &'static str) -> Result<(), Error> {
+        let json = serde_json::to_string(document).map_err(|error| Error::invalid("document", error.to_string()))?;
+        self.bound(what, json.len() as u64, self.limits.document_bytes_max as u64, remedy)
+    }
+
     fn check_texts(&self, texts: &[(&str, &str)]) -> Result<(), Error> {
         let max = self.limits.text_bytes_max;
         match texts.iter().find(|(_, text)| text.len() > max) {
@@ -605,6 +620,19 @@ impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("open", &self.open_counts()).finish_non_exhaustive()
     }
+}
+
+/// Does something about each grant, whatever becomes of the others. Says for how many there was something to do.
+///
+/// # Errors
+/// The first one, after all were tried.
+fn each(ids: &[String], work: impl Fn(&str) -> Result<bool, Error>) -> Result<u64, Error> {
+    let mut done = Ok(0);
+    for id in ids {
+        let outcome = work(id);
+        done = done.and_then(|count| Ok(count + u64::from(outcome?)));
+    }
+    done
 }
 
 /// What holds the documents of grants.

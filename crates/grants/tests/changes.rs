@@ -1,4 +1,4 @@
-//! Grants while what they rest on changes: people who leave.
+//! Grants while what they rest on changes: people who leave, records that become too large.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod world;
@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_authorizer::{Caller, Error as EngineError};
-use stonetown_grants::{Ask, AutoRule, Error, State, Template};
+use stonetown_grants::{Ask, AutoRule, Error, Grant, Limits, State, Template};
 use stonetown_identity::manage::{Wanted, Why};
 use stonetown_identity::principal::StandIn;
-use stonetown_identity::{DEFAULT_STORE, Identity, PrincipalKind, Start};
+use stonetown_identity::{DEFAULT_STORE, Identity, Kind, PrincipalKind, Start};
+use stonetown_storage::MemoryDatastore;
 use world::{World, approve, ask, call, scale, wait, with};
 
 /// Who manages the principals of a world. Whoever owns a template there may write.
@@ -107,4 +108,73 @@ fn what_was_to_begin_does_not_begin_for_another() {
         assert_eq!((grant.state, grant.activated), (State::Revoked, false));
         assert_eq!(grant.because, "agent:bot no longer stands for bot");
     }
+}
+
+#[test]
+fn a_bound_on_the_contexts_of_users_is_none_on_what_is_kept_of_grants() {
+    let of_engine = stonetown_authorizer::Limits { relationship_context_bytes_max: 100, ..Default::default() };
+    let world = World::open_within(Arc::new(MemoryDatastore::new()), Limits::default(), of_engine);
+    world.prepare();
+    world.desk.put_template(&call("admin"), &scale(), "").unwrap();
+    let grant = world.desk.request(&call("bot"), &ask("a")).unwrap();
+    world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap();
+    assert_eq!(world.desk.revoke(&call("sam"), &grant.id, "enough").unwrap().state, State::Revoked);
+}
+
+/// What is asked for and voted on is bounded, and what then ends it is not: nothing is given that could not be taken away.
+#[test]
+fn what_is_kept_of_a_grant_has_a_bound_that_its_end_never_meets() {
+    let bytes = |grant: &Grant| serde_json::to_string(grant).unwrap().len();
+    let within = |document_bytes_max| World::with_limits(Limits { document_bytes_max, ..Limits::default() });
+    let prepared = |document_bytes_max| {
+        let world = within(document_bytes_max);
+        let mut template = scale();
+        template.stages[0].need = 2;
+        world.desk.put_template(&call("admin"), &template, "").map(|_| world)
+    };
+    let asked = |world: &World| world.desk.request(&call("bot"), &Ask { reason: "r".repeat(1_000), ..ask("a") });
+    let default = prepared(Limits::default().document_bytes_max).unwrap();
+    let first = default.desk.decide(&call("sam"), &asked(&default).unwrap().id, &approve()).unwrap();
+
+    // One byte less than the second vote needs. Random numbers in it may have a digit less.
+    let world = prepared(bytes(&first) + 8).unwrap();
+    let grant = asked(&world).unwrap();
+    world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap();
+    let refused = world.desk.decide(&call("rita"), &grant.id, &approve());
+    assert!(matches!(&refused, Err(Error::TooMany { what: "bytes of a grant", .. })), "{refused:?}");
+    assert_eq!(world.desk.revoke(&call("bot"), &grant.id, &"w".repeat(1_000)).unwrap().state, State::Cancelled);
+
+    let small = prepared(1_000).unwrap();
+    assert!(matches!(asked(&small), Err(Error::TooMany { .. })));
+    assert!(matches!(prepared(100), Err(Error::TooMany { what: "bytes of a template", .. })));
+}
+
+/// Of one whose end cannot be written, the others know nothing.
+#[test]
+fn a_grant_that_cannot_be_ended_leaves_the_others_their_end() {
+    let world = with(&scale());
+    let given = |cluster: String| {
+        let grant = world.desk.request(&call("bot"), &ask(&cluster)).unwrap();
+        world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap()
+    };
+    let grants: Vec<Grant> = (0..20).map(|number| given(format!("c{number}"))).collect();
+    // As large as what is kept there can be: its end says more.
+    let put = |bytes: usize| {
+        let mut change = world.system.change();
+        let large = Grant { reason: "r".repeat(bytes), because: String::new(), ..grants[0].clone() };
+        change.put(Kind::Grant, &large.id, &large).unwrap();
+        change.commit(&Caller::internal(), None)
+    };
+    let refused = put(1_050_000).unwrap_err();
+    let EngineError::AboveLimit { actual, max, .. } = refused else { panic!("{refused}") };
+    put(1_050_000 - usize::try_from(actual - max).unwrap()).unwrap();
+
+    let world = world.reopened();
+    wait(60);
+    let error = world.desk.tick().unwrap_err();
+    assert!(matches!(error, Error::Engine(EngineError::AboveLimit { .. })), "{error}");
+    let kept = world.system.documents::<Grant>(Kind::Grant).unwrap();
+    let unended: Vec<&String> = kept.iter().filter(|(_, kept)| !kept.state.is_final()).map(|(id, _)| id).collect();
+    assert_eq!(unended, [&grants[0].id]);
+    assert!(!world.may("c0", "bot"), "it ended all the same");
 }

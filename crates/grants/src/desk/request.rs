@@ -177,6 +177,7 @@ impl Desk {
             edges,
             review: None,
         };
+        self.bound_document("bytes of a grant", &grant, "ask for less at once")?;
         let trial = updates(&grant, begins, after(now, ttl)?)?;
         let trial = StoreUpdates { store: call.store, updates: trial, metadata: describing(&grant) };
         self.system.authorizer().check_updates(&trial)?;

@@ -29,6 +29,7 @@ impl Desk {
     /// See [`Error`].
     pub fn put_template(&self, call: &Call, template: &Template, why: &str) -> Result<Template, Error> {
         template.check()?;
+        self.bound_document("bytes of a template", template, "make several of it")?;
         let mut change = self.system.change();
         let id = template_id(&self.system, call.store, &template.name);
         let store = Kind::Store.object(&self.system.store_name(call.store))?;
