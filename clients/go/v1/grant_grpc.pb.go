@@ -41,7 +41,7 @@ const (
 type GrantServiceClient interface {
 	// Makes or replaces a template. Open requests under its earlier version will not be given.
 	PutTemplate(ctx context.Context, in *PutTemplateRequest, opts ...grpc.CallOption) (*PutTemplateResponse, error)
-	// Takes a template away. What is active under it goes on to its end.
+	// Takes a template away. Refused while grants or requests of it have not ended, or wait for a review.
 	DeleteTemplate(ctx context.Context, in *DeleteTemplateRequest, opts ...grpc.CallOption) (*DeleteTemplateResponse, error)
 	// The templates that the caller may see.
 	ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error)
@@ -208,7 +208,7 @@ func (c *grantServiceClient) FindTemplates(ctx context.Context, in *FindTemplate
 type GrantServiceServer interface {
 	// Makes or replaces a template. Open requests under its earlier version will not be given.
 	PutTemplate(context.Context, *PutTemplateRequest) (*PutTemplateResponse, error)
-	// Takes a template away. What is active under it goes on to its end.
+	// Takes a template away. Refused while grants or requests of it have not ended, or wait for a review.
 	DeleteTemplate(context.Context, *DeleteTemplateRequest) (*DeleteTemplateResponse, error)
 	// The templates that the caller may see.
 	ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error)

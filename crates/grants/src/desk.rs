@@ -103,8 +103,8 @@ struct Books {
     templates: BTreeMap<String, Arc<Template>>,
     /// What has not ended, by id.
     open: HashMap<String, Grant>,
-    /// Emergencies that have not been reviewed, with who asked for them.
-    unreviewed: HashMap<String, String>,
+    /// Emergencies that have not been reviewed, by id.
+    unreviewed: HashMap<String, Grant>,
     /// When it was last looked for what need not be kept.
     looked: Option<Timestamp>,
 }
@@ -123,7 +123,7 @@ impl Books {
             self.open.insert(grant.id.clone(), grant.clone());
         }
         if grant.needs_review() {
-            self.unreviewed.insert(grant.id.clone(), grant.requester.clone());
+            self.unreviewed.insert(grant.id.clone(), grant.clone());
         } else {
             self.unreviewed.remove(&grant.id);
         }

@@ -57,6 +57,19 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A template that somebody still has to answer for: there are grants of it.
+    #[error(
+        "template `{template}` is in use: of its grants and requests {open} have not ended, and {unreviewed} await a review; take its \
+         requesters away, end or await the former, review the latter, and delete it then"
+    )]
+    InUse {
+        /// The template's name.
+        template: String,
+        /// Requests and grants of it that have not ended.
+        open: usize,
+        /// Emergencies of it that nobody has reviewed.
+        unreviewed: usize,
+    },
     /// The engine refused, or could not know.
     #[error(transparent)]
     Engine(#[from] stonetown_authorizer::Error),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use stonetown_identity::manage::ID_BYTES_MAX;
 use stonetown_tuple::{ObjectId, ObjectRef, ObjectType, RelationName, Relationship, SubjectRef, Timestamp};
 
 use crate::Error;
@@ -122,7 +123,10 @@ impl Template {
     /// [`Error::Invalid`] with the field.
     pub fn check(&self) -> Result<(), Error> {
         name("name", &self.name)?;
-        name("owner", &self.owner)?;
+        let owner = ObjectId::new(self.owner.as_str()).map_err(|error| Error::invalid("owner", error.to_string()))?;
+        if owner.as_str().len() > ID_BYTES_MAX {
+            return Err(Error::invalid("owner", format!("a principal's id has at most {ID_BYTES_MAX} bytes")));
+        }
         if self.edges.is_empty() || self.edges.len() > EDGES_MAX {
             return Err(Error::invalid("edges", format!("there must be 1 to {EDGES_MAX}")));
         }

@@ -1,4 +1,4 @@
-//! Grants while what they rest on changes: people who leave, records that become too large.
+//! Grants while what they rest on changes: people who leave, templates that go, records that become too large.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod world;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stonetown_authorizer::{Caller, Error as EngineError};
-use stonetown_grants::{Ask, AutoRule, Error, Grant, Limits, State, Template};
+use stonetown_grants::{Ask, AutoRule, Emergency, Error, Grant, Limits, State, Template};
 use stonetown_identity::manage::{Wanted, Why};
 use stonetown_identity::principal::StandIn;
 use stonetown_identity::{DEFAULT_STORE, Identity, Kind, PrincipalKind, Start};
@@ -177,4 +177,51 @@ fn a_grant_that_cannot_be_ended_leaves_the_others_their_end() {
     let unended: Vec<&String> = kept.iter().filter(|(_, kept)| !kept.state.is_final()).map(|(id, _)| id).collect();
     assert_eq!(unended, [&grants[0].id]);
     assert!(!world.may("c0", "bot"), "it ended all the same");
+}
+
+#[test]
+fn a_template_stays_as_long_as_somebody_has_to_answer_for_what_it_gave() {
+    let mut template = scale();
+    template.emergency = Some(Emergency { ttl: 30, reviewers: vec!["sys/principal:lead".to_owned()] });
+    let world = with(&template);
+    let delete = || world.desk.delete_template(&call("owner"), "scale", "no longer wanted");
+    let in_use = |open, unreviewed| {
+        let refused = delete().unwrap_err();
+        let Error::InUse { open: of_open, unreviewed: of_unreviewed, .. } = &refused else { panic!("{refused}") };
+        assert_eq!((*of_open, *of_unreviewed), (open, unreviewed), "{refused}");
+    };
+    let pending = world.desk.request(&call("bot"), &ask("a")).unwrap();
+    in_use(1, 0);
+    world.desk.decide(&call("sam"), &pending.id, &approve()).unwrap();
+    let urgent = world.desk.request(&call("bot"), &Ask { emergency: true, ttl: 0, ..ask("b") }).unwrap();
+    in_use(2, 1);
+    wait(30);
+    // Before it was written down that its time is over.
+    in_use(1, 1);
+    world.desk.revoke(&call("owner"), &pending.id, "enough").unwrap();
+    in_use(0, 1);
+    world.desk.review(&call("lead"), &urgent.id, true, "a real outage").unwrap();
+    delete().unwrap();
+    assert!(world.desk.templates(&call("admin")).unwrap().is_empty());
+    // Under the same name there is another, to which nothing of the old one belongs.
+    world.desk.put_template(&call("admin"), &scale(), "").unwrap();
+    world.desk.request(&call("bot"), &ask("a")).unwrap();
+    let other = world.desk.put_template(&call("admin"), &Template { name: "other".to_owned(), ..scale() }, "").unwrap();
+    world.desk.delete_template(&call("owner"), &other.name, "").unwrap();
+}
+
+#[test]
+fn whoever_is_a_principal_can_own_a_template() {
+    let world = World::new();
+    let owned_by = |owner: &str| {
+        world.desk.put_template(&call("admin"), &Template { owner: owner.to_owned(), ..scale() }, "a test")
+    };
+    for owner in ["ci|deploy=prod+1", &"x".repeat(128)] {
+        owned_by(owner).unwrap();
+        world.desk.put_template(&call(owner), &Template { owner: owner.to_owned(), ..scale() }, "").unwrap();
+    }
+    for owner in ["", "*", "a b", "a#member", "a@b", &"x".repeat(129)] {
+        let refused = owned_by(owner);
+        assert!(matches!(&refused, Err(Error::Invalid { field, .. }) if field == "owner"), "{owner:?}: {refused:?}");
+    }
 }

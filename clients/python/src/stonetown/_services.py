@@ -135,7 +135,7 @@ class GrantService:
         return self._calls.unary("/stonetown.v1.GrantService/PutTemplate", request, v1.PutTemplateResponse, timeout)
 
     def delete_template(self, request: v1.DeleteTemplateRequest, *, timeout: float | None = None) -> v1.DeleteTemplateResponse:
-        """Takes a template away. What is active under it goes on to its end."""
+        """Takes a template away. Refused while grants or requests of it have not ended, or wait for a review."""
         return self._calls.unary("/stonetown.v1.GrantService/DeleteTemplate", request, v1.DeleteTemplateResponse, timeout)
 
     def list_templates(self, request: v1.ListTemplatesRequest, *, timeout: float | None = None) -> v1.ListTemplatesResponse:

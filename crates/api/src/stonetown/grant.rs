@@ -227,7 +227,7 @@ pub(super) fn status(error: &Error) -> Status {
         Error::NotFound { .. } => Code::NotFound,
         Error::Denied { .. } => Code::PermissionDenied,
         Error::Invalid { .. } => Code::InvalidArgument,
-        Error::WrongState { .. } => Code::FailedPrecondition,
+        Error::WrongState { .. } | Error::InUse { .. } => Code::FailedPrecondition,
         Error::Changed { .. } => Code::Aborted,
         Error::TooMany { .. } => Code::ResourceExhausted,
         Error::Engine(error) => return engine_status(error),

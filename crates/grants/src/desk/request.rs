@@ -129,7 +129,7 @@ impl Desk {
             None if ask.emergency => return Err(Error::invalid("emergency", "this template allows none")),
             _ => template.ttl_max,
         };
-        if ask.emergency && self.books.lock().unreviewed.values().any(|other| *other == requester) {
+        if ask.emergency && self.books.lock().unreviewed.values().any(|other| other.requester == requester) {
             return Err(Error::invalid("emergency", "an earlier emergency of yours has not been reviewed yet"));
         }
         let ttl = if ask.ttl == 0 { longest } else { ask.ttl };

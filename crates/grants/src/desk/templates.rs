@@ -78,7 +78,8 @@ impl Desk {
         Ok(template)
     }
 
-    /// Takes a template away. What is active under it goes on to its end; open requests are not given.
+    /// Takes a template away, when nothing that was asked for under it is open or to be reviewed: what says who may end and review
+    /// it goes with the template.
     ///
     /// # Errors
     /// See [`Error`].
@@ -91,6 +92,7 @@ impl Desk {
         if !self.holds(call, &object, "manage")? {
             return Err(not_found());
         }
+        self.refuse_in_use(call.store, name)?;
         self.remove_relationships(&mut change, Kind::Template, &id)?;
         for stage in &template.stages {
             self.remove_relationships_of(&mut change, &format!("sys/stage:{id}|{}", stage.name))?;
@@ -100,6 +102,19 @@ impl Desk {
             change.commit(&call.caller, metadata(&[("stonetown.template", name), (justification::REASON, why)]))?;
         self.books.lock().templates.remove(&id);
         Ok(written_at)
+    }
+
+    fn refuse_in_use(&self, store: StoreId, name: &str) -> Result<(), Error> {
+        let now = self.system.now();
+        let books = self.books.lock();
+        let is_of = |grant: &&Grant| grant.store == store.0 && grant.template == name;
+        let is_open = |grant: &&Grant| !grant.state_at(now).is_final();
+        let open = books.open.values().filter(is_of).filter(is_open).count();
+        let unreviewed = books.unreviewed.values().filter(is_of).count();
+        if open + unreviewed == 0 {
+            return Ok(());
+        }
+        Err(Error::InUse { template: name.to_owned(), open, unreviewed })
     }
 
     /// The templates of the store that the caller may see, by name.

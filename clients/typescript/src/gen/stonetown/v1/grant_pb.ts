@@ -1130,7 +1130,7 @@ export const GrantService: GenService<{
     output: typeof PutTemplateResponseSchema;
   },
   /**
-   * Takes a template away. What is active under it goes on to its end.
+   * Takes a template away. Refused while grants or requests of it have not ended, or wait for a review.
    *
    * @generated from rpc stonetown.v1.GrantService.DeleteTemplate
    */
