@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use stonetown_authorizer::check::CheckRequest;
 use stonetown_authorizer::watch::{Watch, WatchMessage, WatchRequest, WatchStart, Watched};
 use stonetown_authorizer::write::StoreUpdates;
-use stonetown_authorizer::{Act, Call, Caller, StoredUpdate, justification};
+use stonetown_authorizer::{Act, Call, Caller, Effort, Membership, StoredUpdate, justification};
 use stonetown_identity::principal::{self, stand_ins};
 use stonetown_identity::{Change, Kind, System};
 use stonetown_tuple::{
-    CaveatContext, ObjectRef, Operation, Relationship, RelationshipFilter, StoreId, Timestamp, ZedToken,
+    CaveatContext, Consistency, ObjectRef, Operation, Relationship, RelationshipFilter, StoreId, Timestamp, ZedToken,
 };
 
 pub use follow::{Follow, Happened};
@@ -148,6 +149,34 @@ impl Desk {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.system.now()
+    }
+
+    /// Whether a grant gives its access now: its time is now, what it wrote has not been deleted since, and its beneficiary is not cut
+    /// off.
+    ///
+    /// # Errors
+    /// When it cannot be known.
+    pub fn gives_access(&self, grant: &Grant) -> Result<bool, Error> {
+        if !grant.is_active(self.now()) || self.inactive(&grant.beneficiary)?.is_some() {
+            return Ok(false);
+        }
+        let call = Call { store: StoreId(grant.store), caller: Caller::internal(), ..Call::new("") };
+        for edge in &grant.edges {
+            let Relationship { resource, relation, subject, .. } = parsed(edge)?;
+            let question = CheckRequest {
+                freshness: Consistency::FullyConsistent.into(),
+                resource,
+                permission: relation,
+                subject,
+                context: CaveatContext::new(),
+                with: Vec::new(),
+                trace: false,
+            };
+            if self.system.authorizer().check(&call, &question, Effort::Full)?.membership == Membership::NotMember {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Follows the grants of all stores as they change, after a token, or from now on. What is read of it is for

@@ -9,7 +9,7 @@ use stonetown_authorizer::{Act, Call, Caller, Error as EngineError, Gate};
 use stonetown_grants::{
     Ask, AutoRule, Decision, Emergency, Error, Grant, Happened, Limits, OpenCounts, Requestable, Stage, State, Template,
 };
-use stonetown_tuple::{Revision, StoreId};
+use stonetown_tuple::{Operation, Revision, StoreId};
 use world::{World, approve, ask, call, scale, set_clock, wait, with};
 
 fn is_denied<T: std::fmt::Debug>(result: Result<T, Error>) -> bool {
@@ -286,6 +286,21 @@ fn grants_and_standing_access_do_not_touch_each_other() {
         world.desk.revoke(&call("sam"), &again.id, "late"),
         Err(Error::WrongState { state: "expired", .. })
     ));
+}
+
+#[test]
+fn a_grant_is_told_to_give_access_while_it_does() {
+    let world = with(&scale());
+    let grant = world.desk.request(&call("bot"), &ask("a")).unwrap();
+    assert!(!world.desk.gives_access(&grant).unwrap(), "nobody has decided");
+    let grant = world.desk.decide(&call("sam"), &grant.id, &approve()).unwrap();
+    assert!(world.desk.gives_access(&grant).unwrap() && world.may("a", "bot"));
+    world.write(Operation::Delete, "cluster:a#scaler@agent:bot");
+    assert!(!world.desk.gives_access(&grant).unwrap() && !world.may("a", "bot"));
+    world.touch("cluster:a#scaler@agent:bot");
+    assert!(world.desk.gives_access(&grant).unwrap() && world.may("a", "bot"));
+    world.quarantine("bot");
+    assert!(!world.desk.gives_access(&grant).unwrap());
 }
 
 #[test]

@@ -173,7 +173,7 @@ impl wire::grant_service_server::GrantService for Calls {
             let mut grants = Vec::new();
             for grant in listed {
                 if grants.len() < most && (!asked.inbox || desk.awaits(call, &grant).map_err(|error| status(&error))?) {
-                    grants.push(convert::grant_to_wire(&grant, desk.now()));
+                    grants.push(as_it_stands(desk, &grant)?);
                 }
             }
             Ok(wire::ListGrantsResponse { grants })
@@ -204,7 +204,13 @@ impl wire::grant_service_server::GrantService for Calls {
 
 fn shown(desk: &Desk, grant: Result<Grant, Error>) -> Result<Option<wire::Grant>, Status> {
     let grant = grant.map_err(|error| status(&error))?;
-    Ok(Some(convert::grant_to_wire(&grant, desk.now())))
+    as_it_stands(desk, &grant).map(Some)
+}
+
+/// A grant as it is now: what it wrote may be gone before its time is over.
+fn as_it_stands(desk: &Desk, grant: &Grant) -> Result<wire::Grant, Status> {
+    let active = desk.gives_access(grant).map_err(|error| status(&error))?;
+    Ok(wire::Grant { active, ..convert::grant_to_wire(grant, desk.now()) })
 }
 
 /// What the log says of a refusal.

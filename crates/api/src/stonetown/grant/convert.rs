@@ -120,7 +120,7 @@ pub(super) fn ask(asked: wire::RequestGrantRequest) -> Result<Ask, FieldError> {
     })
 }
 
-/// A grant as it stands at `now`.
+/// A grant as it stands at `now`, by what is written of it.
 pub(super) fn grant_to_wire(grant: &Grant, now: Timestamp) -> wire::Grant {
     let state = match grant.state_at(now) {
         State::Pending => wire::GrantState::Pending,
