@@ -14,7 +14,7 @@ use tonic::Code;
 
 use crate::Outcome;
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, complain};
 
 /// Between two looks at a request that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -198,6 +198,9 @@ pub(crate) async fn run(mut client: Client, command: Command, output: Output) ->
             let request = pb::ListGrantsRequest { open, inbox, task, template, requester, beneficiary, limit };
             let listed = grants.list_grants(request).await?.into_inner().grants;
             show::list(&listed, output);
+            if limit > 0 && listed.len() == limit as usize {
+                complain(&format!("the newest {limit} are shown: there may be more, see --limit"));
+            }
         }
         Command::Watch { after, count } => {
             let mut stream = grants.watch_grants(pb::WatchGrantsRequest { after }).await?.into_inner();
