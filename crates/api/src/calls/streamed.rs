@@ -1,5 +1,5 @@
-//! The answer of a call that streams: what a thread or task finds, and after the last of it the reason why there is no more. A stream that is
-//! cut short never looks like one that is whole.
+//! The answer of a call that streams: what a thread or task finds, and after the last of it the reason why there is no more. A
+//! stream that is cut short never looks like one that is whole.
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -36,6 +36,9 @@ impl<T> Outlet<T> {
     /// Sends a message from a thread that may block, waiting for the client as long as a stream may stand still. `Break` when it is of
     /// no use to go on.
     pub(crate) fn send(&mut self, message: T) -> ControlFlow<()> {
+        if self.slow {
+            return ControlFlow::Break(());
+        }
         let message = match self.sender.try_send(message) {
             Ok(()) => return ControlFlow::Continue(()),
             Err(mpsc::error::TrySendError::Closed(_)) => return ControlFlow::Break(()),

@@ -5,31 +5,34 @@
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::TryStreamExt;
 use futures::future::{BoxFuture, Either};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
+use http_body_util::StreamBody;
 use ring::{hmac, rand};
 use serde_json::{Map, Value, json};
 use stonetown_authorizer::materialize::LookupSetsRequest;
-use stonetown_authorizer::{Authorizer, Call, Caller, Error};
+use stonetown_authorizer::{Authorizer, Call, Caller};
 use stonetown_tuple::{Revision, ZedToken};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tonic::Status;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::change;
+use crate::calls::{Outlet, streamed};
 use crate::incoming::CancelOnDrop;
 use crate::proto::authzed::api::materialize::v0 as wire;
 use crate::proto::authzed::api::materialize::v0::permission_set_change::{Child, SetOperation};
+use crate::status::status;
 
 /// Where files are, followed by the revision.
 const PATH: &str = "/materialize/v0/permission-sets/";
@@ -137,15 +140,18 @@ impl DownloadLayer {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return refusal(StatusCode::SERVICE_UNAVAILABLE, "too many downloads at once: try again later");
         };
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let (outlet, chunks) = Outlet::new(CHUNKS_AHEAD, self.idle_max);
         // The call that offered the file was judged.
         let caller = Caller::on_behalf_of(&Caller::named("download"));
         let mut call = Call { caller, ..Call::new("download") };
         let cancel = CancelOnDrop::of(&mut call);
-        let writer = Writer { sender, waiting: Vec::new(), idle_max: self.idle_max, slow: false };
         let authorizer = Arc::clone(&self.authorizer);
-        tokio::task::spawn_blocking(move || write(&authorizer, &call, revision, writer, place));
-        let mut response = Response::new(Body::new(Lines { chunks, _cancel: cancel }));
+        let work = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            write(&authorizer, &call, revision, outlet)
+        });
+        let lines = streamed(chunks, work, Some(cancel), None).map_ok(Frame::data);
+        let mut response = Response::new(Body::new(StreamBody::new(lines)));
         let ndjson = HeaderValue::from_static("application/x-ndjson");
         response.headers_mut().insert(header::CONTENT_TYPE, ndjson);
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -196,27 +202,28 @@ where
 }
 
 /// Reads the sets and writes their lines. A file that cannot be finished is broken off, never ended as if it were whole.
-fn write(authorizer: &Authorizer, call: &Call, revision: Revision, mut to: Writer, place: OwnedSemaphorePermit) {
+fn write(authorizer: &Authorizer, call: &Call, revision: Revision, outlet: Outlet<Bytes>) -> Result<(), Status> {
+    let mut to = Writer { outlet, waiting: Vec::new() };
     let at = ZedToken { instance: authorizer.instance(), revision };
     let request = LookupSetsRequest { at: Some(at), ..LookupSetsRequest::default() };
     let written = authorizer.lookup_permission_sets(call, &request, &mut |set, child, _| {
         to.line(&json_of(change(at, SetOperation::Added, set, child)))
     });
-    let failed = match written {
-        Ok(_) if to.flush().is_continue() => return drop(place),
-        Ok(_) => Status::deadline_exceeded("the file was not taken"),
-        Err(Error::Cancelled) => return,
-        Err(error) => crate::status::status(&error),
-    };
-    tracing::warn!(revision = revision.0, slow = to.slow, error = failed.message(), "a download was broken off");
-    let _ = to.sender.blocking_send(Err(failed));
+    if written.is_ok() {
+        let _told_at_the_end = to.flush();
+    }
+    let ended = to.outlet.ended(written.map(drop).map_err(|error| status(&error)));
+    if let Err(failed) = &ended
+        && failed.code() != Code::Cancelled
+    {
+        tracing::warn!(revision = revision.0, error = failed.message(), "a download was broken off");
+    }
+    ended
 }
 
 struct Writer {
-    sender: mpsc::Sender<Result<Bytes, Status>>,
+    outlet: Outlet<Bytes>,
     waiting: Vec<u8>,
-    idle_max: Duration,
-    slow: bool,
 }
 
 impl Writer {
@@ -227,33 +234,7 @@ impl Writer {
     }
 
     fn flush(&mut self) -> ControlFlow<()> {
-        if self.slow {
-            return ControlFlow::Break(());
-        }
-        let chunk = Bytes::from(std::mem::take(&mut self.waiting));
-        let sending = tokio::time::timeout(self.idle_max, self.sender.send(Ok(chunk)));
-        match tokio::runtime::Handle::current().block_on(sending) {
-            Ok(Ok(())) => ControlFlow::Continue(()),
-            Ok(Err(_)) | Err(_) => {
-                self.slow = true;
-                ControlFlow::Break(())
-            }
-        }
-    }
-}
-
-/// The chunks as a body.
-struct Lines {
-    chunks: mpsc::Receiver<Result<Bytes, Status>>,
-    _cancel: CancelOnDrop,
-}
-
-impl http_body::Body for Lines {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.chunks.poll_recv(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+        self.outlet.send(Bytes::from(std::mem::take(&mut self.waiting)))
     }
 }
 
