@@ -143,13 +143,12 @@ fn what_finds_no_room_in_the_queue_is_counted_in_a_gap() {
 
 static FULL: AtomicBool = AtomicBool::new(false);
 
-struct SmallDisk(File);
+/// A disk that asks before it writes.
+struct AskingDisk(File, fn() -> io::Result<()>);
 
-impl Sink for SmallDisk {
+impl Sink for AskingDisk {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if FULL.load(Ordering::SeqCst) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
+        (self.1)()?;
         self.0.write_all_at(bytes, offset)
     }
     fn cut(&mut self, length: u64) -> io::Result<()> {
@@ -160,10 +159,21 @@ impl Sink for SmallDisk {
     }
 }
 
+fn storage_full_if(full: bool) -> io::Result<()> {
+    if full { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+}
+
+fn unless_full() -> io::Result<()> {
+    storage_full_if(FULL.load(Ordering::SeqCst))
+}
+
 #[test]
 fn on_a_full_disk_strict_calls_fail_and_the_rest_leaves_a_counted_gap() {
     let place = Place::new();
-    let small = |directory, origin| Setup { sink: |file| Box::new(SmallDisk(file)), ..Setup::new(directory, origin) };
+    let small = |directory, origin| Setup {
+        sink: |file| Box::new(AskingDisk(file, unless_full)),
+        ..Setup::new(directory, origin)
+    };
     let recorder = Recorder::open_with(place.options(), Arc::clone(&place.datastore), small).unwrap();
     let strict = |subject| recorder.record(decision(subject), true).and_then(|receipt| recorder.wait(&receipt, None));
     strict("before").unwrap();
@@ -189,30 +199,19 @@ fn on_a_full_disk_strict_calls_fail_and_the_rest_leaves_a_counted_gap() {
 static HELD: Mutex<()> = Mutex::new(());
 static FAILS_ONCE: AtomicBool = AtomicBool::new(false);
 
-/// A disk that fails once, when it goes on.
-struct FailingDisk(File);
-
-impl Sink for FailingDisk {
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let _until_it_goes_on = HELD.lock();
-        if FAILS_ONCE.swap(false, Ordering::SeqCst) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        self.0.write_all_at(bytes, offset)
-    }
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
-    }
+/// Fails once, when it goes on.
+fn once_it_goes_on() -> io::Result<()> {
+    let _until_it_goes_on = HELD.lock();
+    storage_full_if(FAILS_ONCE.swap(false, Ordering::SeqCst))
 }
 
 #[test]
 fn records_of_one_call_that_are_synced_at_different_times_are_all_waited_for() {
     let place = Place::new();
-    let failing =
-        |directory, origin| Setup { sink: |file| Box::new(FailingDisk(file)), ..Setup::new(directory, origin) };
+    let failing = |directory, origin| Setup {
+        sink: |file| Box::new(AskingDisk(file, once_it_goes_on)),
+        ..Setup::new(directory, origin)
+    };
     let recorder = Recorder::open_with(place.options(), Arc::clone(&place.datastore), failing).unwrap();
     let before = recorder.record(decision("before"), true).unwrap();
     recorder.wait(&before, None).unwrap();

@@ -68,26 +68,18 @@ fn documents_that_mention_her_are_erased_from_the_log_of_changes_and_those_of_he
 
 static STALLED: Mutex<()> = Mutex::new(());
 
-struct StallingDisk(File);
-
-impl Sink for StallingDisk {
-    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let _until_it_goes_on = STALLED.lock();
-        self.0.write_all_at(bytes, offset)
-    }
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
-    }
+fn once_it_goes_on() -> io::Result<()> {
+    drop(STALLED.lock());
+    Ok(())
 }
 
 #[test]
 fn an_erasure_that_was_refused_is_not_recorded_later() {
     let place = Place::new();
-    let stalling =
-        |directory, origin| Setup { sink: |file| Box::new(StallingDisk(file)), ..Setup::new(directory, origin) };
+    let stalling = |directory, origin| Setup {
+        sink: |file| Box::new(AskingDisk(file, once_it_goes_on)),
+        ..Setup::new(directory, origin)
+    };
     let options = Options { erasure_wait_max: Duration::from_millis(50), ..place.options() };
     let recorder = Recorder::open_with(options, Arc::clone(&place.datastore), stalling).unwrap();
     let receipt = recorder.record(decision("anna"), true).unwrap();
